@@ -1,0 +1,121 @@
+"""Every error a person can meet: one tree, one stable code each, always with advice.
+
+``LocalError``  something here is wrong: the question asked, the data, the settings. Nothing was sent.
+``PeerError``   another member said something it should not have said; names member, step and message digest.
+
+Codes are listed in ``CODES``; ``docs/errors.md`` explains each (a test compares the two).
+Messages never contain values of data, keys or seeds: only names, sizes, positions and digests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: code -> what it means, in one line. A code is never reused for another meaning.
+CODES: Mapping[str, str] = {
+    # the question
+    "sql.syntax": "the SQL text cannot be parsed",
+    "sql.unknown_table": "no published table has this name",
+    "sql.unknown_column": "no table in scope has a column of this name",
+    "sql.ambiguous_column": "several tables in scope have a column of this name",
+    "sql.unsupported": "the SQL is understood but not supported; the message says what to write instead",
+    "sql.type": "an operator or function is used on types it does not take",
+    "plan.overflow": "declared bounds do not exclude a value beyond 128 bits",
+    "plan.domain": "a GROUP BY column has no declared domain, or the domains make too many cells",
+    "plan.inexact": "an expression cannot be computed exactly (floating point)",
+    "plan.two_party": "two parties and a total for one of them would reveal the other's input",
+    "plan.trust": "the query needs another trust level than the job allows",
+    "plan.catalog": "a catalog is malformed or contradicts itself",
+    # the owner's word
+    "policy.refused": "an owner's policy does not grant what the job needs",
+    "policy.invalid": "policy.toml has a mistake; the message names the line",
+    "policy.unenforceable": "policy.toml asks for a rule this version cannot enforce yet",
+    "policy.contributors": "a pooled total would have fewer contributing institutions than an owner demands",
+    # the job
+    "job.invalid": "a job's text is malformed, unsigned or signed by the wrong key",
+    "job.expired": "the job's expiry has passed (or lies too far ahead)",
+    "job.replayed": "this job, attempt or message was used before",
+    "job.unknown": "no such job here",
+    "job.state": "the job is in a state that does not allow this",
+    "job.cancelled": "the job was cancelled",
+    "job.differs": "participants do not agree on job, plan, catalog or roster",
+    "job.not_recipient": "the caller is not a recipient of this job",
+    "job.limits": "the job is larger than this member's limits allow",
+    # the data
+    "data.bounds": "a column holds values outside its declared bounds, type or domain",
+    "data.source": "a table's source cannot be opened or read",
+    "data.type": "a column's type cannot be used; the message says which to declare",
+    "data.local_query": "the local query failed (no detail leaves the node)",
+    "data.changed": "the data changed after an attempt of this job may already have been released",
+    # the protocol
+    "protocol.order": "a message came out of order",
+    "protocol.malformed": "a message cannot be decoded",
+    "protocol.signature": "a signature does not verify",
+    "protocol.point": "a public key is of low order or malformed",
+    "protocol.size": "a message is larger than the plan allows",
+    "protocol.reuse": "a stream would be drawn a second time",
+    "protocol.replay": "a replayed role differs from what was recorded",
+    # members and connections
+    "peer.unavailable": "a member cannot be reached",
+    "peer.timeout": "a member did not answer in time",
+    "peer.aborted": "a member gave up the attempt",
+    "peer.identity": "a certificate or signature is not the one in the roster",
+    "peer.version": "members run versions that do not go together",
+    "roster.invalid": "the roster is malformed, unsigned or not valid now",
+    "roster.unknown": "no member of this name",
+    "config.invalid": "a settings file has a mistake",
+    "config.missing": "a file or folder that should be there is not",
+    "config.exists": "the target exists and would be overwritten",
+    "store.failed": "local storage failed (disk full, permissions)",
+    "internal": "a defect in this program",
+}
+
+
+class HejiError(Exception):
+    """Base of all errors. ``str()`` gives message and advice; ``code`` is stable."""
+
+    def __init__(self, code: str, message: str, advice: str = "", **facts: Any) -> None:
+        """``facts`` are extra machine-readable fields (JSON-able, never data values)."""
+        assert code in CODES, f"undeclared error code {code}"
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.advice = advice
+        self.facts = facts
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.advice}" if self.advice else self.message
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form, the inverse of ``from_dict``."""
+        kind = "peer" if isinstance(self, PeerError) else "local"
+        return {"kind": kind, "code": self.code, "message": self.message, "advice": self.advice, "facts": self.facts}
+
+    @staticmethod
+    def from_dict(fields: Mapping[str, Any]) -> HejiError:
+        """Rebuild an error told by another member; unknown codes become ``internal``."""
+        code = str(fields.get("code", "internal"))
+        code = code if code in CODES else "internal"
+        facts = {str(k): v for k, v in dict(fields.get("facts") or {}).items()}
+        message, advice = str(fields.get("message", ""))[:4000], str(fields.get("advice", ""))[:4000]
+        if fields.get("kind") == "peer":
+            told = {k: facts.pop(k, "") for k in ("party", "step", "digest")}
+            return PeerError(code, message, advice, **{k: str(v) for k, v in told.items()}, **facts)
+        return LocalError(code, message, advice, **facts)
+
+
+class LocalError(HejiError):
+    """Something on this side is wrong: the question, the data, the settings."""
+
+
+class PeerError(HejiError):
+    """Another member deviated or failed: ``party`` at ``step``; ``digest`` of the message, if there is one."""
+
+    def __init__(
+        self, code: str, message: str, advice: str = "", *, party: str, step: str = "", digest: str = "", **facts: Any
+    ) -> None:
+        super().__init__(code, message, advice, party=party, step=step, digest=digest, **facts)
+        self.party = party
+        self.step = step
+        self.digest = digest

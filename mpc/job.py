@@ -1,0 +1,82 @@
+"""A job: SQL text and a few facts, signed by its modeler. The job id is the SHA-256 of exactly the signed bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import rfc8785
+
+from mpc.errors import LocalError
+
+MAX_JOB_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything the modeler asks for. Times are Unix seconds; digests and keys are lower-case hex.
+
+    ``recipient_keys``: X25519 public keys of recipients without a node (the submitter itself; it signs the job).
+    ``trust``: the weakest level the modeler accepts, "parties" (nothing rests on a third seat) or "helper".
+    """
+
+    sql: str
+    submitter: str
+    recipients: tuple[str, ...]
+    roster: str
+    catalogs: Mapping[str, str]
+    nonce: str
+    created: int
+    expires: int
+    purpose: str = ""
+    trust: str = "helper"
+    allow_two_party: bool = False
+    recipient_keys: Mapping[str, str] = field(default_factory=dict)
+    planner: str = ""
+
+    def to_bytes(self) -> bytes:
+        """RFC 8785 canonical JSON."""
+        return rfc8785.dumps({
+            "v": 1, "sql": self.sql, "submitter": self.submitter, "recipients": list(self.recipients),
+            "roster": self.roster, "catalogs": dict(self.catalogs), "nonce": self.nonce, "created": self.created,
+            "expires": self.expires, "purpose": self.purpose, "trust": self.trust,
+            "allow_two_party": self.allow_two_party, "recipient_keys": dict(self.recipient_keys), "planner": self.planner,
+        })  # fmt: skip
+
+    @staticmethod
+    def from_bytes(raw: bytes) -> Job:
+        """Strict inverse: anything but the canonical form of a complete job raises LocalError job.invalid."""
+        try:
+            if len(raw) > MAX_JOB_BYTES:
+                raise ValueError("too long")
+            body: dict[str, Any] = json.loads(raw)
+            if body.pop("v") != 1:
+                raise ValueError("unknown version")
+            job = Job(**{**body, "recipients": tuple(body["recipients"])})
+            checks = [
+                all(isinstance(x, str) for x in (job.sql, job.submitter, job.roster, job.nonce, job.purpose, job.trust, job.planner)),
+                all(isinstance(x, str) for x in job.recipients) and 0 < len(set(job.recipients)) == len(job.recipients),
+                all(isinstance(k, str) and isinstance(v, str) for m in (job.catalogs, job.recipient_keys) for k, v in m.items()),
+                type(job.created) is int and type(job.expires) is int and job.created < job.expires,
+                type(job.allow_two_party) is bool,
+                job.trust in ("helper", "parties"),
+                len(bytes.fromhex(job.nonce)) == 16,
+            ]  # fmt: skip
+            if not all(checks) or job.to_bytes() != raw:
+                raise ValueError("not the canonical form of a job")
+            return job
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
+            raise LocalError("job.invalid", f"The job text cannot be read ({problem}).",
+                             "Submit it again with a client of the same version.") from problem  # fmt: skip
+
+    @property
+    def id(self) -> str:
+        return job_id(self.to_bytes())
+
+
+def job_id(raw: bytes) -> str:
+    """SHA-256 (hex) of the exact signed bytes."""
+    return hashlib.sha256(raw).hexdigest()

@@ -1,0 +1,168 @@
+"""The information-flow check: may this plan's values go to these recipients, as far as one owner is concerned?
+
+Run by the owner's own node on its own compilation of the plan (query.md, Policy). For every revealed value and every
+column of the owner that it derives from, along the path it takes, one grant in force must cover column, use,
+recipient, purpose and trust level. What is checked, in order:
+
+    1  every use in the plan is one this version has rules for             policy.unenforceable
+    2  no total lets one of two institutions read the other, unless the
+       job says so                                                         plan.two_party
+    3  every need of this owner has its grant, min_contributors included   policy.refused, policy.contributors
+    4  limits: the strictest of the grants that were used                  -> Limits, kept inside the computation
+
+    5  before anything is sent: no column enters totals of another set of
+       institutions than before over one snapshot                          contributor_sets_conflict
+
+Step 5 needs the store's memory, so the node calls it apart. Several recipients are each judged by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mpc.errors import LocalError
+from mpc.policy import refusal
+from mpc.policy.grants import Grant, Policy
+from mpc.policy.needs import (
+    ADDED,
+    JUDGED,
+    Need,
+    Recipient,
+    Request,
+    chosen,
+    contributor_sets,
+    needs_of,
+    organisations,
+    outside,
+)
+from mpc.query.plan import Plan
+
+__all__ = [
+    "ContributorSet", "Limits", "Recipient", "Request", "check", "contributor_sets_conflict", "suggest",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the owner's node must keep to inside the computation, for the whole job.
+
+    ``min_entities``: fewest distinct own entities in a cell that is let out; 0: the result stays in the owner's
+    organisation, nothing is hidden. ``min_contributors``: 1 where no pooled total goes outside.
+    """
+
+    min_entities: int
+    min_contributors: int
+
+
+@dataclass(frozen=True)
+class ContributorSet:
+    """A column of the owner was let into totals of these parties over this snapshot (digest) of its data."""
+
+    table: str
+    column: str
+    contributors: frozenset[str]
+    snapshot: str
+
+
+def check(plan: Plan, party: str, policy: Policy, request: Request) -> Limits:
+    """Whether ``party`` lets the plan run. Raises LocalError with everything that is missing (see module)."""
+    if party not in plan.parties:
+        return Limits(0, 1)  # a recipient or coordinator without data in this job has nothing to grant
+    _refuse_unjudged(plan, party)
+    wanted = needs_of(plan, party, request)
+    unmet = [n for n in wanted if chosen(policy, n, request) is None]
+    _refuse_two_party(plan, party, request, refusal.grant_text(unmet, request))
+    if unmet:
+        raise refusal.refused(party, unmet, policy, request)
+    used = [(n, g) for n in wanted if (g := chosen(policy, n, request))]
+    return Limits(
+        min_entities=max((g.min_entities for _, g in used), default=0),
+        min_contributors=max((g.min_contributors for n, g in used if n.others is not None), default=1),
+    )
+
+
+def suggest(plan: Plan, party: str, request: Request) -> str:
+    """The smallest grants, as text for policy.toml, under which ``check`` passes; "" where none is needed."""
+    return refusal.grant_text(needs_of(plan, party, request), request) if party in plan.parties else ""
+
+
+def contributor_sets_conflict(
+    previous: Iterable[ContributorSet], plan: Plan, party: str, policy: Policy, request: Request, snapshot: str
+) -> tuple[ContributorSet, ...]:
+    """The sets this plan lets columns into, for the node to remember before it sends anything.
+
+    a+b, b+c and a+c can be solved for a, b and c; so over one snapshot a column enters pooled totals with one set of
+    contributors, unless the grant that ``check`` used says contributor_sets = "any". Raises LocalError
+    policy.contributors. Totals that stay in the owner's organisation are not counted.
+    """
+    if party not in plan.parties or not outside(party, request):
+        return ()
+    now = contributor_sets(plan, party)
+    before: dict[tuple[str, str], set[frozenset[str]]] = {}
+    for s in previous:
+        if s.snapshot == snapshot:
+            before.setdefault((s.table.lower(), s.column.lower()), set()).add(s.contributors)
+    changed = {c for c, sets in now.items() if len(sets | before.get(c, set())) > 1}
+    strict = [
+        (n, g)
+        for n in needs_of(plan, party, request)
+        if n.others is not None and n.use in ADDED and (n.table.lower(), n.column.lower()) in changed
+        for g in [chosen(policy, n, request)]
+        if g is None or g.contributor_sets == "one"
+    ]
+    if strict:
+        raise _solvable(party, strict, now, before)
+    return tuple(
+        ContributorSet(table, column, who, snapshot)
+        for (table, column), sets in sorted(now.items())
+        for who in sorted(sets, key=sorted)
+    )
+
+
+def _refuse_unjudged(plan: Plan, party: str) -> None:
+    unjudged = sorted({u.use for r in plan.reveals for u in r.uses} - JUDGED)
+    if unjudged:
+        raise LocalError(
+            "policy.unenforceable",
+            f"The plan uses columns for {', '.join(unjudged)}; this version of {party}'s node has no rules for that.",
+            f"Ask for totals over each owner's own rows, or let {party} upgrade.",
+            uses=unjudged,
+        )
+
+
+def _refuse_two_party(plan: Plan, party: str, request: Request, grant: str) -> None:
+    if request.allow_two_party:
+        return
+    for reveal in plan.reveals:
+        added = organisations(reveal, request)
+        readers = [r.name for r in request.recipients if r.organisation in added]
+        if reveal.pooled and len(added) == 2 and readers:
+            owners = [request.organisations[c] for c in reveal.contributors]
+            shared = [c for c, owner in zip(reveal.contributors, owners, strict=True) if owners.count(owner) > 1]
+            raise refusal.two_party(reveal.what, readers, reveal.contributors, " and ".join(shared), grant)
+
+
+def _solvable(
+    party: str,
+    strict: list[tuple[Need, Grant | None]],
+    now: dict[tuple[str, str], set[frozenset[str]]],
+    before: dict[tuple[str, str], set[frozenset[str]]],
+) -> LocalError:
+    columns = sorted({(n.table.lower(), n.column.lower()) for n, _ in strict})
+    lines = sorted({g.line for _, g in strict if g})
+
+    def listed(sets: set[frozenset[str]]) -> str:
+        return " / ".join(sorted("+".join(sorted(s)) for s in sets))
+
+    told = "\n".join(f"  - {t}.{c}: now {listed(now[t, c])}, before {listed(before.get((t, c), set())) or '-'}"
+                     for t, c in columns[: refusal.SHOWN])  # fmt: skip
+    return LocalError(
+        "policy.contributors",
+        f"{party} does not let a column into totals of different sets of institutions over the same data, "
+        f"since single parts could be solved for:\n{told}",
+        f"Ask for the same set of institutions as before, or wait until {party}'s data has changed. "
+        + (f'{party} can allow it by contributor_sets = "any" in its grant at line {", ".join(map(str, lines))} of '
+           "policy.toml." if lines else ""),
+        party=party, columns=[f"{t}.{c}" for t, c in columns], lines=lines,
+    )  # fmt: skip

@@ -1,0 +1,156 @@
+"""What a plan needs of one owner, and whether a grant gives it.
+
+A ``Need`` is one column, for one use, shown to one recipient, in one kind of total. The owner's own organisation is
+no recipient here: an institution's data to itself needs no grant, since totals hold no choice of others over its rows.
+A need is met by one grant that passes every condition by itself; conditions of two grants are never mixed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from mpc.policy.grants import ALL, ANY, Grant, Policy
+from mpc.query.plan import ColumnUse, Plan, Reveal, Use
+
+#: uses whose rules this version applies; a plan with another one is refused whatever was granted
+JUDGED: frozenset[Use] = frozenset({"filter", "group", "aggregate", "extreme", "arithmetic"})
+#: uses by which a column's values enter a total
+ADDED: frozenset[Use] = frozenset({"aggregate", "extreme", "arithmetic", "product"})
+
+Obstacle = Literal[
+    "column", "use", "recipient", "purpose", "trust", "expired", "manual", "alone", "contributors", "contributor_sets"
+]
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """Who receives the result, as the roster lists it: ``roles`` such as "party" or "modeler"."""
+
+    name: str
+    organisation: str
+    roles: tuple[str, ...] = ()
+
+    @property
+    def entry(self) -> str:
+        """How a grant's ``to`` names exactly this recipient."""
+        return f"modeler:{self.name}" if "modeler" in self.roles and "party" not in self.roles else self.name
+
+    def named_by(self, entry: str) -> bool:
+        kind, colon, name = entry.partition(":")
+        if not colon:
+            return entry in (ANY, self.name)
+        return name == {"organisation": self.organisation, "modeler": self.name}.get(kind) and (
+            kind != "modeler" or "modeler" in self.roles
+        )
+
+
+@dataclass(frozen=True)
+class Request:
+    """The job's facts beside its plan. ``organisations``: data party -> organisation. ``today``: the node's date."""
+
+    recipients: tuple[Recipient, ...]
+    organisations: Mapping[str, str]
+    purpose: str
+    trust: str
+    allow_two_party: bool
+    today: dt.date
+
+
+@dataclass(frozen=True)
+class Need:
+    """One thing the owner must grant. ``others``: organisations in a pooled total besides the recipient's."""
+
+    table: str
+    column: str
+    use: Use
+    recipient: Recipient
+    what: str  # the revealed value: "SUM(balance)"
+    where: str  # the SQL fragment that uses the column
+    alone: bool  # the owner's own total, not pooled
+    others: int | None = None  # None: nothing of the owner is added to others' values
+    several_sets: bool = False  # this plan adds the column to several sets of contributors
+
+
+def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
+    """All that ``plan`` needs of ``party``, each once, in the order of the plan."""
+    mixed = {c for c, sets in contributor_sets(plan, party).items() if len(sets) > 1}
+    found: dict[tuple[object, ...], Need] = {}
+    for reveal in reveals_of(plan, party):
+        for use in reveal.uses:
+            for recipient in outside(party, request) if use.party == party else ():
+                pooled = reveal.pooled and party in reveal.contributors
+                need = Need(
+                    use.table, use.column, use.use, recipient, reveal.what, use.where, alone=not reveal.pooled,
+                    others=len(organisations(reveal, request) - {recipient.organisation}) if pooled else None,
+                    several_sets=reveal.pooled and use.use in ADDED and column_of(use) in mixed,
+                )  # fmt: skip
+                key = (column_of(use), need.use, need.recipient, need.alone, need.others, need.several_sets)
+                found.setdefault(key, need)
+    return tuple(found.values())
+
+
+def outside(party: str, request: Request) -> tuple[Recipient, ...]:
+    """The recipients that do not belong to the owner's organisation."""
+    return tuple(r for r in request.recipients if r.organisation != request.organisations[party])
+
+
+def organisations(reveal: Reveal, request: Request) -> frozenset[str]:
+    """The organisations whose values are added: two nodes of one institution are one contributor."""
+    return frozenset(request.organisations[c] for c in reveal.contributors)
+
+
+def column_of(use: ColumnUse) -> tuple[str, str]:
+    return use.table.lower(), use.column.lower()
+
+
+def contributor_sets(plan: Plan, party: str) -> dict[tuple[str, str], set[frozenset[str]]]:
+    """Of each column (table, column) that enters pooled totals: the sets of parties it is added to."""
+    sets: dict[tuple[str, str], set[frozenset[str]]] = defaultdict(set)
+    for reveal in reveals_of(plan, party):
+        for use in reveal.uses:
+            if reveal.pooled and party in reveal.contributors and use.party == party and use.use in ADDED:
+                sets[column_of(use)].add(frozenset(reveal.contributors))
+    return dict(sets)
+
+
+def reveals_of(plan: Plan, party: str) -> Iterator[Reveal]:
+    """The plan's reveals, and one for each table the owner's local query reads that none of them names.
+
+    The planner should leave none out; if it does, the table's rows count as its COUNT(*), never as nothing.
+    """
+    yield from plan.reveals
+    for pool in plan.pools:
+        named = {u.table.lower() for r in plan.reveals if r.pool == pool.name for u in r.uses if u.party == party}
+        for table in (t for s in pool.sources if s.party == party for t in s.tables if t.lower() not in named):
+            use = ColumnUse(party, table, ALL, "aggregate", "rows read by the local query")
+            yield Reveal(f"rows of {table}", pool.name, (use,), pool.parties, len(pool.parties) > 1)
+
+
+def chosen(policy: Policy, need: Need, request: Request) -> Grant | None:
+    """The grant that meets ``need``: of several the one with the smallest min_entities, for each of them suffices."""
+    fitting = [g for g in policy.grants if not obstacles(g, need, request)]
+    order = {"any": 0, "one": 1}
+    return min(
+        fitting, default=None, key=lambda g: (g.min_entities, g.min_contributors, order[g.contributor_sets], g.line)
+    )
+
+
+def obstacles(grant: Grant, need: Need, request: Request) -> tuple[Obstacle, ...]:
+    """Why ``grant`` does not meet ``need``: empty if it does."""
+    conditions: tuple[tuple[Obstacle, bool], ...] = (
+        ("column", grant.names_column(need.table, need.column)),
+        ("use", need.use in grant.uses),
+        ("recipient", any(need.recipient.named_by(entry) for entry in grant.to)),
+        ("purpose", ANY in grant.purposes or request.purpose in grant.purposes),
+        ("trust", request.trust in grant.trust),
+        ("expired", grant.expires is None or request.today <= grant.expires),
+        ("manual", grant.approval == "auto"),
+        ("alone", grant.alone or not need.alone),
+        ("contributors", need.others is None or need.others >= grant.min_contributors),
+        ("contributor_sets", grant.contributor_sets == "any" or not need.several_sets),
+    )
+    return tuple(obstacle for obstacle, holds in conditions if not holds)

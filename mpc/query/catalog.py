@@ -1,0 +1,162 @@
+"""What an owner publishes about its tables: names, types, declared bounds and domains. Never a value.
+
+Bounds are integers in the column's own units: an ``integer`` as it is, a ``decimal`` times 10^scale
+(fen, cents), a ``date`` as days since 1970-01-01, a ``boolean`` as 0 or 1. ``text`` has no bounds.
+
+The digest covers everything but the row count, which may grow every night (query.md, Catalog).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import rfc8785
+
+from mpc.errors import LocalError
+
+Kind = Literal["integer", "decimal", "date", "boolean", "text"]
+KINDS: tuple[Kind, ...] = ("integer", "decimal", "date", "boolean", "text")
+#: a value of a domain, or a label: text as str, integer/decimal/date in units as int, boolean as bool
+Value = str | int | bool | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One published column. ``low``/``high`` in units (see module), inclusive; ``domain`` is complete when given."""
+
+    name: str
+    kind: Kind
+    scale: int = 0
+    low: int | None = None
+    high: int | None = None
+    nullable: bool = True
+    domain: tuple[str | int | bool, ...] | None = None
+    key: bool = False
+    unit: str = ""
+    description: str = ""
+    level: str = ""
+
+    @property
+    def type_name(self) -> str:
+        return {"decimal": f"DECIMAL(38,{self.scale})", "integer": "BIGINT", "date": "DATE",
+                "boolean": "BOOLEAN", "text": "VARCHAR"}[self.kind]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Table:
+    """One published table. ``rows`` is the row count rounded up (two significant digits); not in the digest."""
+
+    name: str
+    columns: tuple[Column, ...]
+    rows: int
+    description: str = ""
+
+    def column(self, name: str) -> Column | None:
+        return next((c for c in self.columns if c.name.lower() == name.lower()), None)
+
+    @property
+    def keys(self) -> tuple[Column, ...]:
+        """The columns that together mark one entity; none means that every row is its own entity."""
+        return tuple(c for c in self.columns if c.key)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All tables one party publishes."""
+
+    party: str
+    tables: tuple[Table, ...] = field(default=())
+
+    def table(self, name: str) -> Table | None:
+        return next((t for t in self.tables if t.name.lower() == name.lower()), None)
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over the canonical form without row counts; tables and columns in their declared order."""
+        body = self.to_dict()
+        for t in body["tables"]:
+            del t["rows"]
+        return hashlib.sha256(b"heji/v1/catalog\x00" + rfc8785.dumps(body)).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form; integers as strings where they may pass 2^53."""
+
+        def column(c: Column) -> dict[str, Any]:
+            fields: dict[str, Any] = {"name": c.name, "kind": c.kind, "nullable": c.nullable, "key": c.key}
+            if c.kind == "decimal":
+                fields["scale"] = c.scale
+            for side in ("low", "high"):
+                if getattr(c, side) is not None:
+                    fields[side] = str(getattr(c, side))
+            if c.domain is not None:
+                fields["domain"] = [str(v) if type(v) is int else v for v in c.domain]
+            fields.update({k: getattr(c, k) for k in ("unit", "description", "level") if getattr(c, k)})
+            return fields
+
+        return {
+            "party": self.party,
+            "tables": [
+                {"name": t.name, "rows": t.rows, "description": t.description, "columns": [column(c) for c in t.columns]}
+                for t in self.tables
+            ],
+        }
+
+    @staticmethod
+    def from_dict(body: Mapping[str, Any]) -> Catalog:
+        """Inverse of ``to_dict``. Raises LocalError plan.catalog on anything unexpected."""
+
+        def value(kind: str, v: Any) -> str | int | bool:
+            if kind == "text" and isinstance(v, str):
+                return v
+            if kind == "boolean" and isinstance(v, bool):
+                return v
+            if kind in ("integer", "decimal", "date") and isinstance(v, str):
+                return int(v)
+            raise ValueError(f"a {kind} column has a domain value of another type")
+
+        def column(f: Mapping[str, Any]) -> Column:
+            kind = f["kind"]
+            if kind not in KINDS:
+                raise ValueError(f"unknown column kind {kind!r}")
+            domain = f.get("domain")
+            c = Column(
+                name=str(f["name"]), kind=kind, scale=int(f.get("scale", 0)),
+                low=int(f["low"]) if "low" in f else None, high=int(f["high"]) if "high" in f else None,
+                nullable=bool(f.get("nullable", True)), key=bool(f.get("key", False)),
+                domain=None if domain is None else tuple(value(kind, v) for v in domain),
+                unit=str(f.get("unit", "")), description=str(f.get("description", "")), level=str(f.get("level", "")),
+            )  # fmt: skip
+            if kind in ("integer", "decimal", "date") and (c.low is None or c.high is None or c.low > c.high):
+                raise ValueError(f"column {c.name}: bounds missing or in the wrong order")
+            if not 0 <= c.scale <= 18:
+                raise ValueError(f"column {c.name}: scale must be 0 to 18")
+            return c
+
+        try:
+            tables = tuple(
+                Table(str(t["name"]), tuple(column(c) for c in t["columns"]), int(t["rows"]), str(t.get("description", "")))
+                for t in body["tables"]
+            )
+            for t in tables:
+                if len({c.name.lower() for c in t.columns}) != len(t.columns):
+                    raise ValueError(f"table {t.name}: two columns of one name")
+            return Catalog(str(body["party"]), tables)
+        except (KeyError, TypeError, ValueError) as problem:
+            raise LocalError(
+                "plan.catalog", f"A published catalog cannot be used: {problem}.",
+                "Its owner should look at catalog.json and run `heji node check`.",
+            ) from problem  # fmt: skip
+
+
+def round_up(rows: int) -> int:
+    """A row count as it is published: rounded up to two significant digits (at least 10)."""
+    step = 10 ** max(len(str(max(rows, 1))) - 2, 1)
+    return -(-max(rows, 1) // step) * step
+
+
+def days(date: dt.date) -> int:
+    """A date in units: days since 1970-01-01."""
+    return date.toordinal() - 719163

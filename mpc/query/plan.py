@@ -1,0 +1,182 @@
+"""The plan of a job: a pure function of the job's text and the catalogs, compiled again by every node.
+
+A plan is a list of *pools* and a *finish*. A pool is a set of cells (the Cartesian product of the declared
+domains of its GROUP BY keys; one cell without keys) and a set of measures. Every party in ``Pool.sources`` answers
+its local query, lays the answer out as ring words, and the words of all parties are added by protocol P3.
+The recipient opens the totals and computes the *finish* (AVG, HAVING, ORDER BY ...) in the clear.
+
+All classes are frozen and JSON-able through ``Plan.to_dict``; ``Plan.digest`` is what nodes compare.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal
+
+import rfc8785
+
+from mpc.query.catalog import Kind, Value
+from mpc.query.nodes import Expr
+
+Ring = Literal[64, 128]
+#: rows: COUNT(*) · count: COUNT(x) · sum: SUM(x) · squares: SUM(x*x) · nulls: how many added scalars were NULL
+WordKind = Literal["rows", "count", "sum", "squares", "nulls"]
+Use = Literal["join", "join_reveal", "filter", "group", "aggregate", "extreme", "arithmetic", "product", "threshold", "row"]
+
+
+@dataclass(frozen=True)
+class Word:
+    """One ring word per cell. Its total t satisfies |t| <= bound; the number it stands for is t / 10^scale."""
+
+    kind: WordKind
+    ring: Ring
+    scale: int
+    bound: int
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One aggregate: its words are shown together or suppressed together (one flag word per cell and measure)."""
+
+    name: str  # as the modeler would recognise it: "SUM(balance)"
+    words: tuple[Word, ...]
+
+
+@dataclass(frozen=True)
+class Key:
+    """A GROUP BY key and its complete domain, in the order of the cells (None last where the key can be NULL)."""
+
+    name: str
+    kind: Kind
+    scale: int
+    domain: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class LocalQuery:
+    """What one party computes on its own tables: DuckDB SQL printed from plan nodes, never the modeler's text.
+
+    Columns of the answer, one row per non-empty cell: ``k0 .. kN`` the keys (text as VARCHAR, boolean as BOOLEAN,
+    all others in units as BIGINT), ``m{i}w{j}`` measure i's word j as DECIMAL(38,0) in units, ``m{i}e`` the number of
+    distinct entities behind measure i as BIGINT. Tables appear as ``"name"``: the node provides a view of that name with
+    the catalog's columns in their catalog types (decimal as DECIMAL(38,scale)).
+    """
+
+    party: str
+    sql: str
+    tables: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Cells and measures that several parties' local answers are added into."""
+
+    name: str  # "pool0"
+    keys: tuple[Key, ...]
+    measures: tuple[Measure, ...]
+    sources: tuple[LocalQuery, ...]  # one a party, sorted by party
+
+    @property
+    def cells(self) -> int:
+        return prod(len(k.domain) for k in self.keys)
+
+    @property
+    def parties(self) -> tuple[str, ...]:
+        return tuple(s.party for s in self.sources)
+
+
+@dataclass(frozen=True)
+class ColumnUse:
+    """One column of one owner on a path to a revealed value: the grant it needs. ``where`` is the SQL fragment."""
+
+    party: str
+    table: str
+    column: str
+    use: Use
+    where: str
+
+
+@dataclass(frozen=True)
+class Reveal:
+    """One value (per cell) that the recipients see, and every column it derives from.
+
+    ``contributors``: parties whose own columns are added into it; ``pooled``: it adds values of several parties,
+    so that owners' ``min_contributors`` applies.
+    """
+
+    what: str
+    pool: str
+    uses: tuple[ColumnUse, ...]
+    contributors: tuple[str, ...]
+    pooled: bool
+
+
+@dataclass(frozen=True)
+class Output:
+    """One result column: a finish expression over revealed words and keys (mpc.query.finish)."""
+
+    name: str
+    expr: Expr
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What the recipient computes in the clear, over the rows of ``pool`` (or one row where it is None)."""
+
+    pool: str | None
+    outputs: tuple[Output, ...]
+    having: Expr | None
+    order: tuple[tuple[Expr, bool, bool], ...]  # expression, descending, nulls first
+    limit: int | None
+    offset: int
+    distinct: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that follows from job and catalogs."""
+
+    version: str  # planner version: ours and sqlglot's
+    trust: str
+    parties: tuple[str, ...]  # data parties, sorted
+    pools: tuple[Pool, ...]
+    finish: Finish
+    reveals: tuple[Reveal, ...]
+    notes: tuple[str, ...]  # what explain tells besides ("HAVING hides nothing from the recipient")
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over the canonical form."""
+        return hashlib.sha256(b"heji/v1/plan\x00" + rfc8785.dumps(self.to_dict())).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form of the whole plan; dataclasses as objects with their class under ``node``."""
+        body = _jsonable(self)
+        assert isinstance(body, dict)
+        return body
+
+    def columns(self, ring: Ring) -> Iterator[tuple[int, int, int, int]]:
+        """The vector of this ring, column by column: (pool, measure, word, cells); word -1 is the flag (64 bits).
+
+        Order: pools, measures, words, then the measure's flag. The vector of a party that is no source of a pool
+        skips that pool's columns; masks are per pool (see mpc.protocols.total).
+        """
+        for p, pool in enumerate(self.pools):
+            for m, measure in enumerate(pool.measures):
+                for w, word in enumerate(measure.words):
+                    if word.ring == ring:
+                        yield p, m, w, pool.cells
+                if ring == 64:
+                    yield p, m, -1, pool.cells
+
+
+def _jsonable(x: Any) -> Any:
+    if isinstance(x, tuple):
+        return [_jsonable(v) for v in x]
+    if hasattr(x, "__dataclass_fields__"):
+        return {"node": type(x).__name__, **{f: _jsonable(getattr(x, f)) for f in x.__dataclass_fields__}}
+    if type(x) is int and abs(x) >= 2**53:
+        return str(x)
+    return x

@@ -1,0 +1,32 @@
+"""The two rings of Heji and how to pick one by its width in bits.
+
+Both modules offer the same functions over arrays of elements: ``zeros, from_stream, add_into, subtract_into,
+from_ints, to_ints``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from mpc.messages import RingWords
+from mpc.ring import wide, words
+
+
+class Ring(Protocol):
+    """What ``words`` (Z_2^64) and ``wide`` (Z_2^128) have in common."""
+
+    BITS: int
+    WIDTH: int
+
+    def zeros(self, n: int) -> RingWords: ...
+    def from_stream(self, words: RingWords) -> RingWords: ...
+    def add_into(self, total: RingWords, x: RingWords) -> None: ...
+    def subtract_into(self, total: RingWords, x: RingWords) -> None: ...
+    def from_ints(self, values: Iterable[int]) -> RingWords: ...
+    def to_ints(self, x: RingWords) -> list[int]: ...
+
+
+def ring(bits: int) -> Ring:
+    """The ring of 64 or 128 bits."""
+    return {64: words, 128: wide}[bits]

@@ -1,0 +1,42 @@
+"""Z_2^64 on numpy uint64, which wraps by itself. Arrays have shape (n,)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from mpc.messages import RingWords
+
+BITS = 64
+#: 64-bit words an element takes
+WIDTH = 1
+
+
+def zeros(n: int) -> RingWords:
+    return np.zeros(n, dtype=np.uint64)
+
+
+def from_stream(words: RingWords) -> RingWords:
+    """Stream words as ring elements."""
+    return words
+
+
+def add_into(total: RingWords, x: RingWords) -> None:
+    """total += x, element by element."""
+    np.add(total, x, out=total)
+
+
+def subtract_into(total: RingWords, x: RingWords) -> None:
+    """total -= x, element by element."""
+    np.subtract(total, x, out=total)
+
+
+def from_ints(values: Iterable[int]) -> RingWords:
+    """Signed Python integers as elements (two's complement)."""
+    return np.array([v & (2**64 - 1) for v in values], dtype=np.uint64)
+
+
+def to_ints(x: RingWords) -> list[int]:
+    """Elements as signed Python integers in [-2^63, 2^63)."""
+    return [int(v) for v in x.view(np.int64)]

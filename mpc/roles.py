@@ -1,0 +1,151 @@
+"""What each participant does in a job, from its first word to its last: read this to follow a job.
+
+    data party     agree on keys (P0) → say its masked vectors (P3) → if it receives: hear the totals, open them
+    coordinator    agree → add what the data parties say → hand the masked totals to recipients with a node,
+                   keep them for the others
+    recipient      with a node: agree → hear and open; without: fetch totals and proof later, ``open_outside``
+
+A role is a generator of rounds; its inputs are the member's session (coins), the cast and the ring words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from mpc.coins import Coins
+from mpc.crypto.labels import digest
+from mpc.job import Job
+from mpc.messages import RingWords
+from mpc.protocols import total
+from mpc.protocols.agree import Agreement, Context, Sign, Verify, agree, pair_coins, verify_agreement
+from mpc.protocols.total import Sum
+from mpc.query.plan import Plan, Ring
+from mpc.rounds import Rounds, Session
+
+#: masked or opened totals by the name of their sum
+Totals = dict[str, RingWords]
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who plays what: ``context`` for P0, the coordinator's name, and the secure sums in their order."""
+
+    context: Context
+    coordinator: str
+    sums: tuple[Sum, ...]
+
+    def said_by(self, name: str) -> list[Sum]:
+        return [s for s in self.sums if name in s.contributors]
+
+    def heard_by(self, name: str) -> list[Sum]:
+        return [s for s in self.sums if s.recipient == name]
+
+
+@dataclass
+class Outcome:
+    """How a role ended: the proof of agreement, and totals (opened at a recipient, masked at the coordinator)."""
+
+    agreement: Agreement
+    totals: Totals = field(default_factory=dict)
+
+
+def cast_of(
+    job_bytes: bytes, attempt: int, plan: Plan, *, coordinator: str, inside: tuple[str, ...], approvals: Mapping[str, bytes]
+) -> Cast:
+    """The cast of one attempt: the same at every member that holds the same job, plan and approvals.
+
+    ``inside``: the recipients that run a node; the others' keys stand in the job. ``approvals``: party -> the exact bytes
+    of its signed approval, so that all members also agree on what each of them was told.
+    """
+    job = Job.from_bytes(job_bytes)
+    participants = tuple(sorted({*plan.parties, *inside, coordinator}))
+    approved = [part for name in sorted(approvals) for part in (name.encode(), approvals[name])]
+    statement = digest("statement", job_bytes, bytes.fromhex(job.roster), bytes.fromhex(plan.digest()), *approved)
+    outside = {r: bytes.fromhex(job.recipient_keys[r]) for r in job.recipients if r not in inside}
+    context = Context(bytes.fromhex(job.id), attempt, statement, participants, outside)
+    return Cast(context, coordinator, sums_of(plan, job.recipients))
+
+
+def allowed_bytes(cast: Cast, sender: str, receiver: str) -> int:
+    """The most that ``sender`` may say to ``receiver`` in this attempt: what the plan needs, and not a block more."""
+    header = 64  # protobuf framing of a message of words; announcements and agreements take 104 bytes each
+    size = 2 * (96 + header)
+    for s in cast.sums:
+        contributed = receiver == cast.coordinator and sender in s.contributors
+        delivered = sender == cast.coordinator and receiver == s.recipient
+        if contributed or delivered:
+            size += s.length * s.bits // 8 + header * sum(1 for _ in s.blocks())
+    return size
+
+
+def rounds_of(cast: Cast, name: str) -> int:
+    """How many rounds the role of ``name`` has, for progress."""
+    said = [s for s in cast.sums if name in s.contributors or name == cast.coordinator]
+    heard = [s for s in cast.sums if s.recipient in cast.context.participants and name in (s.recipient, cast.coordinator)]
+    return 2 + sum(1 for s in said + heard for _ in s.blocks())
+
+
+def sums_of(plan: Plan, recipients: tuple[str, ...]) -> tuple[Sum, ...]:
+    """The secure sums of a plan: one for each pool, ring and recipient, in a fixed order."""
+    return tuple(
+        Sum(sum_name(p, bits, recipient), pool.parties, recipient, bits, length)
+        for p, pool in enumerate(plan.pools)
+        for bits in (64, 128)
+        if (length := vector_length(plan, p, bits))
+        for recipient in sorted(recipients)
+    )
+
+
+def sum_name(pool: int, bits: Ring, recipient: str) -> str:
+    return f"pool{pool}/w{bits}/{recipient}"
+
+
+def vector_length(plan: Plan, pool: int, bits: Ring) -> int:
+    """Elements in the vector of one pool and ring."""
+    return sum(cells for p, _, _, cells in plan.columns(bits) if p == pool)
+
+
+def play_party(
+    session: Session, cast: Cast, vectors: Mapping[str, RingWords], sign: Sign, verify: Verify
+) -> Rounds[Outcome]:
+    """A member with a node: data party, recipient, or both. ``vectors`` by name of the sum, for those it adds to."""
+    speaking, agreement = yield from _agree(session, cast, sign, verify)
+    for s in cast.said_by(session.me):
+        yield from total.contribute(speaking, s, vectors[s.name], cast.coordinator)
+    outcome = Outcome(agreement)
+    for s in cast.heard_by(session.me):
+        outcome.totals[s.name] = yield from total.receive(speaking, s, cast.coordinator)
+    return outcome
+
+
+def play_coordinator(session: Session, cast: Cast, sign: Sign, verify: Verify) -> Rounds[Outcome]:
+    """The coordinator: adds masked vectors. All sums are collected before any total is handed on, so that a recipient
+    that is still speaking is never waited for while it waits."""
+    speaking, agreement = yield from _agree(session, cast, sign, verify)
+    outcome = Outcome(agreement)
+    for s in cast.sums:
+        outcome.totals[s.name] = yield from total.collect(speaking, s)
+    for s in cast.sums:
+        if s.recipient in cast.context.participants:
+            yield from total.deliver(speaking, s, outcome.totals.pop(s.name))
+    return outcome
+
+
+def open_outside(name: str, private: bytes, public: bytes, cast: Cast, outcome: Outcome, verify: Verify) -> Totals:
+    """A recipient without a node: check the proof of agreement, then open the fetched totals (in place)."""
+    context = cast.context
+    verify_agreement(context, outcome.agreement, verify)
+    contributors = {i for s in cast.heard_by(name) for i in s.contributors}
+    pairs: dict[str, Coins] = {
+        i: pair_coins(context, private, name, public, i, outcome.agreement.announced[i].public_key) for i in contributors
+    }
+    session = Session(name, Coins(bytes(32)), pairs)  # an outside recipient draws no coins of its own
+    for s in cast.heard_by(name):
+        total.open_total(session, s, outcome.totals[s.name])
+    return outcome.totals
+
+
+def _agree(session: Session, cast: Cast, sign: Sign, verify: Verify) -> Rounds[tuple[Session, Agreement]]:
+    speaking, agreement = yield from agree(session.at("keys"), cast.context, sign, verify)
+    return replace(speaking, path=session.path), agreement

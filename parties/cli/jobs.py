@@ -1,0 +1,256 @@
+"""For modelers: catalog, explain, query, jobs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+from rich.table import Table
+from rich.text import Text
+
+from mpc.errors import LocalError
+from mpc.query.catalog import Catalog
+from mpc.query.explain import render
+from parties.cli.output import err, out, plain, table_of
+from parties.config import locate
+from parties.failures import decode
+from parties.modeler.client import Client
+from parties.results import Result, json_text
+from parties.rpc.v1 import coordinator_pb2 as pb
+
+Consortium = Annotated[
+    Path | None, Parameter(name="--consortium", help="consortium or member folder; else $HEJI_CONSORTIUM, else this folder")
+]
+As = Annotated[str | None, Parameter(name="--as", help="whose identity is used; else the recipient's, if its keys lie there")]
+To = Annotated[tuple[str, ...], Parameter(name="--to", negative="", help="recipient of the result (may repeat)")]
+File = Annotated[Path | None, Parameter(name=["--file", "-f"], help="read the SQL from a file")]
+Format = Annotated[Literal["table", "json", "csv", "parquet"], Parameter(help="table, json, csv or parquet")]
+Out = Annotated[Path | None, Parameter(name="--out", help="write the result to this file")]
+Purpose = Annotated[str, Parameter(help="what the result is for; owners grant purposes")]
+Trust = Annotated[Literal["helper", "parties"], Parameter(help="the weakest trust level you accept")]
+TwoParty = Annotated[bool, Parameter(negative="", help="two parties and a total for one of them: it learns the other's input")]
+
+
+def register(app: App) -> None:
+    """Add these commands to ``heji``."""
+    app.command(catalog)
+    app.command(explain)
+    app.command(query)
+    jobs = App(name="jobs", help="Jobs you submitted or receive.")
+    for command in (jobs_list, jobs_show, jobs_wait, jobs_result, jobs_cancel):
+        jobs.command(command, name=command.__name__.removeprefix("jobs_"))
+    app.command(jobs)
+
+
+def catalog(*, consortium: Consortium = None, as_: As = None, json: bool = False) -> None:
+    """Show what every party publishes: tables, columns, types, bounds, domains. Never a value.
+
+    Example: heji catalog --consortium demo
+    """
+    with client(consortium, as_) as heji:
+        found, missing = heji.catalog(), heji.missing()
+    if json:
+        plain(json_text({"catalogs": [found[p].to_dict() for p in sorted(found)], "missing": missing}))
+        return
+    for party in sorted(found):
+        out.print(catalog_table(found[party]))
+    for party, why in sorted(missing.items()):
+        err.print(f"{party}: {why}")
+
+
+def explain(
+    sql: str | None = None, /, *, file: File = None, to: To = (), purpose: Purpose = "", trust: Trust = "helper",
+    allow_two_party: TwoParty = False, consortium: Consortium = None, as_: As = None, json: bool = False,
+) -> None:  # fmt: skip
+    """Show what a query would do and reveal, and what every owner would say to it. Nothing runs.
+
+    Example: heji explain "SELECT SUM(balance) FROM bank_a.accounts" --to analyst
+
+    Parameters
+    ----------
+    sql: str
+        the query; - reads it from standard input
+    json: bool
+        the same for programs
+    """
+    text = sql_text(sql, file)
+    with client(consortium, as_, to) as heji:
+        told = heji.explain(text, to or None, purpose=purpose, trust=trust, allow_two_party=allow_two_party)
+    if json:
+        plain(json_text(told))
+        return
+    plain(render(told))
+    for party, verdict in told["verdicts"].items():
+        if verdict is None:
+            plain(f"{party} would approve.")
+        else:
+            plain(f"{party} would refuse: {verdict['message']}\n{indent(verdict['advice'])}")
+
+
+def query(
+    sql: str | None = None, /, *, file: File = None, to: To = (), purpose: Purpose = "", trust: Trust = "helper",
+    allow_two_party: TwoParty = False, format: Format = "table", out: Out = None,
+    consortium: Consortium = None, as_: As = None,
+) -> None:  # fmt: skip
+    """Run a query over several parties' tables and print the result, if it is for you.
+
+    Example: heji query "SELECT SUM(b) FROM (SELECT balance AS b FROM bank_a.accounts
+    UNION ALL SELECT balance FROM bank_b.accounts)" --to analyst
+
+    Parameters
+    ----------
+    sql: str
+        the query; - reads it from standard input
+    """
+    text = sql_text(sql, file)
+    check_target(format, out)
+    with client(consortium, as_, to) as heji:
+        recipients = to or (heji.name,)
+        if heji.name not in recipients:
+            job = heji.submit(text, recipients, purpose=purpose, trust=trust, allow_two_party=allow_two_party)
+            plain(json_text({"job": job.id}) if format == "json" else job.id)
+            err.print(f"The result goes to {', '.join(recipients)}, not to {heji.name}. Follow it with `heji jobs wait`.")
+            return
+        with progress() as watch:
+            result = heji.query(text, recipients, purpose=purpose, trust=trust, allow_two_party=allow_two_party, watch=watch)
+    deliver(result, format, out)
+
+
+def jobs_list(*, consortium: Consortium = None, as_: As = None, json: bool = False) -> None:
+    """List your jobs, newest first."""
+    with client(consortium, as_) as heji:
+        found = heji.jobs()
+    if json:
+        plain(json_text([status_dict(j) for j in found]))
+        return
+    table = Table("job", "state", "submitter", "to", "SQL", header_style="bold")
+    for j in found:
+        table.add_row(j.job, j.state, j.submitter, ", ".join(j.recipients), Text(" ".join(j.sql.split())[:60]))
+    out.print(table)
+
+
+def jobs_show(job: str, /, *, consortium: Consortium = None, as_: As = None, json: bool = False) -> None:
+    """Show how far a job is, or why it ended."""
+    with client(consortium, as_) as heji:
+        status = heji.show(job)
+    told = status_dict(status)
+    if json:
+        plain(json_text(told))
+        return
+    for name, value in told.items():
+        if name == "error" and value:
+            plain(f"{name}: {value['message']}\n{indent(value['advice'])}\n  [{value['code']}]")
+        elif value not in ("", None):
+            plain(f"{name}: {value}")
+
+
+def jobs_wait(job: str, /, *, consortium: Consortium = None, as_: As = None) -> None:
+    """Wait until a job is done; fails if the job fails."""
+    with client(consortium, as_) as heji, progress() as watch:
+        plain(heji.wait(job, watch).state)
+
+
+def jobs_result(
+    job: str, /, *, format: Format = "table", out: Out = None, consortium: Consortium = None, as_: As = None
+) -> None:
+    """Fetch and print the result of a finished job that is for you."""
+    check_target(format, out)
+    with client(consortium, as_) as heji:
+        result = heji.result(job)
+    deliver(result, format, out)
+
+
+def jobs_cancel(job: str, /, *, consortium: Consortium = None, as_: As = None) -> None:
+    """Cancel a job you submitted. What was sent stays masked; nothing is released."""
+    with client(consortium, as_) as heji:
+        plain(heji.cancel(job).state)
+
+
+def client(consortium: Path | None, as_: str | None, to: tuple[str, ...] = ()) -> Client:
+    """A client under the right identity: ``--as``, else a recipient whose keys lie there."""
+    return Client(locate(consortium, as_, to, os.environ))
+
+
+def sql_text(sql: str | None, file: Path | None) -> str:
+    """The SQL from the argument, a file, or standard input (``-``)."""
+    if (sql is None) == (file is None):
+        raise LocalError("config.missing", "Give the SQL once: as argument, with -f FILE, or - for standard input.")
+    if file is not None:
+        return file.read_text(encoding="utf-8-sig")
+    assert sql is not None
+    return sys.stdin.read() if sql == "-" else sql
+
+
+def check_target(form: str, target: Path | None) -> None:
+    """Fail before a job runs if its result could not be written afterwards."""
+    if form == "parquet" and target is None:
+        raise LocalError("config.missing", "Parquet is not for terminals.", "Add --out FILE.")
+    if target is not None and not target.resolve().parent.is_dir():
+        raise LocalError("config.missing", f"There is no folder {target.resolve().parent}.")
+
+
+def deliver(result: Result, form: str, target: Path | None) -> None:
+    """Print the result or write it, in the format asked for."""
+    if target is not None:
+        result.write(target, "csv" if form == "table" else form)
+        err.print(f"Written to {target}.")
+    elif form == "json":
+        plain(result.to_json())
+    elif form == "csv":
+        plain(result.to_csv())
+    else:
+        out.print(table_of(result))
+        statement = result.statement
+        err.print(Text(f"job {statement['job'][:16]} · from {', '.join(statement['parties'])} · trust {statement['trust']}"
+                       + (f" · {n} values suppressed" if (n := statement["suppressed_values"]) else ""), style="dim"))  # fmt: skip
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[pb.JobStatus], None]]:
+    """A line on stderr that follows the job, where stderr is a terminal."""
+    if not err.is_terminal:
+        yield lambda _status: None
+        return
+    with err.status("submitted") as line:
+
+        def watch(status: pb.JobStatus) -> None:
+            far = f" {status.done}/{status.total}" if status.total else ""
+            again = f", attempt {status.attempt}" if status.attempt > 1 else ""
+            line.update(f"{status.state}{again} {status.phase if status.phase != status.state else ''}{far}")
+
+        yield watch
+
+
+def status_dict(status: pb.JobStatus) -> dict[str, Any]:
+    return {
+        "job": status.job, "state": status.state, "submitter": status.submitter, "recipients": list(status.recipients),
+        "purpose": status.purpose, "sql": status.sql, "attempt": status.attempt, "created": status.created,
+        "updated": status.updated, "expires": status.expires, "bytes": status.bytes,
+        "error": decode(status.error).to_dict() if status.error else None,
+    }  # fmt: skip
+
+
+def catalog_table(found: Catalog) -> Table:
+    table = Table("table", "column", "type", "range or domain", "key", "description", header_style="bold",
+                  title=found.party, title_justify="left")  # fmt: skip
+    for t in found.tables:
+        for i, c in enumerate(t.columns):
+            if c.domain is not None:
+                shown = ", ".join(str(v) for v in c.domain[:8]) + (f" … ({len(c.domain)})" if len(c.domain) > 8 else "")
+            else:
+                shown = "" if c.low is None else f"{c.low} … {c.high}" + (f" (1/{10**c.scale})" if c.scale else "")
+            name = f"{t.name} (≤ {t.rows:,} rows)" if i == 0 else ""
+            kind = f"DECIMAL({c.scale})" if c.kind == "decimal" else c.kind.upper()
+            table.add_row(name, Text(c.name), kind, Text(shown), "key" if c.key else "", Text(f"{c.description} {c.unit}".strip()))
+    return table
+
+
+def indent(text: str) -> str:
+    return "\n".join("  " + line for line in text.splitlines())
+
+

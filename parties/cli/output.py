@@ -1,0 +1,67 @@
+"""What people see: tables, errors, progress. Results go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import sys
+from decimal import Decimal
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from mpc.errors import HejiError, PeerError
+from parties.results import SUPPRESSED, Result
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def complain(error: HejiError) -> None:
+    """What happened, why, what to do next, and the stable code."""
+    who = f" ({error.party})" if isinstance(error, PeerError) and error.party else ""
+    err.print(Text.assemble(("Refused" if error.code.startswith(("policy", "plan", "sql")) else "Failed", "bold red"),
+                            f"{who}: ", error.message))  # fmt: skip
+    if error.advice:
+        err.print(Padding(Text(error.advice), (0, 0, 0, 2)))
+    err.print(Text(f"[{error.code}]", style="dim"))
+
+
+def table_of(result: Result, title: str | None = None) -> Table:
+    """A result as a terminal table; suppressed cells say so."""
+    names = [n for n in result.table.column_names if n != SUPPRESSED]
+    table = Table(title=title, title_justify="left", header_style="bold")
+    numeric = {n for n in names if _is_number(result, n)}
+    for name in names:
+        table.add_column(Text(name), justify="right" if name in numeric else "left")
+    for row in result.rows:
+        hidden = set(row.get(SUPPRESSED) or ())
+        table.add_row(*(Text("suppressed", style="dim") if n in hidden else Text(shown(row[n])) for n in names))
+    return table
+
+
+def shown(value: Any) -> str:
+    """One value as people write it: thousands separated, all digits of exact numbers."""
+    match value:
+        case None:
+            return "NULL"
+        case bool():
+            return str(value).lower()
+        case int() | Decimal():
+            return f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}"
+        case float():
+            return f"{value:,.6f}" if 1e-3 <= abs(value) < 1e12 or value == 0 else repr(value)
+        case _:
+            return str(value)
+
+
+def plain(text: str) -> None:
+    """Text for programs: to stdout as it is."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    sys.stdout.flush()
+
+
+def _is_number(result: Result, name: str) -> bool:
+    kind = str(result.table.schema.field(name).type)
+    return kind.startswith(("int", "decimal", "double", "float"))

@@ -1,0 +1,100 @@
+"""Making members: a whole consortium for practice, or one real member on its own premises.
+
+    DIR/NAME/   member.toml   roster.json   keys/{identity.pem, tls.pem, tls.crt}   and for nodes policy.toml, catalog.json
+
+A member's folder holds everything it needs and nothing of anybody else: it works wherever it is moved.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mpc.errors import LocalError
+from mpc.query.catalog import Catalog
+from parties import files
+from parties.identity import Identity, card_json, make_card, make_identity, save_identity
+from parties.clock import now
+from parties.roster import ROSTER, Roster, check_name
+
+_POLICY = """\
+# What this owner lets out, of what, to whom. Nothing is granted until a [[grant]] says so.
+# Every key is explained in docs/policy.md. Example:
+#
+# [[grant]]
+# table = "firms"
+# columns = ["tax_paid"]
+# to = ["modeler:analyst"]
+# uses = ["aggregate"]
+# approval = "auto"
+"""
+
+
+def init_consortium(
+    folder: Path, *, parties: Sequence[str], modelers: Sequence[str] = (), coordinator: str = "coordinator",
+    organisations: Mapping[str, str] | None = None, host: str = "127.0.0.1",
+) -> Roster:  # fmt: skip
+    """All members of a practice consortium on this machine, on free ports, with a roster that all have signed.
+
+    ``organisations``: member -> organisation, by default the member's own name. Raises LocalError config.exists,
+    roster.invalid.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise LocalError("config.exists", f"{folder} is not empty.", "Name a new folder; nothing is overwritten.")
+    roles = {**{p: ("party",) for p in parties}, coordinator: ("coordinator", "helper"), **{m: ("modeler",) for m in modelers}}
+    if len(roles) != len(parties) + len(modelers) + 1:
+        raise LocalError("roster.invalid", "Two members have one name.")
+    for name in roles:
+        check_name(name)
+    serving = [n for n, r in roles.items() if r != ("modeler",)]
+    ports = dict(zip(serving, free_ports(host, len(serving)), strict=True))
+    addresses = {n: f"{host}:{ports[n]}" if n in ports else "" for n in roles}
+    identities = {n: make_identity(n, now()) for n in roles}
+    cards = [make_card(identities[n], (organisations or {}).get(n, n), roles[n], addresses[n]) for n in sorted(roles)]
+    roster = Roster(folder.resolve().name, 1, "", tuple(cards))
+    body = roster.signed_bytes()
+    roster = replace(roster, signatures={n: i.sign(ROSTER, body).hex() for n, i in identities.items()})
+    for name, identity in identities.items():
+        _write_member(folder / name, identity, addresses[name], node="party" in roles[name])
+        files.write(folder / name / "roster.json", roster.to_json())
+    files.write(folder / "README.txt", "A practice consortium of Heji: all members' secret keys lie on this one machine.\n"
+                "Real members make their own keys at home: heji node init.\n")  # fmt: skip
+    return roster
+
+
+def init_member(folder: Path, name: str, address: str, organisation: str, roles: Sequence[str]) -> Path:
+    """One member's keys and settings, made where it lives; returns the public card to hand over."""
+    check_name(name)
+    if (folder / "keys").exists():
+        raise LocalError("config.exists", f"{folder} has keys already.", "Name a new folder; keys are never overwritten.")
+    identity = make_identity(name, now())
+    card = make_card(identity, organisation, tuple(roles), address)
+    port = address.rpartition(":")[2]
+    _write_member(folder, identity, f"0.0.0.0:{port}" if address else "", node="party" in roles)
+    files.write(folder / "card.json", card_json(identity, card))
+    return folder / "card.json"
+
+
+def free_ports(host: str, count: int) -> list[int]:
+    """Ports that were free a moment ago, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for s in sockets:
+            s.bind((host, 0))
+        return [s.getsockname()[1] for s in sockets]
+    finally:
+        for s in sockets:
+            s.close()
+
+
+def _write_member(folder: Path, identity: Identity, listen: str, *, node: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    save_identity(folder, identity)
+    listening = f'listen = "{listen}"\n' if listen else ""
+    files.write(folder / "member.toml", f'name = "{identity.name}"\n{listening}')
+    if node:
+        files.write(folder / "policy.toml", _POLICY)
+        files.write(folder / "catalog.json", json.dumps(Catalog(identity.name).to_dict(), indent=1) + "\n")

@@ -1,0 +1,308 @@
+"""The coordinator: takes jobs, schedules attempts, keeps masked totals for recipients, tells who watches.
+
+A job is persisted before its submission is answered. An attempt that fails because a member was away is tried again with
+new keys, up to ``attempts`` times while the job has not expired; a refusal or a deviation ends the job at once. After a
+restart unfinished jobs go on with a new attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+
+from mpc.errors import HejiError, LocalError
+from mpc.job import Job, job_id
+from mpc.run import Sent
+from parties.coordinator.attempt import AttemptRun, Finished, News, proof_bytes
+from parties.coordinator.store import FINAL, JobRow, Store
+from parties.failures import abort, encode, from_rpc, is_transient
+from parties.mail import FRAME_BYTES, PostOffice
+from parties.member import Member
+from parties.proposals import Proposed, propose, read_catalogs, read_job
+from parties.rpc.v1 import coordinator_pb2 as pb
+from parties.rpc.v1 import coordinator_pb2_grpc, node_pb2, node_pb2_grpc
+
+log = structlog.get_logger("heji.coordinator")
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+#: attempts of one job, pauses between them (seconds), and how many bytes of masked bodies are kept of each job
+ATTEMPTS, PAUSE, SEEN_BYTES = 3, 0.5, 4 << 20
+
+
+class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
+    """See coordinator.proto."""
+
+    def __init__(self, member: Member, store: Store, post: PostOffice) -> None:
+        self._member, self._store, self._post = member, store, post
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._news: dict[str, News] = {}
+        self._changed = asyncio.Condition()
+        self._slots = asyncio.Semaphore(member.config.max_jobs)
+
+    def resume(self) -> None:
+        """After a start: go on with the jobs that were not finished, each with a new attempt."""
+        for row in self._store.unfinished():
+            log.info("resumed", job=row.id, state=row.state)
+            self._start(row.id)
+
+    # -- what modelers ask
+
+    async def Catalogs(self, request: pb.CatalogsRequest, context: Context) -> pb.CatalogsReply:
+        try:
+            self._member.caller(context)
+            found, missing = await self._catalogs(self._member.roster.members_with("party"))
+            return pb.CatalogsReply(catalogs=list(found.values()), missing={p: e.message for p, e in missing.items()})
+        except HejiError as error:
+            await abort(context, error)
+
+    async def Preview(self, request: pb.PreviewRequest, context: Context) -> pb.PreviewReply:
+        try:
+            caller = self._member.caller(context)
+            job = Job.from_bytes(request.job)
+            if job.submitter != caller:
+                raise LocalError("job.invalid", f"{caller} may not ask in the name of {job.submitter}.")
+            signed = node_pb2.SignedJob(job=request.job)
+            run, _ = await self._attempt(signed, 1, None)
+            verdicts = await run.verdicts()
+            return pb.PreviewReply(verdicts={p: encode(e) if e else b"{}" for p, e in verdicts.items()})
+        except HejiError as error:
+            await abort(context, error)
+
+    async def Submit(self, request: node_pb2.SignedJob, context: Context) -> pb.JobStatus:
+        try:
+            caller = self._member.caller(context)
+            job = read_job(self._member, request.job, request.signature)
+            if job.submitter != caller:
+                raise LocalError("job.invalid", f"{caller} may not submit a job of {job.submitter}.")
+            fresh = self._store.add(job.id, request.job, request.signature, job.submitter, job.recipients,
+                                    self._member.clock(), job.expires)  # fmt: skip
+            if fresh:
+                log.info("submitted", job=job.id, submitter=job.submitter)
+                self._start(job.id)
+            return self._status(self._row(job.id, caller))
+        except HejiError as error:
+            await abort(context, error)
+
+    async def Show(self, request: pb.JobRef, context: Context) -> pb.JobStatus:
+        try:
+            return self._status(self._row(request.job, self._member.caller(context)))
+        except HejiError as error:
+            await abort(context, error)
+
+    async def List(self, request: pb.ListRequest, context: Context) -> pb.ListReply:
+        try:
+            return pb.ListReply(jobs=[self._status(r) for r in self._store.visible_to(self._member.caller(context))])
+        except HejiError as error:
+            await abort(context, error)
+
+    async def Watch(self, request: pb.JobRef, context: Context) -> AsyncIterator[pb.JobStatus]:
+        try:
+            caller = self._member.caller(context)
+            last: bytes | None = None
+            while True:
+                status = self._status(self._row(request.job, caller))
+                if (now := status.SerializeToString()) != last:
+                    last = now
+                    yield status
+                if status.state in FINAL:
+                    return
+                async with self._changed:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(5):
+                            await self._changed.wait()
+        except HejiError as error:
+            await abort(context, error)
+
+    async def Cancel(self, request: pb.JobRef, context: Context) -> pb.JobStatus:
+        try:
+            caller = self._member.caller(context)
+            row = self._row(request.job, caller)
+            if row.submitter != caller:
+                raise LocalError("job.state", f"Only {row.submitter} can cancel this job.")
+            if row.state in FINAL:
+                raise LocalError("job.state", f"The job is {row.state}; there is nothing to cancel.")
+            self._store.transition(row.id, "cancelled", self._member.clock(),
+                                   error=encode(LocalError("job.cancelled", f"{caller} cancelled the job.")))  # fmt: skip
+            if (task := self._tasks.get(row.id)) is not None:
+                task.cancel()
+            await self._tell(row.id)
+            return self._status(self._row(row.id, caller))
+        except HejiError as error:
+            await abort(context, error)
+
+    async def Fetch(self, request: pb.JobRef, context: Context) -> AsyncIterator[pb.Sealed]:
+        try:
+            caller = self._member.caller(context)
+            row = self._row(request.job, caller)
+            if caller not in row.recipients:
+                raise LocalError("job.not_recipient", f"{caller} is no recipient of this job.")
+            if row.state != "done":
+                raise LocalError("job.state", f"The job is {row.state}; there is no result yet.",
+                                 "Wait for it with `heji jobs wait`.")  # fmt: skip
+            yield pb.Sealed(proof=self._store.proof(row.id))
+            for name, body in self._store.totals(row.id):
+                if not name.endswith(f"/{caller}"):
+                    continue
+                for offset in range(0, len(body), FRAME_BYTES):
+                    yield pb.Sealed(total=pb.Total(sum=name, offset=offset, data=body[offset : offset + FRAME_BYTES]))
+        except HejiError as error:
+            await abort(context, error)
+
+    # -- what happens to a job
+
+    def _start(self, job: str) -> None:
+        task = asyncio.create_task(self._work(job))
+        self._tasks[job] = task
+        task.add_done_callback(lambda _task: self._tasks.pop(job, None))
+
+    async def _work(self, job: str) -> None:
+        """A job from submission to its final state."""
+        async with self._slots:
+            row = self._store.get(job)
+            if row is None or row.state in FINAL:
+                return
+            try:
+                await self._attempts(row)
+            except asyncio.CancelledError:
+                raise
+            except HejiError as error:
+                log.warning("failed", job=job, code=error.code, party=getattr(error, "party", ""))
+                await self._fail(job, error)
+            except Exception:
+                log.exception("defect", job=job)
+                await self._fail(job, LocalError("internal", "A defect at the coordinator; its log has the trace."))
+            await self._tell(job)
+
+    async def _fail(self, job: str, error: HejiError) -> None:
+        with contextlib.suppress(HejiError):
+            self._store.transition(job, "failed", self._member.clock(), error=encode(error))
+
+    async def _attempts(self, row: JobRow) -> None:
+        signed = node_pb2.SignedJob(job=row.raw, signature=row.signature)
+        for number in range(row.attempt + 1, row.attempt + 1 + ATTEMPTS):
+            try:
+                self._store.transition(row.id, "approving", self._member.clock(), attempt=number)
+                await self._tell(row.id, News("approving"))
+                run, seen = await self._attempt(signed, number, row.id)
+                finished = await self._one(run, row.id)
+                self._finish(row, run, finished, seen)
+                await self._tell(row.id)
+                await run.close()
+                return
+            except HejiError as error:
+                last = number == row.attempt + ATTEMPTS
+                if last or not is_transient(error) or self._member.clock() >= row.expires:
+                    raise
+                log.info("tried again", job=row.id, attempt=number, code=error.code)
+                await asyncio.sleep(PAUSE * 2 ** (number - row.attempt - 1))
+
+    async def _one(self, run: AttemptRun, job: str) -> Finished:
+        try:
+            approvals = await run.approve()
+        except asyncio.CancelledError:
+            await run.abort(LocalError("job.cancelled", "The job was cancelled."))
+            raise
+        self._store.transition(job, "running", self._member.clock())
+        seconds = self._member.config.job_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await run.run(approvals)
+        except TimeoutError:
+            raise LocalError("job.limits", f"The job took longer than the coordinator allows ({seconds:.0f} s).",
+                             "Ask for less, or ask the coordinator's operator for a longer `job_seconds`.") from None  # fmt: skip
+
+    def _finish(self, row: JobRow, run: AttemptRun, finished: Finished, seen: list[tuple[str, str, bytes]]) -> None:
+        totals = {name: words.tobytes() for name, words in finished.outcome.totals.items()}
+        self._store.saw(row.id, run.number, seen)
+        self._store.finish(row.id, self._member.clock(), proof_bytes(finished), totals, finished.received)
+        log.info("done", job=row.id, attempt=run.number, bytes=finished.received)
+
+    async def _attempt(
+        self, signed: node_pb2.SignedJob, number: int, job: str | None
+    ) -> tuple[AttemptRun, list[tuple[str, str, bytes]]]:
+        """Compile the job here too, on the owners' catalogs, and make an attempt of it."""
+        read = read_job(self._member, signed.job, signed.signature if job else None)
+        found, missing = await self._catalogs(sorted(read.catalogs))
+        for error in missing.values():
+            raise error
+        catalogs = read_catalogs(self._member, found.values())
+        proposed: Proposed = await asyncio.to_thread(
+            propose, self._member, signed.job, signed.signature if job else None, catalogs
+        )
+        seen: list[tuple[str, str, bytes]] = []
+        kept = 0
+
+        def on_message(sent: Sent) -> None:
+            nonlocal kept
+            if sent.receiver == self._member.name and kept + len(sent.raw) <= SEEN_BYTES:
+                kept += len(sent.raw)
+                seen.append((sent.sender, sent.step, sent.raw))
+
+        def tell(news: News) -> None:
+            if job is not None:
+                self._news[job] = news
+                asyncio.get_running_loop().create_task(self._tell(job, news))
+
+        run = AttemptRun(self._member, self._post, proposed, signed, list(found.values()), number,
+                         tell=tell, on_message=on_message)  # fmt: skip
+        return run, seen
+
+    async def _catalogs(
+        self, parties: list[str] | tuple[str, ...]
+    ) -> tuple[dict[str, node_pb2.SignedCatalog], dict[str, HejiError]]:
+        """Signed catalogs of these parties, and why others are missing."""
+
+        async def ask(party: str) -> node_pb2.SignedCatalog | HejiError:
+            try:
+                stub = node_pb2_grpc.NodeStub(self._member.channel(party))
+                catalog: node_pb2.SignedCatalog = await stub.Publish(
+                    node_pb2.PublishRequest(), timeout=self._member.config.proposal_seconds
+                )
+                return catalog
+            except grpc.aio.AioRpcError as error:
+                return from_rpc(error, party, "asked for its catalog")
+
+        answers = dict(zip(parties, await asyncio.gather(*(ask(p) for p in parties)), strict=True))
+        found = {p: a for p, a in answers.items() if isinstance(a, node_pb2.SignedCatalog)}
+        missing = {p: a for p, a in answers.items() if isinstance(a, HejiError)}
+        return found, missing
+
+    # -- telling
+
+    async def _tell(self, job: str, news: News | None = None) -> None:
+        if news is not None:
+            self._news[job] = news
+        async with self._changed:
+            self._changed.notify_all()
+
+    def _row(self, job: str, caller: str) -> JobRow:
+        """A job, if the caller submitted or receives it; whoever else asks learns not even that it exists."""
+        row = self._store.get(job)
+        if row is None or (caller != row.submitter and caller not in row.recipients):
+            raise LocalError("job.unknown", "The coordinator knows no such job.", "List yours with `heji jobs list`.")
+        return row
+
+    def _status(self, row: JobRow) -> pb.JobStatus:
+        news = self._news.get(row.id, News())
+        job = Job.from_bytes(row.raw)
+        assert job_id(row.raw) == row.id
+        return pb.JobStatus(
+            job=row.id, state=row.state, submitter=row.submitter, recipients=row.recipients, attempt=row.attempt,
+            created=row.created, updated=row.updated, expires=row.expires, error=row.error, phase=news.phase,
+            done=news.done, total=news.total, bytes=row.bytes or news.bytes, sql=job.sql, purpose=job.purpose,
+        )  # fmt: skip
+
+    async def stop(self) -> None:
+        """End all attempts; unfinished jobs go on after the next start."""
+        for task in list(self._tasks.values()):
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+

@@ -1,0 +1,351 @@
+"""The modeler's side: plan, sign, submit, wait, open. Everything here runs on the modeler's own machine.
+
+    with heji.connect("consortium", as_="analyst") as heji:
+        print(heji.explain("SELECT ..."))
+        result = heji.query("SELECT ...", to="analyst", purpose="SME credit line review")
+        result.table, result.to_pandas(), result.statement
+
+The key that opens a result is made here and stays here (``jobs/ID.json`` in the member's folder, mode 0600), so a result
+can be fetched later, by the same member, from the same folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+import numpy as np
+
+from mpc.crypto.agree import public_key
+from mpc.errors import HejiError, LocalError, PeerError
+from mpc.job import Job
+from mpc.messages import Agreed, Announce
+from mpc.protocols.agree import Agreement
+from mpc.query.catalog import Catalog
+from mpc.query.compile import PLANNER, compile_plan, parties_of
+from mpc.query.explain import explain
+from mpc.roles import Outcome, Totals, cast_of, open_outside
+from parties.failures import decode, from_rpc
+from parties.member import Member
+from parties.proposals import APPROVAL, JOB, Proposed, propose, read_catalogs
+from parties.results import Result, opened_result
+from parties.rpc.v1 import coordinator_pb2 as pb
+from parties.rpc.v1 import coordinator_pb2_grpc, node_pb2, node_pb2_grpc
+
+T = TypeVar("T")
+
+#: how long a job is valid, seconds
+JOB_SECONDS = 3600
+FINAL = frozenset({"done", "failed", "cancelled"})
+#: hears of every change of a job's status
+Watcher = Callable[[pb.JobStatus], None]
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job on its way."""
+
+    id: str
+    recipients: tuple[str, ...]
+
+
+class Client:
+    """A member's connection to its coordinator. Blocking methods; one background thread runs the event loop."""
+
+    def __init__(self, folder: Path) -> None:
+        """``folder``: the member's own folder (keys, roster). Raises LocalError config.*, roster.*."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="heji-client", daemon=True)
+        self._thread.start()
+        try:
+            self.member = self._wait(_opened(folder))
+        except BaseException:
+            self._stop_loop()
+            raise
+        coordinators = self.member.roster.members_with("coordinator")
+        if not coordinators:
+            raise LocalError("roster.invalid", "The roster has no coordinator.")
+        self._coordinator = coordinators[0]
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        if self._thread.is_alive():
+            self._wait(self.member.close())
+            self._stop_loop()
+
+    @property
+    def name(self) -> str:
+        return self.member.name
+
+    # -- before a job
+
+    def catalog(self) -> dict[str, Catalog]:
+        """What every party publishes, by party. Parties that cannot be reached are left out (see ``missing``)."""
+        return self._wait(self._catalogs())[0]
+
+    def missing(self) -> dict[str, str]:
+        """Parties whose catalog is not to be had now, and why."""
+        return self._wait(self._catalogs())[1]
+
+    def explain(
+        self, sql: str, to: str | tuple[str, ...] | None = None, *, purpose: str = "", trust: str = "helper",
+        allow_two_party: bool = False,
+    ) -> dict[str, Any]:  # fmt: skip
+        """What would happen, and what every owner would say, before anything runs (JSON-able)."""
+        return self._wait(self._explain(sql, to, purpose, trust, allow_two_party))
+
+    # -- jobs
+
+    def query(
+        self, sql: str, to: str | tuple[str, ...] | None = None, *, purpose: str = "", trust: str = "helper",
+        allow_two_party: bool = False, watch: Watcher = lambda _status: None,
+    ) -> Result:  # fmt: skip
+        """Submit, wait and fetch. ``to``: recipient(s), by default this member. Raises HejiError on refusal or failure."""
+        job = self.submit(sql, to, purpose=purpose, trust=trust, allow_two_party=allow_two_party)
+        if self.name not in job.recipients:
+            raise LocalError("job.not_recipient", f"{self.name} is no recipient; the result goes to "
+                             f"{', '.join(job.recipients)}. The job id is {job.id}.")  # fmt: skip
+        try:
+            self.wait(job.id, watch)
+        except KeyboardInterrupt:
+            with contextlib.suppress(HejiError):
+                self.cancel(job.id)
+            raise
+        return self.result(job.id)
+
+    def submit(
+        self, sql: str, to: str | tuple[str, ...] | None = None, *, purpose: str = "", trust: str = "helper",
+        allow_two_party: bool = False,
+    ) -> Submitted:  # fmt: skip
+        """Plan, sign and hand in a job; returns at once."""
+        return self._wait(self._submit(sql, to, purpose, trust, allow_two_party))
+
+    def wait(self, job: str, watch: Watcher = lambda _status: None) -> pb.JobStatus:
+        """Wait until a job is final; raises why it failed."""
+        status = self._wait(self._watch(job, watch))
+        if status.state != "done":
+            raise decode(status.error) if status.error else LocalError("job.state", f"The job is {status.state}.")
+        return status
+
+    def show(self, job: str) -> pb.JobStatus:
+        return self._wait(self._call("Show", pb.JobRef(job=job)))
+
+    def jobs(self) -> list[pb.JobStatus]:
+        """Jobs this member submitted or receives, newest first."""
+        return list(self._wait(self._call("List", pb.ListRequest())).jobs)
+
+    def cancel(self, job: str) -> pb.JobStatus:
+        return self._wait(self._call("Cancel", pb.JobRef(job=job)))
+
+    def result(self, job: str) -> Result:
+        """The result of a finished job this member receives."""
+        return self._wait(self._result(job))
+
+    # -- how
+
+    async def _catalogs(self) -> tuple[dict[str, Catalog], dict[str, str]]:
+        reply, catalogs = await self._signed_catalogs()
+        return catalogs, dict(reply.missing)
+
+    async def _signed_catalogs(self) -> tuple[pb.CatalogsReply, dict[str, Catalog]]:
+        reply: pb.CatalogsReply = await self._call("Catalogs", pb.CatalogsRequest())
+        return reply, read_catalogs(self.member, reply.catalogs)
+
+    async def _job(
+        self, sql: str, to: str | tuple[str, ...] | None, purpose: str, trust: str, allow_two_party: bool
+    ) -> tuple[Proposed, bytes, list[node_pb2.SignedCatalog]]:
+        """An unsigned job with its plan, and the private key for its result (empty if this member has a node)."""
+        recipients = (to,) if isinstance(to, str) else tuple(to or (self.name,))
+        reply, catalogs = await self._signed_catalogs()
+        self._explain_missing(sql, dict(reply.missing))
+        plan = compile_plan(sql, catalogs, recipients=recipients, trust=trust)
+        private, keys = b"", {}
+        if self.name in recipients and not self.member.has_node(self.name):
+            private = os.urandom(32)
+            keys[self.name] = public_key(private).hex()
+        here = self.member.clock()
+        job = Job(
+            sql=sql, submitter=self.name, recipients=recipients, roster=self.member.roster.digest(),
+            catalogs={p: catalogs[p].digest() for p in plan.parties}, nonce=secrets.token_hex(16), created=here,
+            expires=here + JOB_SECONDS, purpose=purpose, trust=trust, allow_two_party=allow_two_party,
+            recipient_keys=keys, planner=PLANNER,
+        )  # fmt: skip
+        proposed = await asyncio.to_thread(propose, self.member, job.to_bytes(), None, catalogs)
+        return proposed, private, [c for c in reply.catalogs if c.party in plan.parties]
+
+    def _explain_missing(self, sql: str, missing: Mapping[str, str]) -> None:
+        """A table of a party that is away must not read like a misspelt name."""
+        for party in sorted(parties_of(sql) & set(missing)):
+            raise PeerError("peer.unavailable", f"{party} cannot be asked for its catalog now: {missing[party]}",
+                            f"Ask the operator of {party} whether its node runs; then try again.", party=party)  # fmt: skip
+
+    async def _explain(
+        self, sql: str, to: str | tuple[str, ...] | None, purpose: str, trust: str, allow_two_party: bool
+    ) -> dict[str, Any]:
+        proposed, _private, _catalogs = await self._job(sql, to, purpose, trust, allow_two_party)
+        reply: pb.PreviewReply = await self._call("Preview", pb.PreviewRequest(job=proposed.raw))
+        told = explain(proposed.plan, proposed.job.recipients)
+        told["verdicts"] = {p: None if raw == b"{}" else decode(raw).to_dict() for p, raw in sorted(reply.verdicts.items())}
+        return told
+
+    async def _submit(
+        self, sql: str, to: str | tuple[str, ...] | None, purpose: str, trust: str, allow_two_party: bool
+    ) -> Submitted:
+        proposed, private, catalogs = await self._job(sql, to, purpose, trust, allow_two_party)
+        job = proposed.job
+        self._keep(job.id, {
+            "job": proposed.raw.hex(), "private": private.hex(),
+            "catalogs": [[c.party, c.catalog.hex(), c.signature.hex()] for c in catalogs],
+        })  # fmt: skip
+        signed = node_pb2.SignedJob(job=proposed.raw, signature=self.member.sign(JOB, proposed.raw))
+        await self._call("Submit", signed)
+        return Submitted(job.id, job.recipients)
+
+    async def _watch(self, job: str, watch: Watcher) -> pb.JobStatus:
+        stub = coordinator_pb2_grpc.CoordinatorStub(self.member.channel(self._coordinator))
+        lost = 0
+        while True:
+            try:
+                async for status in stub.Watch(pb.JobRef(job=job)):
+                    lost = 0
+                    watch(status)
+                    if status.state in FINAL:
+                        final: pb.JobStatus = status
+                        return final
+            except grpc.aio.AioRpcError as error:
+                failure = from_rpc(error, self._coordinator, "waiting for the job")
+                lost += 1
+                if failure.code != "peer.unavailable" or lost > 20:
+                    raise failure from None
+                await asyncio.sleep(0.5)  # the coordinator restarts; the job goes on when it is back
+
+    async def _result(self, job: str) -> Result:
+        if self.member.has_node(self.name):
+            return await self._result_of_node(job)
+        kept = self._kept(job)
+        raw = bytes.fromhex(kept["job"])
+        signed = [node_pb2.SignedCatalog(party=p, catalog=bytes.fromhex(c), signature=bytes.fromhex(s))
+                  for p, c, s in kept["catalogs"]]  # fmt: skip
+        catalogs = read_catalogs(self.member, signed)
+        plan = compile_plan(Job.from_bytes(raw).sql, catalogs, recipients=Job.from_bytes(raw).recipients,
+                            trust=Job.from_bytes(raw).trust)  # fmt: skip
+        inside = tuple(sorted(r for r in Job.from_bytes(raw).recipients if self.member.has_node(r)))
+        proposed = Proposed(raw, Job.from_bytes(raw), plan, inside)
+        proof, bodies = await self._fetch(job)
+        approvals = self._approvals(proof, proposed)
+        cast = cast_of(raw, int(proof["attempt"]), plan, coordinator=str(proof["coordinator"]), inside=inside,
+                       approvals=approvals)  # fmt: skip
+        totals: Totals = {}
+        for s in cast.heard_by(self.name):
+            words = np.frombuffer(bodies.get(s.name, b""), dtype="<u8").astype(np.uint64)
+            if len(words) != s.length * s.bits // 64:
+                raise PeerError("protocol.size", "The coordinator handed out a total of the wrong length.", party=self._coordinator)
+            totals[s.name] = words if s.bits == 64 else words.reshape(-1, 2)
+        private = bytes.fromhex(kept["private"])
+        agreement = Agreement(
+            {p: Announce(*map(bytes.fromhex, a)) for p, a in proof["announced"].items()},
+            {p: Agreed(*map(bytes.fromhex, a)) for p, a in proof["agreed"].items()},
+        )
+        opened = open_outside(self.name, private, public_key(private), cast, Outcome(agreement, totals), self.member.verify)
+        return opened_result(proposed, opened, self.name, approvals)
+
+    def _approvals(self, proof: Mapping[str, Any], proposed: Proposed) -> dict[str, bytes]:
+        """The owners' signed approvals; they go into the digest that the proof of agreement must show."""
+        statements = {}
+        for party, (statement, signature) in proof["approvals"].items():
+            statements[party] = bytes.fromhex(statement)
+            self.member.verify(party, APPROVAL, statements[party], bytes.fromhex(signature))
+        if set(statements) != set(proposed.participants):
+            raise PeerError("job.differs", "The proof lacks approvals of participants.", party=self._coordinator)
+        return statements
+
+    async def _fetch(self, job: str) -> tuple[dict[str, Any], dict[str, bytes]]:
+        stub = coordinator_pb2_grpc.CoordinatorStub(self.member.channel(self._coordinator))
+        proof: dict[str, Any] = {}
+        bodies: dict[str, bytearray] = {}
+        try:
+            async for part in stub.Fetch(pb.JobRef(job=job)):
+                if part.WhichOneof("part") == "proof":
+                    proof = json.loads(part.proof)
+                else:
+                    bodies.setdefault(part.total.sum, bytearray()).extend(part.total.data)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error, self._coordinator, "fetching the result") from None
+        return proof, {name: bytes(body) for name, body in bodies.items()}
+
+    async def _result_of_node(self, job: str) -> Result:
+        stub = node_pb2_grpc.NodeStub(self.member.channel(self.name))
+        try:
+            reply = await stub.Result(node_pb2.NodeResultRequest(job=_job_bytes(job)), timeout=60)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error, self.name, "fetching the result") from None
+        return Result.from_bytes(reply.result)
+
+    def _keep(self, job: str, facts: Mapping[str, Any]) -> None:
+        """Write what opens the result, before the job is submitted."""
+        folder = self.member.folder / "jobs"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path = folder / f"{job}.json"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(facts, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _kept(self, job: str) -> dict[str, Any]:
+        path = self.member.folder / "jobs" / f"{_job_bytes(job).hex()}.json"
+        if not path.exists():
+            raise LocalError("job.unknown", f"{self.name} has no key for this job in {path.parent}.",
+                             "A result can be opened only from the folder it was submitted from.")  # fmt: skip
+        kept: dict[str, Any] = json.loads(path.read_text())
+        return kept
+
+    async def _call(self, method: str, request: Any) -> Any:
+        stub = coordinator_pb2_grpc.CoordinatorStub(self.member.channel(self._coordinator))
+        try:
+            return await getattr(stub, method)(request, timeout=60)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error, self._coordinator) from None
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            future.cancel()
+            raise
+
+    def _stop_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+        self._loop.close()
+
+
+async def _opened(folder: Path) -> Member:
+    return Member(folder)  # channels belong to the loop they are made in
+
+
+def _job_bytes(job: str) -> bytes:
+    try:
+        raw = bytes.fromhex(job)
+    except ValueError:
+        raw = b""
+    if len(raw) != 32:
+        raise LocalError("job.unknown", "A job id is 64 hexadecimal digits.", "List yours with `heji jobs list`.")
+    return raw

@@ -1,0 +1,52 @@
+"""The owner's word: policy.toml as it stands now, asked about a plan that this node compiled itself."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from mpc.policy.flow import ContributorSet, Limits, Recipient, Request, check, contributor_sets_conflict
+from mpc.policy.grants import Policy, parse_policy
+from parties.member import Member
+from parties.node.store import Store
+from parties.proposals import Proposed
+
+
+class Permission:
+    """Reads the policy anew for every question, so that a changed file is in force without a restart."""
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+
+    def policy(self) -> Policy:
+        """The policy in force. Raises LocalError policy.invalid; then no job is approved (fail closed)."""
+        path = self._member.folder / "policy.toml"
+        return parse_policy(path.read_text(encoding="utf-8") if path.exists() else "")
+
+    def digest(self) -> str:
+        return self.policy().digest
+
+    def check(self, proposed: Proposed) -> Limits:
+        """The limits under which this owner approves. Raises LocalError policy.*: what is missing and what to grant."""
+        return check(proposed.plan, self._member.name, self.policy(), self._request(proposed))
+
+    def commit(self, store: Store, proposed: Proposed, snapshot: str) -> None:
+        """Before anything is sent: refuse a column that would enter totals with another set of contributors than
+        before over the same snapshot (sums over different sets can be solved), else remember this one."""
+        policy = self.policy()
+        before = [ContributorSet(t, c, who, snap) for job, t, c, who, snap in store.contributions() if job != proposed.job.id]
+        now = contributor_sets_conflict(before, proposed.plan, self._member.name, policy, snapshot)
+        store.record_contributions(proposed.job.id, [(s.table, s.column, s.contributors, s.snapshot) for s in now])
+
+    def _request(self, proposed: Proposed) -> Request:
+        roster = self._member.roster
+        recipients = tuple(
+            Recipient(r, roster.organisation_of(r), tuple(roster.member(r).roles)) for r in proposed.job.recipients
+        )
+        return Request(
+            recipients=recipients,
+            organisations={p: roster.organisation_of(p) for p in proposed.plan.parties},
+            purpose=proposed.job.purpose,
+            trust=proposed.plan.trust,
+            allow_two_party=proposed.job.allow_two_party,
+            today=dt.datetime.fromtimestamp(self._member.clock(), dt.UTC).date(),
+        )

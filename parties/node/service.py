@@ -1,0 +1,319 @@
+"""The node's side of a job: compile again, ask the policy, query locally, play one's role, keep one's result.
+
+    Propose   read job → compile → policy → remember (fsync) → open the inbox → signed approval
+    Run       check all approvals → local queries → role (mpc.roles.play_party) through parties.drive → result
+    Abort     close the inbox with the coordinator's reason
+    Close     the coordinator has the whole result: no further attempt
+
+A Run that loses its caller ends the attempt. An attempt's coins live in memory only: after a crash the attempt is over
+and the next one has new keys (checklist 2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+import rfc8785
+import structlog
+
+from mpc.coins import own_coins
+from mpc.errors import HejiError, LocalError, PeerError
+from mpc.policy.flow import Limits
+from mpc.query.compile import PLANNER
+from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_party, rounds_of
+from mpc.rounds import Round, Session
+from mpc.run import Sent
+from parties.drive import drive
+from parties.failures import abort, decode
+from parties.mail import AttemptKey, Inbox, Outbox, PostOffice
+from parties.member import Member
+from parties.node.inputs import Inputs
+from parties.node.permission import Permission
+from parties.node.store import Store
+from parties.proposals import APPROVAL, CATALOG, Proposed, propose, read_catalogs
+from parties.results import opened_result
+from parties.rpc.v1 import node_pb2, node_pb2_grpc
+
+log = structlog.get_logger("heji.node")
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass
+class Attempt:
+    """One attempt under way here, from its approval to its end."""
+
+    proposed: Proposed
+    coordinator: str
+    limits: Limits
+    approval: bytes
+    inbox: Inbox | None = None
+    run: asyncio.Task[Any] | None = None
+
+
+class NodeService(node_pb2_grpc.NodeServicer):
+    """See node.proto. One instance per process; all state that matters is in ``store``."""
+
+    def __init__(
+        self,
+        member: Member,
+        store: Store,
+        post: PostOffice,
+        inputs: Inputs,
+        permission: Permission,
+        *,
+        seed: Callable[[], bytes] = lambda: os.urandom(32),
+        on_message: Callable[[Sent], None] = lambda _sent: None,
+    ) -> None:
+        """``seed`` gives each attempt its 32 secret bytes; tests replay with known ones."""
+        self._member = member
+        self._store = store
+        self._post = post
+        self._inputs = inputs
+        self._permission = permission
+        self._seed = seed
+        self._on_message = on_message
+        self._attempts: dict[AttemptKey, Attempt] = {}
+
+    async def Publish(self, request: node_pb2.PublishRequest, context: Context) -> node_pb2.SignedCatalog:
+        try:
+            self._member.caller(context)
+            body = rfc8785.dumps(self._inputs.catalog().to_dict())
+            return node_pb2.SignedCatalog(party=self._member.name, catalog=body, signature=self._member.sign(CATALOG, body))
+        except HejiError as error:
+            await abort(context, error)
+
+    async def Propose(self, request: node_pb2.Proposal, context: Context) -> node_pb2.Approval:
+        try:
+            coordinator = self._member.caller_as(context, "coordinator")
+            return await self._propose(request, coordinator)
+        except HejiError as error:
+            log.info("refused", code=error.code, dry_run=request.dry_run)
+            await abort(context, error)
+
+    async def _propose(self, request: node_pb2.Proposal, coordinator: str) -> node_pb2.Approval:
+        catalogs = read_catalogs(self._member, request.catalogs)
+        mine = self._inputs.catalog()
+        if self._member.name in catalogs and catalogs[self._member.name].digest() != mine.digest():
+            raise LocalError("job.differs", f"{self._member.name} changed its catalog since the job was planned.",
+                             "Submit the query again: it will be planned on the new catalog.")  # fmt: skip
+        signature = None if request.dry_run else request.job.signature
+        proposed = await asyncio.to_thread(propose, self._member, request.job.job, signature, catalogs)
+        if self._member.name not in proposed.participants:
+            raise LocalError("job.invalid", f"{self._member.name} has no part in this job.")
+        limits = self._permission.check(proposed)
+        self._check_size(proposed)
+        approval = self._approval(proposed, limits)
+        if not request.dry_run:
+            self._admit(request, coordinator, proposed, limits, approval)
+        return node_pb2.Approval(statement=approval, signature=self._member.sign(APPROVAL, approval))
+
+    def _check_size(self, proposed: Proposed) -> None:
+        config = self._member.config
+        cells = sum(p.cells * len(p.measures) for p in proposed.plan.pools)
+        if cells > config.max_cells:
+            raise LocalError("job.limits", f"The job has {cells} cells; {self._member.name} allows {config.max_cells}.",
+                             "Group by fewer keys or by keys with smaller domains.")  # fmt: skip
+        if len(self._attempts) >= config.max_jobs:
+            raise LocalError("job.limits", f"{self._member.name} has {config.max_jobs} jobs under way.", "Try again later.")
+
+    def _approval(self, proposed: Proposed, limits: Limits) -> bytes:
+        """What this member signs: exactly this job and plan, under this policy, until the job's expiry."""
+        return rfc8785.dumps({
+            "v": 1, "job": proposed.job.id, "plan": proposed.plan.digest(), "party": self._member.name,
+            "policy": self._permission.digest(), "roster": proposed.job.roster, "planner": PLANNER,
+            "expires": proposed.job.expires, "min_contributors": limits.min_contributors,
+        })  # fmt: skip
+
+    def _admit(
+        self, request: node_pb2.Proposal, coordinator: str, proposed: Proposed, limits: Limits, approval: bytes
+    ) -> None:
+        """Remember the attempt, on disk first, and open its inbox."""
+        job = proposed.job
+        key = (bytes.fromhex(job.id), request.attempt)
+        if any(k[0] == key[0] for k in self._attempts):
+            raise LocalError("job.replayed", "An attempt of this job is under way here.")
+        self._store.approve(job.id, request.attempt, self._member.clock(), {
+            "submitter": job.submitter, "recipients": list(job.recipients), "purpose": job.purpose, "sql": job.sql,
+            "plan": proposed.plan.digest(), "policy": self._permission.digest(), "expires": job.expires,
+        })  # fmt: skip
+        attempt = Attempt(proposed, coordinator, limits, approval)
+        # what each member may say is known before its approval is: approvals change no size
+        sizes = cast_of(proposed.raw, request.attempt, proposed.plan, coordinator=coordinator,
+                        inside=proposed.inside, approvals={})  # fmt: skip
+        attempt.inbox = Inbox({p: allowed_bytes(sizes, p, self._member.name)
+                               for p in sizes.context.participants if p != self._member.name})  # fmt: skip
+        self._post.open(key, attempt.inbox)
+        self._attempts[key] = attempt
+        log.info("approved", job=job.id, attempt=request.attempt, submitter=job.submitter)
+
+    async def Run(self, request: node_pb2.RunRequest, context: Context) -> AsyncIterator[node_pb2.Progress]:
+        try:
+            coordinator = self._member.caller_as(context, "coordinator")
+            key = (request.job, request.attempt)
+            attempt = self._attempts.get(key)
+            if attempt is None or attempt.run is not None or attempt.coordinator != coordinator:
+                raise PeerError("peer.aborted", f"{self._member.name} has no such attempt waiting.", party=self._member.name)
+            news: asyncio.Queue[node_pb2.Progress | None] = asyncio.Queue()
+            attempt.run = asyncio.create_task(self._run(key, attempt, list(request.approvals), news.put_nowait))
+            attempt.run.add_done_callback(lambda _task: news.put_nowait(None))
+            try:
+                while (progress := await news.get()) is not None:
+                    yield progress
+                await attempt.run
+            finally:
+                attempt.run.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await attempt.run
+        except HejiError as error:
+            await abort(context, error)
+
+    async def _run(
+        self, key: AttemptKey, attempt: Attempt, approvals: list[node_pb2.Approval],
+        tell: Callable[[node_pb2.Progress], None],
+    ) -> None:  # fmt: skip
+        """The attempt from all approvals to its end, whatever that is; the store always learns of it."""
+        job = attempt.proposed.job
+        try:
+            await self._play(key, attempt, approvals, tell)
+            self._store.transition(job.id, "done", self._member.clock())
+            log.info("done", job=job.id, attempt=key[1])
+        except BaseException as problem:
+            error = problem if isinstance(problem, HejiError) else None
+            code = error.code if error else "peer.aborted" if isinstance(problem, asyncio.CancelledError) else "internal"
+            log.warning("attempt ended", job=job.id, attempt=key[1], code=code, step=getattr(error, "step", ""))
+            if code == "internal":
+                log.error("defect", job=job.id, exc_info=problem)
+            with contextlib.suppress(HejiError):
+                self._store.transition(job.id, "aborted", self._member.clock(), error=code)
+            if error is None and not isinstance(problem, asyncio.CancelledError):
+                raise LocalError("internal", f"A defect at {self._member.name}; its log has the trace.") from problem
+            raise
+        finally:
+            self._attempts.pop(key, None)
+            self._post.shut(key, PeerError("peer.aborted", f"{self._member.name} has ended this attempt.",
+                                           party=self._member.name))  # fmt: skip
+
+    async def _play(
+        self, key: AttemptKey, attempt: Attempt, approvals: list[node_pb2.Approval],
+        tell: Callable[[node_pb2.Progress], None],
+    ) -> None:  # fmt: skip
+        member, proposed = self._member, attempt.proposed
+        job = proposed.job
+        statements = self._read_approvals(proposed, approvals, attempt)
+        cast = cast_of(proposed.raw, key[1], proposed.plan, coordinator=attempt.coordinator, inside=proposed.inside,
+                       approvals=statements)  # fmt: skip
+        self._store.transition(job.id, "running", member.clock())
+        coins = own_coins(self._seed(), *key)
+        tell(node_pb2.Progress(phase="local query"))
+        strict = max(json.loads(s)["min_contributors"] for s in statements.values()) > 1
+        vectors = await self._inputs.vectors(cast, proposed.plan, attempt.limits, strict_none=strict, coins=coins)
+        self._permission.commit(self._store, proposed, self._inputs.digest(vectors, self._store.salt), member.clock())
+
+        total = rounds_of(cast, member.name)
+        assert attempt.inbox is not None
+        outboxes = self._outboxes(key, cast)
+        try:
+            def on_round(number: int, step: Round) -> None:
+                if number == 3 and vectors:  # keys are agreed: from here on masked data leaves
+                    self._store.transition(job.id, "sending", member.clock())
+                phase = "keys" if number <= 2 else "receiving" if step.hear else "sending"
+                sent = sum(o.sent for o in outboxes.values())
+                tell(node_pb2.Progress(phase=phase, done=number, total=total, bytes_sent=sent))
+
+            outcome = await drive(
+                member.name, play_party(Session(member.name, coins), cast, vectors, member.sign, member.verify),
+                attempt.inbox, outboxes, patience=member.config.step_seconds, on_round=on_round,
+                on_message=self._on_message,
+            )  # fmt: skip
+        finally:
+            await asyncio.gather(*(o.close() for o in outboxes.values()))
+        if member.name in job.recipients:
+            self._keep_result(proposed, outcome, cast, statements)
+        tell(node_pb2.Progress(phase="done", done=total, total=total))
+
+    def _outboxes(self, key: AttemptKey, cast: Cast) -> dict[str, Outbox]:
+        member = self._member
+        return {p: Outbox(p, member.channel(p), key, member.config.reconnect_seconds)
+                for p in cast.context.participants if p != member.name}  # fmt: skip
+
+    def _read_approvals(
+        self, proposed: Proposed, approvals: list[node_pb2.Approval], attempt: Attempt
+    ) -> dict[str, bytes]:
+        """Every participant's approval of exactly this job and plan; PeerError job.differs names who differs."""
+        statements: dict[str, bytes] = {}
+        mine = json.loads(attempt.approval)
+        for a in approvals:
+            told = json.loads(a.statement)
+            party = str(told.get("party"))
+            self._member.verify(party, APPROVAL, a.statement, a.signature)
+            for field in ("job", "plan", "roster", "planner"):
+                if told.get(field) != mine[field]:
+                    raise PeerError("job.differs", f"{party} approved another {field} than {self._member.name}.",
+                                    "Nothing was sent. Compare versions and rosters.", party=party)  # fmt: skip
+            statements[party] = a.statement
+        if set(statements) != set(proposed.participants):
+            raise LocalError("job.differs", "The attempt lacks approvals, or has some of members that take no part.")
+        if statements[self._member.name] != attempt.approval:
+            raise LocalError("job.differs", "The approval shown as ours is not the one given.")
+        return statements
+
+    def _keep_result(self, proposed: Proposed, outcome: Outcome, cast: Cast, statements: dict[str, bytes]) -> None:
+        totals = {s.name: outcome.totals[s.name] for s in cast.heard_by(self._member.name)}
+        result = opened_result(proposed, totals, self._member.name, statements)
+        self._store.keep_result(proposed.job.id, result.to_bytes())
+
+    async def Abort(self, request: node_pb2.AbortRequest, context: Context) -> node_pb2.AbortReply:
+        try:
+            coordinator = self._member.caller_as(context, "coordinator")
+            key = (request.job, request.attempt)
+            attempt = self._attempts.get(key)
+            if attempt is not None and attempt.coordinator == coordinator:
+                reason = decode(request.error)
+                self._post.shut(key, reason)
+                if attempt.run is None:  # approved, never run
+                    self._attempts.pop(key, None)
+                    self._store.transition(attempt.proposed.job.id, "aborted", self._member.clock(), error=reason.code)
+                else:
+                    attempt.run.cancel()
+            return node_pb2.AbortReply()
+        except HejiError as error:
+            await abort(context, error)
+
+    async def Close(self, request: node_pb2.CloseRequest, context: Context) -> node_pb2.CloseReply:
+        try:
+            self._member.caller_as(context, "coordinator")
+            self._store.transition(request.job.hex(), "closed", self._member.clock())
+            return node_pb2.CloseReply()
+        except HejiError as error:
+            await abort(context, error)
+
+    async def Result(self, request: node_pb2.NodeResultRequest, context: Context) -> node_pb2.NodeResultReply:
+        try:
+            caller = self._member.caller(context)
+            if caller != self._member.name:
+                raise LocalError("job.not_recipient", f"{self._member.name} shows its results to itself only.")
+            body = self._store.result(request.job.hex())
+            if body is None:
+                raise LocalError("job.unknown", f"{self._member.name} received no result of this job.",
+                                 "List the jobs with `heji jobs list`.")  # fmt: skip
+            return node_pb2.NodeResultReply(result=body)
+        except HejiError as error:
+            await abort(context, error)
+
+    async def stop(self) -> None:
+        """End all attempts; their peers are told."""
+        running = [a.run for a in self._attempts.values() if a.run is not None]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+

@@ -1,0 +1,118 @@
+"""All members of a practice consortium as processes of this machine: started, waited for, stopped (``heji up``, demo)."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from mpc.errors import LocalError
+from parties.roster import Roster
+
+#: seconds a member gets to start, and to stop after SIGTERM before it is killed
+START, STOP = 40.0, 10.0
+
+
+@dataclass
+class Process:
+    name: str
+    kind: str  # "node" or "coordinator"
+    folder: Path
+    popen: subprocess.Popen[bytes]
+    log: Path
+
+
+@dataclass
+class Processes:
+    """Context manager: members run inside the ``with`` block and are gone after it, whatever happens there."""
+
+    consortium: Path
+    only: tuple[str, ...] = ()
+    tell: Callable[[str], None] = lambda _line: None
+    running: list[Process] = field(default_factory=list)
+
+    def __enter__(self) -> Processes:
+        try:
+            for name, kind, folder in members_to_serve(self.consortium):
+                if not self.only or name in self.only:
+                    self.running.append(start(name, kind, folder))
+            for process in self.running:
+                wait_until_serving(process)
+                self.tell(f"{process.name} is serving (process {process.popen.pid})")
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, _type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None) -> None:
+        self.stop()
+
+    def wait(self) -> Process:
+        """Block until one of the processes ends; returns it."""
+        while True:
+            for process in self.running:
+                if process.popen.poll() is not None:
+                    return process
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        for process in self.running:
+            if process.popen.poll() is None:
+                process.popen.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + STOP
+        for process in self.running:
+            try:
+                process.popen.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.popen.kill()
+                process.popen.wait()
+        self.running.clear()
+
+
+def members_to_serve(consortium: Path) -> list[tuple[str, str, Path]]:
+    """(name, kind, folder) of all members below ``consortium`` that serve something, coordinators last."""
+    found = []
+    for settings in sorted(consortium.glob("*/member.toml")):
+        folder = settings.parent
+        name = tomllib.loads(settings.read_text(encoding="utf-8")).get("name", folder.name)
+        roles = Roster.load(folder / "roster.json").member(name).roles
+        if "party" in roles:
+            found.append((name, "node", folder))
+        elif "coordinator" in roles:
+            found.append((name, "coordinator", folder))
+    if not found:
+        raise LocalError("config.missing", f"{consortium} holds no members to serve.",
+                         "Make a practice consortium with `heji consortium init DIR --party …`.")  # fmt: skip
+    return sorted(found, key=lambda m: (m[1] == "coordinator", m[0]))
+
+
+def start(name: str, kind: str, folder: Path, command: tuple[str, ...] = ("-m", "parties.cli")) -> Process:
+    """Start one member in a process of its own; its log goes to ``log.jsonl`` in its folder."""
+    log = folder / "log.jsonl"
+    with log.open("ab") as sink:
+        popen = subprocess.Popen(
+            [sys.executable, *command, kind, "serve", str(folder), "--with-parent"],
+            stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True,
+        )  # fmt: skip
+    return Process(name, kind, folder, popen, log)
+
+
+def wait_until_serving(process: Process) -> None:
+    """Wait for the member's own word, in its log, that it serves. Raises LocalError with its last words if it ends."""
+    deadline = time.monotonic() + START
+    while time.monotonic() < deadline:
+        said = process.log.read_bytes().decode(errors="replace")
+        started = said.rfind('"event": "serving"')
+        if started >= 0 and f'"pid": {process.popen.pid}' in said[started - 400 : started + 400]:
+            return
+        if process.popen.poll() is not None:
+            raise LocalError("config.invalid", f"{process.name} did not start: {said.strip()[-600:]}",
+                             f"Its log is {process.log}.")  # fmt: skip
+        time.sleep(0.02)
+    raise LocalError("peer.timeout", f"{process.name} did not start within {START:.0f} s.", f"Its log is {process.log}.")

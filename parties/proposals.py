@@ -1,0 +1,100 @@
+"""Reading a proposed job the same way everywhere: who signed it, when it expires, which catalogs it rests on, its plan.
+
+Node, coordinator and modeler all compile the job from its text and the owners' signed catalogs; nobody takes over
+another's plan.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from mpc.errors import LocalError
+from mpc.job import Job
+from mpc.query.catalog import Catalog
+from mpc.query.compile import PLANNER, compile_plan
+from mpc.query.plan import Plan
+from parties.member import Member
+from parties.rpc.v1 import node_pb2
+
+#: labels of signatures over jobs, catalogs and approvals
+JOB, CATALOG, APPROVAL = "job", "catalog", "approval"
+#: a job may be valid for this long at most, and clocks may differ by this much (seconds)
+LONGEST_JOB, CLOCK_SKEW = 31 * 86400, 300
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """A job that was read and found in order, with its plan."""
+
+    raw: bytes
+    job: Job
+    plan: Plan
+    inside: tuple[str, ...]  # recipients with a node
+
+    @property
+    def participants(self) -> tuple[str, ...]:
+        """Members with a node that take part: data parties and recipients."""
+        return tuple(sorted({*self.plan.parties, *self.inside}))
+
+
+def read_job(member: Member, raw: bytes, signature: bytes | None) -> Job:
+    """Check a job's form, signature, expiry, roster and recipients. ``signature`` None: a dry run."""
+    job = Job.from_bytes(raw)
+    submitter = member.roster.member(job.submitter)
+    if not {"modeler", "party"} & set(submitter.roles):
+        raise LocalError("job.invalid", f"{job.submitter} may not submit jobs: the roster says neither modeler nor party.")
+    if signature is not None:
+        member.verify(job.submitter, JOB, raw, signature)
+    here = member.clock()
+    if job.expires <= here:
+        raise LocalError("job.expired", "The job's expiry has passed.", "Submit the query again.")
+    if job.created > here + CLOCK_SKEW or job.expires > here + LONGEST_JOB + CLOCK_SKEW:
+        raise LocalError("job.expired", "The job's times lie too far in the future.",
+                         "Compare the clocks of the submitter and of this member.")  # fmt: skip
+    if job.roster != member.roster.digest():
+        raise LocalError("job.differs", f"{member.name} and {job.submitter} hold different rosters.",
+                         "Compare `heji roster show` at both and hand the newer one over.")  # fmt: skip
+    if job.planner != PLANNER:
+        raise LocalError("peer.version", f"The job was planned by {job.planner}; {member.name} runs {PLANNER}.",
+                         "Whoever has the older one must upgrade.")  # fmt: skip
+    for r in job.recipients:
+        listed = member.roster.member(r)
+        if not member.has_node(r) and (r != job.submitter or len(job.recipient_keys.get(r, "")) != 64):
+            raise LocalError("job.invalid", f"{r} has no node, so it must submit a job for itself, with its key in it.",
+                             f"Submit it as {r}, or name a recipient with a node.")  # fmt: skip
+        if not {"party", "modeler", "recipient"} & set(listed.roles):
+            raise LocalError("job.invalid", f"{r} receives no results: the roster gives it no such role.")
+    if set(job.recipient_keys) - {r for r in job.recipients if not member.has_node(r)}:
+        raise LocalError("job.invalid", "The job carries keys of members that announce their own.")
+    return job
+
+
+def read_catalogs(member: Member, signed: Iterable[node_pb2.SignedCatalog]) -> dict[str, Catalog]:
+    """Catalogs by party, each under its owner's signature."""
+    catalogs = {}
+    for s in signed:
+        member.verify(s.party, CATALOG, s.catalog, s.signature)
+        catalog = Catalog.from_dict(json.loads(s.catalog))
+        if catalog.party != s.party:
+            raise LocalError("plan.catalog", f"{s.party} signed a catalog of {catalog.party}.")
+        catalogs[s.party] = catalog
+    return catalogs
+
+
+def propose(member: Member, raw: bytes, signature: bytes | None, catalogs: Mapping[str, Catalog]) -> Proposed:
+    """Read a job and compile its plan from exactly the catalogs it names."""
+    job = read_job(member, raw, signature)
+    used = {}
+    for party, digest in job.catalogs.items():
+        if party not in catalogs:
+            raise LocalError("job.differs", f"The job rests on the catalog of {party}, which is not here.")
+        if catalogs[party].digest() != digest:
+            raise LocalError("job.differs", f"{party} changed its catalog since the job was planned.",
+                             "Submit the query again: it will be planned on the new catalog.")  # fmt: skip
+        used[party] = catalogs[party]
+    plan = compile_plan(job.sql, used, recipients=job.recipients, trust=job.trust)
+    if set(plan.parties) != set(job.catalogs):
+        raise LocalError("job.invalid", "The job names catalogs of parties that its query does not use, or leaves some out.")
+    return Proposed(raw, job, plan, tuple(sorted(r for r in job.recipients if member.has_node(r))))

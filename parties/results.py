@@ -1,0 +1,143 @@
+"""A result: an Arrow table and a statement of how it came about, in every format people take it away in.
+
+A suppressed cell is NULL, and its column's name stands in the row's ``_suppressed`` list (a column that exists only where
+something is suppressed). The statement travels with the table as Arrow schema metadata.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from mpc.errors import LocalError
+from mpc.query import finish, layout
+from mpc.roles import Totals
+from parties.proposals import Proposed
+
+SUPPRESSED = "_suppressed"
+_STATEMENT = b"heji.statement"
+FORMATS = ("table", "json", "csv", "parquet")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a recipient gets. ``table`` is exact: integers, decimals and dates as Arrow types, doubles where SQL says so."""
+
+    table: pa.Table
+    statement: dict[str, Any]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The table as Python values: int, Decimal, float, date, bool, str, None."""
+        rows: list[dict[str, Any]] = self.table.to_pylist()
+        return rows
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame (pandas must be installed: heji[pandas])."""
+        return self.table.to_pandas()
+
+    def to_bytes(self) -> bytes:
+        """Arrow IPC stream with the statement inside; ``from_bytes`` is its inverse."""
+        sink = io.BytesIO()
+        table = self.table.replace_schema_metadata({_STATEMENT: json.dumps(self.statement, ensure_ascii=False).encode()})
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        return sink.getvalue()
+
+    @staticmethod
+    def from_bytes(raw: bytes) -> Result:
+        table = pa.ipc.open_stream(raw).read_all()
+        statement = json.loads((table.schema.metadata or {}).get(_STATEMENT, b"{}"))
+        return Result(table.replace_schema_metadata(None), statement)
+
+    def to_json(self) -> str:
+        """``{"rows": [...], "statement": {...}}``; numbers are JSON numbers with all their digits."""
+        return json_text({"rows": self.rows, "statement": self.statement})
+
+    def write(self, path: Path, form: str) -> None:
+        """Write as json, csv or parquet, whole or not at all. Raises LocalError store.failed."""
+        scratch = path.with_name(path.name + ".part")
+        try:
+            if form == "parquet":
+                meta = {_STATEMENT: json.dumps(self.statement, ensure_ascii=False).encode()}
+                pyarrow.parquet.write_table(self.table.replace_schema_metadata(meta), scratch)
+            else:
+                text = self.to_json() + "\n" if form == "json" else self.to_csv()
+                scratch.write_text(text, encoding="utf-8")
+            scratch.replace(path)
+        except OSError as problem:
+            scratch.unlink(missing_ok=True)
+            raise LocalError("store.failed", f"{path} cannot be written: {problem.strerror}.",
+                             "The result is kept: fetch it again with `heji jobs result`.") from problem  # fmt: skip
+
+    def to_csv(self) -> str:
+        """CSV with a header; suppressed names joined by semicolons."""
+        table = self.table
+        if SUPPRESSED in table.column_names:
+            at = table.column_names.index(SUPPRESSED)
+            joined = [";".join(names) for names in table.column(SUPPRESSED).to_pylist()]
+            table = table.set_column(at, SUPPRESSED, pa.array(joined, pa.string()))
+        sink = io.BytesIO()
+        pyarrow.csv.write_csv(table, sink)
+        return sink.getvalue().decode()
+
+
+def opened_result(proposed: Proposed, totals: Totals, recipient: str, approvals: Mapping[str, bytes]) -> Result:
+    """Opened totals to a result: read the words, compute the finish in the clear, state how it came about."""
+    plan, job = proposed.plan, proposed.job
+    opened = layout.read(plan, {name.rsplit("/", 1)[0]: words for name, words in totals.items()})
+    computed = finish.finish(plan, opened)
+    table = to_arrow(computed)
+    cells = sum(len(names) for names in computed.suppressed)
+    statement = {
+        "job": job.id, "recipient": recipient, "submitter": job.submitter, "purpose": job.purpose, "sql": job.sql,
+        "parties": list(plan.parties), "trust": plan.trust, "plan": plan.digest(), "roster": job.roster,
+        "planner": plan.version, "suppressed_values": cells,
+        "policies": {p: json.loads(a)["policy"] for p, a in sorted(approvals.items())},
+    }  # fmt: skip
+    return Result(table, statement)
+
+
+def to_arrow(computed: finish.Result) -> pa.Table:
+    """The finished rows as an Arrow table of exact types."""
+    arrays, fields = [], []
+    for i, (name, kind, scale) in enumerate(zip(computed.names, computed.kinds, computed.scales, strict=True)):
+        values = [row[i] for row in computed.rows]
+        typed = _arrow_type(kind, scale, values)
+        arrays.append(pa.array(values, typed))
+        fields.append(pa.field(name, typed))
+    if any(computed.suppressed):
+        arrays.append(pa.array([list(names) for names in computed.suppressed], pa.list_(pa.string())))
+        fields.append(pa.field(SUPPRESSED, pa.list_(pa.string())))
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _arrow_type(kind: str, scale: int, values: list[Any]) -> pa.DataType:
+    if kind == "integer":
+        small = all(v is None or -(2**63) <= v < 2**63 for v in values)
+        return pa.int64() if small else pa.decimal128(38, 0)
+    return {"decimal": pa.decimal128(38, scale), "double": pa.float64(), "date": pa.date32(),
+            "boolean": pa.bool_(), "text": pa.string()}[kind]  # fmt: skip
+
+
+def json_text(value: Any) -> str:
+    """JSON with Decimals as plain numbers of all their digits and dates as ISO text (json.dumps knows neither)."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(str(k), ensure_ascii=False)}: {json_text(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(json_text, value)) + "]"
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, dt.date):
+        return json.dumps(value.isoformat())
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,133 @@
+"""A member as a process: gRPC server over mutual TLS, health and reflection, graceful end on SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from mpc.errors import LocalError
+from parties import credentials, logs
+from parties.coordinator.service import CoordinatorService
+from parties.coordinator.store import Store as CoordinatorStore
+from parties.mail import PostOffice
+from parties.member import Member
+from parties.node.inputs import Inputs
+from parties.node.permission import Permission
+from parties.node.service import NodeService
+from parties.node.store import Store as NodeStore
+from parties.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc, node_pb2, node_pb2_grpc, peer_pb2, peer_pb2_grpc
+
+log = structlog.get_logger("heji")
+
+#: seconds that calls under way get to end
+GRACE = 5.0
+
+Stop = Callable[[], Awaitable[None]]
+Start = Callable[[Path], Awaitable[tuple[grpc.aio.Server, Stop]]]
+
+
+async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]:
+    """Start a party node; returns its server and what stops it. ``hooks`` go to NodeService (tests)."""
+    member = Member(folder)
+    store = NodeStore(folder / "state" / "node.db", os.urandom(32))
+    for job in store.abort_unfinished(member.clock()):
+        log.info("cut off by the restart", job=job)
+    post = PostOffice(member.caller)
+    inputs = Inputs(member)
+    service = NodeService(member, store, post, inputs, Permission(member), **hooks)
+    server = _server(member)
+    node_pb2_grpc.add_NodeServicer_to_server(service, server)
+    stop = await _start(member, server, post, node_pb2.DESCRIPTOR.services_by_name["Node"].full_name,
+                        [service.stop, _soon(inputs.close), _soon(store.close)])  # fmt: skip
+    return server, stop
+
+
+async def serve_coordinator(folder: Path) -> tuple[grpc.aio.Server, Stop]:
+    """Start a coordinator; unfinished jobs go on. Returns its server and what stops it."""
+    member = Member(folder)
+    store = CoordinatorStore(folder / "state" / "coordinator.db")
+    post = PostOffice(member.caller)
+    service = CoordinatorService(member, store, post)
+    server = _server(member)
+    coordinator_pb2_grpc.add_CoordinatorServicer_to_server(service, server)
+    stop = await _start(member, server, post, coordinator_pb2.DESCRIPTOR.services_by_name["Coordinator"].full_name,
+                        [service.stop, _soon(store.close)])  # fmt: skip
+    service.resume()
+    return server, stop
+
+
+def run(folder: Path, start: Start, *, with_parent: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal ends at once. ``with_parent``: also until the parent process ends."""
+    logs.configure(folder.name)
+    asyncio.run(_until_signal(folder, start, os.getppid() if with_parent else None))
+
+
+async def _until_signal(folder: Path, start: Start, parent: int | None) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    _server_, stop = await start(folder)
+    while not ended.is_set() and (parent is None or os.getppid() == parent):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await ended.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(number)
+    log.info("stopping")
+    await stop()
+    log.info("stopped")
+
+
+def _server(member: Member) -> grpc.aio.Server:
+    return grpc.aio.server(options=credentials.message_options(), maximum_concurrent_rpcs=512)
+
+
+async def _start(member: Member, server: grpc.aio.Server, post: PostOffice, service: str, closers: list[Stop]) -> Stop:
+    """Add what every member serves, open the port, and return what stops all of it."""
+    peer_pb2_grpc.add_PeerServicer_to_server(post, server)
+    healthy = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    peer = peer_pb2.DESCRIPTOR.services_by_name["Peer"].full_name
+    reflection.enable_server_reflection((service, peer, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    address = member.config.listen
+    try:
+        bound = server.add_secure_port(address, credentials.server_credentials(member.identity, member.roster))
+    except RuntimeError:
+        bound = 0
+    if bound == 0:
+        raise LocalError("config.invalid", f"{member.name} cannot listen on {address}: the address is in use or not here.",
+                         "Stop whatever uses it, or change `listen` in member.toml.")  # fmt: skip
+    await server.start()
+    for name in ("", service):
+        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+    log.info("serving", address=address, pid=os.getpid())
+
+    async def stop() -> None:
+        await healthy.enter_graceful_shutdown()
+        await closers[0]()  # attempts first: their peers are told while the server still answers
+        await server.stop(GRACE)
+        for close in closers[1:]:
+            with contextlib.suppress(Exception):
+                await close()
+        await member.close()
+
+    return stop
+
+
+def _soon(close: Callable[[], None]) -> Stop:
+    async def closed() -> None:
+        close()
+
+    return closed

@@ -1,0 +1,52 @@
+"""The codec accepts exactly what it writes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mpc.codec import decode, encode
+from mpc.errors import LocalError
+from mpc.messages import Agreed, Announce, Words
+
+words64 = st.lists(st.integers(0, 2**64 - 1)).map(lambda v: Words(64, np.array(v, np.uint64)))
+words128 = st.lists(st.integers(0, 2**64 - 1)).map(lambda v: Words(128, np.array(v + v, np.uint64).reshape(-1, 2)))
+short, long = st.binary(min_size=32, max_size=32), st.binary(min_size=64, max_size=64)
+messages = st.one_of(words64, words128, st.builds(Announce, short, long), st.builds(Agreed, short, long))
+
+
+@given(messages)
+def test_round_trip(message):
+    back = decode(encode(message))
+    assert encode(back) == encode(message)
+    assert type(back) is type(message)
+
+
+@given(messages, st.data())
+def test_only_canonical_bytes_are_accepted(message, data):
+    raw = encode(message)
+    at = data.draw(st.integers(0, len(raw)))
+    changed = data.draw(st.sampled_from([raw[:at] + b"\x00" + raw[at:], raw[:at] + raw[at + 1 :], raw + b"\x50\x01"]))
+    try:
+        assert encode(decode(changed)) == changed
+    except LocalError as error:
+        assert error.code == "protocol.malformed"
+
+
+@given(st.binary(max_size=300))
+@example(b"")
+@example(bytes.fromhex("1a0408401200"))  # words with an explicitly written empty field
+@example(bytes.fromhex("1a0308c000"))  # a ring written with one byte too many
+def test_garbage_never_passes_and_never_breaks(raw):
+    try:
+        assert encode(decode(raw)) == raw
+    except LocalError as error:
+        assert error.code == "protocol.malformed"
+
+
+def test_limits():
+    with pytest.raises(LocalError) as raised:
+        decode(encode(Words(64, np.zeros(100, np.uint64))), limit=200)
+    assert raised.value.code == "protocol.size"
