@@ -101,6 +101,15 @@ def sum_name(pool: int, bits: Ring, recipient: str) -> str:
     return f"pool{pool}/w{bits}/{recipient}"
 
 
+def pool_of(name: str) -> int:
+    """The pool whose words the sum of this name adds."""
+    return int(name.split("/")[0].removeprefix("pool"))
+
+
+def ring_of(s: Sum) -> Ring:
+    return 64 if s.bits == 64 else 128
+
+
 def vector_length(plan: Plan, pool: int, bits: Ring) -> int:
     """Elements in the vector of one pool and ring."""
     return sum(cells for p, _, _, cells in plan.columns(bits) if p == pool)

@@ -49,7 +49,7 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
     server = _server(member)
     node_pb2_grpc.add_NodeServicer_to_server(service, server)
     stop = await _start(member, server, post, node_pb2.DESCRIPTOR.services_by_name["Node"].full_name,
-                        [service.stop, _soon(inputs.close), _soon(store.close)])  # fmt: skip
+                        [service.stop, _soon(store.close)])  # fmt: skip
     return server, stop
 
 

@@ -144,7 +144,7 @@ def _grant(table: Mapping[str, Any], lines: Lines, n: int) -> Grant:
         try:
             given[key] = _READERS[key](value)
         except _Wrong as wrong:
-            raise _invalid(line, f"{key}: {wrong.what}.", wrong.advice) from None
+            raise _invalid(line, f"{key}: {wrong.what}", wrong.advice) from None
         if key in _NOT_YET and given[key] != _NOT_YET[key]:
             raise LocalError(
                 "policy.unenforceable",
@@ -267,7 +267,8 @@ _NOT_YET: Mapping[str, Any] = MappingProxyType(
 
 
 def _invalid(line: int, what: str, advice: str) -> LocalError:
-    return LocalError("policy.invalid", f"policy.toml, line {line}: {what}", advice, line=line)
+    end = "" if what[-1] in ".?" else "."
+    return LocalError("policy.invalid", f"policy.toml, line {line}: {what}{end}", advice, line=line)
 
 
 def _unreadable(source: str, problem: tomllib.TOMLDecodeError) -> LocalError:

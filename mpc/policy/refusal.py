@@ -153,7 +153,7 @@ def _advice(party: str, missing: Sequence[Missing], grant: str, code: str) -> st
     if all(m.reasons == ("manual",) for m in missing):
         lines = ", ".join(str(n) for n in sorted({m.closest.line for m in missing if m.closest}))
         return (f'{party} can write approval = "auto" into its grant at line {lines} of policy.toml; '
-                "without it a grant waits for manual approval.")  # fmt: skip
+                "left out it means manual approval, which a later version brings.")  # fmt: skip
     advice = f"If {party} agrees, this in its policy.toml allows it:\n\n{grant}"
     if code == "policy.contributors":
         advice = f"Let more institutions contribute, the same in every total. {advice}"

@@ -3,89 +3,67 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from mpc.coins import Coins
-from mpc.crypto.labels import framed, label
-from mpc.errors import LocalError
 from mpc.messages import RingWords
 from mpc.policy.disclosure import vector
 from mpc.policy.flow import Limits
 from mpc.query.catalog import Catalog
-from mpc.query.layout import Filled, fill
-from mpc.query.plan import LocalQuery, Plan
-from mpc.roles import Cast
+from mpc.query.layout import fill
+from mpc.query.plan import Plan
+from mpc.roles import Cast, pool_of, ring_of
 from parties.member import Member
-from parties.node.sources.database import open_tables
+from parties.node.sources.database import Tables
+
+
+@dataclass(frozen=True)
+class Input:
+    """Ring words by the name of their sum, and a salted digest of the data they were computed from."""
+
+    vectors: Mapping[str, RingWords]
+    snapshot: bytes
 
 
 class Inputs:
     """This member's published tables and what jobs compute over them."""
 
     def __init__(self, member: Member) -> None:
+        config = member.config
         self._member = member
+        self._tables = Tables(member.folder, cache_bytes=config.cache_bytes, memory_limit=config.memory_limit,
+                              threads=config.threads)  # fmt: skip
 
     def catalog(self) -> Catalog:
-        """What this member publishes, read anew so that an added table is there without a restart."""
-        path = self._member.folder / "catalog.json"
-        try:
-            return Catalog.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as problem:
-            raise LocalError("plan.catalog", f"{self._member.name}'s catalog.json cannot be read.",
-                             "Its operator should run `heji node check`.") from problem  # fmt: skip
+        """What this member publishes."""
+        return self._tables.catalog()
 
     async def vectors(
-        self, cast: Cast, plan: Plan, limits: Limits, *, strict_none: bool, coins: Coins
-    ) -> dict[str, RingWords]:
-        """The ring words this member adds to each of its sums, by the sum's name.
+        self, cast: Cast, plan: Plan, limits: Limits, *, strict_none: bool, coins: Coins, salt: bytes
+    ) -> Input:
+        """The ring words this member adds to each of its sums. Raises LocalError data.*.
 
         ``strict_none``: spoil cells in which this member has no entity, because some owner wants several institutions
-        behind every cell. Raises LocalError data.*.
+        behind every cell.
         """
-        return await asyncio.to_thread(self._vectors, cast, plan, limits, strict_none, coins)
+        if self._member.name not in plan.parties:
+            return Input({}, b"")
+        return await asyncio.to_thread(self._vectors, cast, plan, limits, strict_none, coins, salt)
 
     def _vectors(
-        self, cast: Cast, plan: Plan, limits: Limits, strict_none: bool, coins: Coins
-    ) -> dict[str, RingWords]:
+        self, cast: Cast, plan: Plan, limits: Limits, strict_none: bool, coins: Coins, salt: bytes
+    ) -> Input:
         me = self._member.name
-        if me not in plan.parties:
-            return {}
-        vectors: dict[str, RingWords] = {}
-        by_pool = self._answers(plan, limits, strict_none)
-        for p, filled in by_pool.items():
-            for s in cast.said_by(me):
-                pool, ring_name, recipient = s.name.split("/")
-                if pool != f"pool{p}":
-                    continue
-                # one spoiled vector for each recipient, with noise of its own
-                vectors[s.name] = vector(plan, p, 64 if s.bits == 64 else 128, filled, coins, f"spoil/{pool}/{ring_name}/{recipient}")
-        return vectors
-
-    def _answers(self, plan: Plan, limits: Limits, strict_none: bool) -> dict[int, Filled]:
-        """The local queries' answers, laid out, by pool."""
-        me = self._member.name
-        queries: dict[int, LocalQuery] = {
-            p: q for p, pool in enumerate(plan.pools) for q in pool.sources if q.party == me
-        }
-        tables = sorted({t for q in queries.values() for t in q.tables})
-        with open_tables(self._member.folder, tables) as database:
+        queries = {p: q for p, pool in enumerate(plan.pools) for q in pool.sources if q.party == me}
+        with self._tables.open(sorted({t for q in queries.values() for t in q.tables})) as database:
             answers = {p: database.run(q.sql) for p, q in queries.items()}
-        return {
-            p: fill(plan, p, answer, min_entities=limits.min_entities, strict_none=strict_none and plan_pools_many(plan, p))
+            snapshot = database.snapshot(salt)
+        filled = {
+            p: fill(plan, p, answer, min_entities=limits.min_entities, strict_none=strict_none and len(plan.pools[p].sources) > 1)
             for p, answer in answers.items()
         }
-
-    def digest(self, vectors: Mapping[str, RingWords], salt: bytes) -> bytes:
-        """What was let into the sums, salted: tells a second attempt over changed data from one over the same."""
-        parts = [part for name in sorted(vectors) for part in (name.encode(), vectors[name].tobytes())]
-        return hashlib.sha256(salt + framed(label("input"), *parts)).digest()
-
-    def close(self) -> None:
-        """Give up cached tables."""
-
-
-def plan_pools_many(plan: Plan, pool: int) -> bool:
-    """Whether rows of several parties are added in this pool."""
-    return len(plan.pools[pool].sources) > 1
+        # one spoiled vector for each recipient, with noise of its own
+        said = {s: filled[pool_of(s.name)] for s in cast.said_by(me)}
+        words = {s.name: vector(plan, pool_of(s.name), ring_of(s), f, coins, f"spoil/{s.name}") for s, f in said.items()}
+        return Input(words, snapshot)

@@ -215,22 +215,25 @@ class NodeService(node_pb2_grpc.NodeServicer):
         coins = own_coins(self._seed(), *key)
         tell(node_pb2.Progress(phase="local query"))
         strict = max(json.loads(s)["min_contributors"] for s in statements.values()) > 1
-        vectors = await self._inputs.vectors(cast, proposed.plan, attempt.limits, strict_none=strict, coins=coins)
-        self._permission.commit(self._store, proposed, self._inputs.digest(vectors, self._store.salt), member.clock())
+        given = await self._inputs.vectors(cast, proposed.plan, attempt.limits, strict_none=strict, coins=coins,
+                                           salt=self._store.salt)  # fmt: skip
+        self._same_data(job.id, given.snapshot)
+        self._permission.commit(self._store, proposed, given.snapshot.hex())
 
         total = rounds_of(cast, member.name)
         assert attempt.inbox is not None
         outboxes = self._outboxes(key, cast)
         try:
             def on_round(number: int, step: Round) -> None:
-                if number == 3 and vectors:  # keys are agreed: from here on masked data leaves
-                    self._store.transition(job.id, "sending", member.clock())
+                if number == 3 and given.vectors:  # keys are agreed: from here on masked data leaves
+                    self._store.transition(job.id, "sending", member.clock(), input=given.snapshot)
                 phase = "keys" if number <= 2 else "receiving" if step.hear else "sending"
                 sent = sum(o.sent for o in outboxes.values())
                 tell(node_pb2.Progress(phase=phase, done=number, total=total, bytes_sent=sent))
 
             outcome = await drive(
-                member.name, play_party(Session(member.name, coins), cast, vectors, member.sign, member.verify),
+                member.name, play_party(Session(member.name, coins), cast, given.vectors, member.sign,
+                                        member.verify),
                 attempt.inbox, outboxes, patience=member.config.step_seconds, on_round=on_round,
                 on_message=self._on_message,
             )  # fmt: skip
@@ -239,6 +242,13 @@ class NodeService(node_pb2_grpc.NodeServicer):
         if member.name in job.recipients:
             self._keep_result(proposed, outcome, cast, statements)
         tell(node_pb2.Progress(phase="done", done=total, total=total))
+
+    def _same_data(self, job: str, snapshot: bytes) -> None:
+        """Two attempts over different data could give their difference away, if the first reached its recipient."""
+        known = self._store.job(job)
+        if known is not None and known.input not in (None, snapshot):
+            raise LocalError("data.changed", f"{self._member.name}'s data changed since an attempt of this job that may have "
+                             "been released.", "Submit the query again: that makes a new job.")  # fmt: skip
 
     def _outboxes(self, key: AttemptKey, cast: Cast) -> dict[str, Outbox]:
         member = self._member

@@ -47,5 +47,6 @@ def pooled_balance(*parties: str) -> Plan:
 
 def grant(columns: str = '["balance"]', **keys: str) -> str:
     """A ``[[grant]]`` on accounts for the analyst's totals, automatic; ``keys`` as TOML override or add."""
-    given = {"table": '"accounts"', "columns": columns, "to": '["analyst"]', "uses": '["aggregate"]', "approval": '"auto"'}
+    given = {"table": '"accounts"', "columns": columns, "to": '["analyst"]', "uses": '["aggregate"]'}
+    given["approval"] = '"auto"'
     return "[[grant]]\n" + "\n".join(f"{k} = {v}" for k, v in {**given, **keys}.items() if v) + "\n"

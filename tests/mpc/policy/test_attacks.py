@@ -57,7 +57,8 @@ def test_uses_without_rules(named: Use) -> None:
     """Granted or not, even for an owner's own institution: its rows would be chosen by others' columns."""
     everything = grant('["*"]', uses=f'["{named}", "aggregate"]', to='"any"')
     for recipient in (ANALYST, Recipient("bank_a", "bank_a", ("party",))):
-        assert stopped(plan(reveal(use("balance", named))), everything, request(recipient)).code == "policy.unenforceable"
+        error = stopped(plan(reveal(use("balance", named))), everything, request(recipient))
+        assert error.code == "policy.unenforceable"
 
 
 def test_table_read_but_not_declared() -> None:
@@ -67,7 +68,8 @@ def test_table_read_but_not_declared() -> None:
 
 
 def test_second_recipient_beside_the_granted_one() -> None:
-    assert stopped(pooled_balance("bank_a", "tax"), asked=request(ANALYST, COURT)).facts["missing"][0]["to"] == ["court"]
+    error = stopped(pooled_balance("bank_a", "tax"), asked=request(ANALYST, COURT))
+    assert error.facts["missing"][0]["to"] == ["court"]
 
 
 def test_party_node_that_calls_itself_a_modeler_and_back() -> None:
@@ -111,8 +113,9 @@ def test_a_pool_labelled_as_one_partys_own_total() -> None:
 def test_totals_over_different_sets_of_contributors(then: tuple[str, ...]) -> None:
     """a+b, b+c, a+c are solved for a, b, c; so is a smaller second run."""
     before = [ContributorSet("accounts", "balance", frozenset({"bank_a", "bank_b"}), "s")]
+    policy = parse_policy(grant(to='"any"'))
     with pytest.raises(LocalError) as caught:
-        contributor_sets_conflict(before, pooled_balance(*then), "bank_a", parse_policy(grant(to='"any"')), request(COURT), "s")
+        contributor_sets_conflict(before, pooled_balance(*then), "bank_a", policy, request(COURT), "s")
     assert caught.value.code == "policy.contributors"
 
 
@@ -130,9 +133,3 @@ def test_counting_is_a_total_too() -> None:
     first = contributor_sets_conflict([], rows("bank_a", "bank_b"), "bank_a", policy, request(), "s")
     with pytest.raises(LocalError):
         contributor_sets_conflict(first, rows("bank_a", "tax"), "bank_a", policy, request(), "s")
-
-
-def test_refusals_carry_nothing_but_names_of_job_and_policy() -> None:
-    """The same job is refused in the same words whatever the data are: data are no argument of the check."""
-    error = stopped(plan(reveal(use("balance"), use("income", "filter"))))
-    assert error.to_dict() == stopped(plan(reveal(use("balance"), use("income", "filter")))).to_dict()

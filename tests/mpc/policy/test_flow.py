@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from mpc.errors import LocalError
-from mpc.policy.flow import ContributorSet, Limits, check, contributor_sets_conflict, suggest
+from mpc.policy.flow import ContributorSet, Limits, Request, check, contributor_sets_conflict, suggest
 from mpc.policy.grants import parse_policy
 from mpc.query.plan import LocalQuery, Plan
 from tests.mpc.policy.plans import (
@@ -15,7 +15,6 @@ from tests.mpc.policy.plans import (
     BANK_A,
     BANK_B,
     COURT,
-    Request,
     grant,
     plan,
     pooled_balance,

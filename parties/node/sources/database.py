@@ -1,0 +1,142 @@
+"""The locked DuckDB in which local queries run: published tables only, as Arrow, nothing else within reach.
+
+The canonical columns of a table are kept in memory between jobs (bounded by ``cache_bytes``) as long as its file does not
+change; a server's table is read anew for every job. A job's connection sees Arrow tables and no file at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mpc.errors import LocalError
+from mpc.query.catalog import Catalog, Table
+from parties.node.sources import source as sources
+from parties.node.sources.canonical import canonical, names
+from parties.node.sources.reading import lock, read
+
+#: a column of an answer: keys as Python values, words as uint64 (n, 2), counts as int64
+AnswerColumn = list[object] | NDArray[np.uint64] | NDArray[np.int64]
+
+
+class Tables:
+    """A member's published tables, checked and cached."""
+
+    def __init__(self, folder: Path, *, cache_bytes: int = 1 << 30, memory_limit: str = "4GB", threads: int = 2) -> None:
+        self._folder = folder
+        self._cache_bytes = cache_bytes
+        self._limits = {"memory_limit": memory_limit, "threads": str(threads)}
+        self._cache: OrderedDict[str, _Cached] = OrderedDict()
+        self._guard = threading.Lock()
+
+    def catalog(self) -> Catalog:
+        """What is published, read anew so that an added table is there without a restart."""
+        path = self._folder / "catalog.json"
+        try:
+            return Catalog.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as problem:
+            raise LocalError("plan.catalog", "catalog.json cannot be read.", "Look with `heji node check`.") from problem
+
+    def _rows(self, name: str) -> _Cached:
+        """A table's canonical columns, checked against the catalog. Raises LocalError data.*."""
+        table = self.catalog().table(name)
+        if table is None:
+            raise LocalError("data.source", f"No table {name} is published here.")
+        source = sources.load(self._folder, table.name)
+        print_ = source.fingerprint()
+        with self._guard:
+            kept = self._cache.get(table.name)
+            if kept is not None and print_ is not None and kept.fingerprint == print_ and kept.table == table:
+                self._cache.move_to_end(table.name)
+                return kept
+        made = _Cached(print_, table, canonical(read(source, names(table.columns)), table))
+        if print_ is not None:
+            with self._guard:
+                self._keep(made)
+        return made
+
+    @contextlib.contextmanager
+    def open(self, wanted: Sequence[str]) -> Iterator[LocalDatabase]:
+        """A fresh connection that sees exactly these tables."""
+        tables = [self._rows(name) for name in wanted]
+        with contextlib.closing(duckdb.connect(":memory:")) as database:
+            lock(database, **self._limits)
+            for t in tables:
+                database.register(t.table.name, t.rows)
+            yield LocalDatabase(database, tables)
+
+    def _keep(self, made: _Cached) -> None:
+        self._cache.pop(made.table.name, None)
+        if made.rows.nbytes <= self._cache_bytes:
+            self._cache[made.table.name] = made
+        while sum(c.rows.nbytes for c in self._cache.values()) > self._cache_bytes:
+            self._cache.popitem(last=False)
+
+
+@dataclass
+class _Cached:
+    fingerprint: str | None
+    table: Table
+    rows: pa.Table
+    _digest: bytes = b""
+
+    def digest(self) -> bytes:
+        """SHA-256 of the canonical columns; kept, since tables are large."""
+        if not self._digest:
+            hashed = hashlib.sha256(self.table.name.encode())
+            for batch in self.rows.combine_chunks().to_batches():
+                for column in batch.columns:
+                    for buffer in column.buffers():
+                        hashed.update(b"\x00" if buffer is None else b"\x01" + len(buffer).to_bytes(8, "big"))
+                        if buffer is not None:
+                            hashed.update(buffer)
+            self._digest = hashed.digest()
+        return self._digest
+
+
+class LocalDatabase:
+    """Runs local queries, SQL of our own making only."""
+
+    def __init__(self, database: duckdb.DuckDBPyConnection, tables: Sequence[_Cached]) -> None:
+        self._database = database
+        self._tables = tables
+
+    def snapshot(self, salt: bytes) -> bytes:
+        """A salted digest of the tables' whole content: tells today's data from tomorrow's, and nothing else."""
+        return hashlib.sha256(salt + b"".join(t.digest() for t in self._tables)).digest()
+
+    def run(self, sql: str) -> Mapping[str, AnswerColumn]:
+        """The answer's columns. Any failure is LocalError data.local_query and says no more: an error that depends on a
+        value would be an answer (query.md)."""
+        try:
+            table = self._database.sql(sql).to_arrow_table()
+            return {name: _column(name, table.column(name)) for name in table.column_names}
+        except (duckdb.Error, pa.ArrowException, ValueError):
+            raise LocalError("data.local_query", "local query failed") from None
+
+
+def _column(name: str, column: pa.ChunkedArray) -> AnswerColumn:
+    if name.startswith("k"):
+        values: list[object] = column.to_pylist()
+        return values
+    if column.null_count:
+        raise ValueError("a NULL where a number is due")
+    if pa.types.is_decimal(column.type):
+        whole = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+        # decimal128 lies in memory as two's complement, low word first: the ring's own layout
+        words = np.frombuffer(whole.buffers()[1] or b"", dtype="<u8").reshape(-1, 2)[whole.offset : whole.offset + len(whole)]
+        return words.astype(np.uint64, copy=False)
+    return column.to_numpy().astype(np.int64)
+
+
