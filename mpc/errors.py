@@ -24,6 +24,7 @@ CODES: Mapping[str, str] = {
     "plan.overflow": "declared bounds do not exclude a value beyond 128 bits",
     "plan.domain": "a GROUP BY column has no declared domain, or the domains make too many cells",
     "plan.inexact": "an expression cannot be computed exactly (floating point)",
+    "plan.unsafe_weights": "weights or combinations from which the parts of a pooled total could be told apart",
     "plan.two_party": "two parties and a total for one of them would reveal the other's input",
     "plan.trust": "the query needs another trust level than the job allows",
     "plan.catalog": "a catalog is malformed or contradicts itself",

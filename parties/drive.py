@@ -7,6 +7,7 @@ has ended when its generator has and every word it said is receipted.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -55,8 +56,9 @@ async def drive(
         number += 1
         on_round(number, step)
         for receiver in sorted(words):
-            on_message(Sent(me, receiver, step.step, words[receiver]))
-            await outboxes[receiver].say(step.step, words[receiver])
+            raw, digest = words[receiver]
+            on_message(Sent(me, receiver, step.step, raw))
+            await outboxes[receiver].say(step.step, raw, digest)
         heard = {}
         for peer in sorted(step.hear):
             came, raw = await inbox.take(peer, step.step, patience)
@@ -67,8 +69,8 @@ async def drive(
 
 def _advance(
     role: Rounds[Any], waiting: Round | None, heard: Mapping[str, tuple[str, bytes]]
-) -> tuple[Round | Ended, dict[str, bytes]]:
-    """Decode what was heard, resume the role, encode what it says."""
+) -> tuple[Round | Ended, dict[str, tuple[bytes, bytes]]]:
+    """Decode what was heard, resume the role, encode and digest what it says."""
     try:
         if waiting is None:
             step = next(role)
@@ -79,4 +81,5 @@ def _advance(
             step = role.send(inbox)
     except StopIteration as end:
         return Ended(end.value), {}
-    return step, {receiver: encode(message) for receiver, message in step.say.items()}
+    said = {receiver: encode(message) for receiver, message in step.say.items()}
+    return step, {receiver: (raw, hashlib.sha256(raw).digest()) for receiver, raw in said.items()}

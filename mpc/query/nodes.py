@@ -12,7 +12,7 @@ compiler), and the finish over revealed words (``WordRef``, ``KeyRef``, ``Divide
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from mpc.query.catalog import Value
@@ -194,11 +194,19 @@ class Term:
 
 @dataclass(frozen=True)
 class Agg(Expr):
-    """``rows``, ``count`` or ``sum`` or ``squares`` of the terms' values (``squares`` is SUM(x*x)); ``name`` as written."""
+    """``rows`` (COUNT(*)), ``count``, ``sum``, ``squares`` (SUM(x*x)) or ``distinct`` of the terms' values; ``name`` as written."""
 
     func: str
     terms: tuple[Term, ...]
-    name: str
+    name: str = field(compare=False)
+
+    @property
+    def parties(self) -> frozenset[str]:
+        return frozenset(t.party for t in self.terms)
+
+    @property
+    def keyed(self) -> bool:
+        return any(t.keys for t in self.terms)
 
 
 # ---- only in the finish

@@ -22,7 +22,8 @@ from mpc.query.catalog import Kind, Value
 from mpc.query.nodes import Expr
 
 Ring = Literal[64, 128]
-#: rows: COUNT(*) · count: COUNT(x) · sum: SUM(x) · squares: SUM(x*x) · nulls: how many added scalars were NULL
+#: rows: COUNT(*) · count: COUNT(x), or how many added scalars were not NULL · sum: SUM(x), or a linear combination of
+#: totals · squares: SUM(x*x) · nulls: how many added scalars were NULL
 WordKind = Literal["rows", "count", "sum", "squares", "nulls"]
 Use = Literal["join", "join_reveal", "filter", "group", "aggregate", "extreme", "arithmetic", "product", "threshold", "row"]
 
@@ -37,12 +38,26 @@ class Word:
     bound: int
 
 
+#: a block of cells: for each key the indices into its domain, None for all of them
+Box = tuple[tuple[int, ...] | None, ...]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The cells in which a party can have rows of a measure: the union of ``boxes``. Elsewhere its words are zeros, and it
+    is not "an owner with too few entities" but none at all, as everybody can read off the plan."""
+
+    party: str
+    boxes: tuple[Box, ...]
+
+
 @dataclass(frozen=True)
 class Measure:
     """One aggregate: its words are shown together or suppressed together (one flag word per cell and measure)."""
 
     name: str  # as the modeler would recognise it: "SUM(balance)"
     words: tuple[Word, ...]
+    reach: tuple[Reach, ...] = ()  # sorted by party; parties of the pool that are not in it only add zeros
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mpc.codec import decode, encode
 from mpc.errors import LocalError
 from mpc.messages import Agreed, Announce, Words
+from mpc.wire.v1 import messages_pb2 as wire
 
 words64 = st.lists(st.integers(0, 2**64 - 1)).map(lambda v: Words(64, np.array(v, np.uint64)))
 words128 = st.lists(st.integers(0, 2**64 - 1)).map(lambda v: Words(128, np.array(v + v, np.uint64).reshape(-1, 2)))
@@ -44,6 +45,20 @@ def test_garbage_never_passes_and_never_breaks(raw):
         assert encode(decode(raw)) == raw
     except LocalError as error:
         assert error.code == "protocol.malformed"
+
+
+@given(st.one_of(words64, words128))
+def test_words_are_framed_as_protobuf_frames_them(message):
+    body = wire.Words(ring=message.ring, words=message.words.astype("<u8").tobytes())
+    assert encode(message) == wire.Message(words=body).SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 2047, 2048, 130_048])
+def test_words_of_every_header_length(count):
+    message = Words(64, np.arange(count, dtype=np.uint64))
+    body = wire.Words(ring=64, words=message.words.tobytes())
+    assert encode(message) == wire.Message(words=body).SerializeToString(deterministic=True)
+    assert np.array_equal(decode(encode(message)).words, message.words)
 
 
 def test_limits():

@@ -1,0 +1,1 @@
+"""What Heji costs, as ratios within one run: ``make bench`` prints tables and writes results.json."""

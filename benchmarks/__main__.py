@@ -1,0 +1,113 @@
+"""``make bench``: every measurement next to what it is compared with, in the same run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.jobs import whole_job
+from benchmarks.members import ANALYST, COORDINATOR, Members, Task, vector
+from parties.consortium import init_consortium
+
+Row = dict[str, Any]
+
+
+def secure_sum(folder: Path, sizes: list[int], counts: list[int], repeats: int) -> list[Row]:
+    """The secure sum over real gRPC against bare streams of the same bytes between the same processes."""
+    names = [f"p{i}" for i in range(max(counts))]
+    init_consortium(folder, parties=names, modelers=[ANALYST])
+    members = Members(folder, [*names, COORDINATOR])
+    rows, number = [], 0
+    try:
+        for count in counts:
+            parties = tuple(names[:count])
+            for size in sizes:
+                sums, bares, copies = [], [], 0.0
+                for turn in range(repeats + 1):  # the first one warms up connections and memory
+                    number += 2
+                    seconds, c = members.run(Task("sum", parties, size, number))
+                    bare, _ = members.run(Task("bare", parties, size, number + 1))
+                    copies = max(copies, c)
+                    if turn:
+                        sums.append(seconds)
+                        bares.append(bare)
+                x = [vector(p, size) for p in parties]
+                began = time.perf_counter()
+                total = np.zeros(size, np.uint64)
+                for v in x:
+                    np.add(total, v, out=total)
+                plain = time.perf_counter() - began
+                ratio = statistics.median(s / b for s, b in zip(sums, bares, strict=True))
+                rows.append({
+                    "words": size, "parties": count, "seconds": statistics.median(sums), "bare_grpc_seconds": statistics.median(bares),
+                    "ratio_to_bare_grpc": ratio, "numpy_seconds": plain, "copies_of_the_vector": copies,
+                })  # fmt: skip
+                print_row(rows[-1])
+    finally:
+        members.close()
+    return rows
+
+
+def paillier(values: int = 60) -> list[Row]:
+    """phe, per value: encrypt, add, decrypt at 3072 bits; only where it is installed."""
+    try:
+        from phe import paillier as p  # type: ignore[import-not-found]  # noqa: PLC0415
+    except ImportError:
+        return []
+    public, private = p.generate_paillier_keypair(n_length=3072)
+    began = time.perf_counter()
+    ciphertexts = [public.raw_encrypt(i) for i in range(values)]
+    encrypted = time.perf_counter()
+    total = 1
+    for c in ciphertexts:
+        total = total * c % public.nsquare
+    added = time.perf_counter()
+    for c in ciphertexts[:10]:
+        private.raw_decrypt(c)
+    ended = time.perf_counter()
+    return [{"encrypt_us": (encrypted - began) / values * 1e6, "add_us": (added - encrypted) / values * 1e6,
+             "decrypt_us": (ended - added) / 10 * 1e6}]  # fmt: skip
+
+
+def print_row(row: Row) -> None:
+    print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}"
+                    for k, v in row.items()), flush=True)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, one repetition")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results.json"))
+    options = parser.parse_args()
+    sizes = [100_000, 1_000_000] if options.quick else [1_000_000, 10_000_000]
+    repeats = 1 if options.quick else 3
+    results: dict[str, Any] = {
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
+                    "python": platform.python_version(), "numpy": np.__version__},
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="heji-bench-") as scratch:
+        print("Secure sum over gRPC (aim: at most 2.5 times bare streams, at most 3 copies)")
+        results["secure_sum"] = secure_sum(Path(scratch) / "sum", sizes, [3, 8], repeats)
+        print("A job of 10 groups (aim: at most 1.5 s beyond the local query)")
+        results["job"] = whole_job(Path(scratch), 100_000 if options.quick else 1_000_000, repeats)
+        for row in results["job"]:
+            print_row(row)
+    results["paillier_3072"] = paillier()
+    for row in results["paillier_3072"]:
+        print("Paillier (phe), per value")
+        print_row(row)
+    options.out.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"Written to {options.out}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""SQL and catalogs to a plan: a pure, deterministic function that every node computes again (query.md, Plan).
+
+    parse → relations (names, CTEs, unions) → fold (what is revealed) → pools, local queries, reveals, finish
+
+Nothing depends on data, on a catalog's row counts, or on who compiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import sqlglot
+
+from mpc.errors import LocalError
+from mpc.query.bounds import check_rows, word_bound
+from mpc.query.catalog import Catalog
+from mpc.query.domains import Domains
+from mpc.query.fold import Draft, Reveals
+from mpc.query.local import local_query
+from mpc.query.nodes import Agg, Expr, WordRef, rebuild
+from mpc.query.parse import Source, parse, parties_of, too_deep
+from mpc.query.plan import Finish, Key, Measure, Output, Plan, Pool, Reach, Word
+from mpc.query.relations import QueryBinder, Rows, Scalars, Totals
+from mpc.query.reveals import reveals_of
+from mpc.query.separate import check_weights
+
+#: goes into every job and plan; a change of what is compiled changes the number
+PLANNER = f"heji-1/sqlglot-{sqlglot.__version__}"
+
+__all__ = ["PLANNER", "compile_plan", "parties_of"]
+
+
+def compile_plan(sql: str, catalogs: Mapping[str, Catalog], *, recipients: tuple[str, ...], trust: str) -> Plan:
+    """The plan of a query. ``catalogs`` by party; those of parties the query does not name change nothing.
+
+    Raises LocalError sql.*, plan.*, with line and column among the facts where they are known.
+    """
+    try:
+        source, query = parse(sql)
+        relation = QueryBinder(source, catalogs).bind(query)
+        return _plan(source, _as_totals(source, relation), catalogs, trust)
+    except RecursionError:
+        raise too_deep() from None
+
+
+def _as_totals(source: Source, relation: Rows | Totals | Scalars) -> Totals:
+    if isinstance(relation, Rows):
+        raise LocalError(
+            "sql.unsupported", "Line 1, column 1: a result of single rows is not supported: they are never shown.",
+            "Use COUNT, SUM, AVG … with or without GROUP BY. Outputs by row come with joint queries (hidden join).",
+            line=1, column=1,
+        )  # fmt: skip
+    if isinstance(relation, Scalars):
+        raise source.unsupported(None, "A UNION ALL of totals as a result",
+                                 "Add them up with SUM, or unite the rows and GROUP BY a label.")  # fmt: skip
+    return relation
+
+
+def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog], trust: str) -> Plan:
+    exprs = [*totals.exprs, *([totals.having] if totals.having is not None else []), *(o[0] for o in totals.order)]
+    check_rows(source, exprs, totals)
+    found = Reveals()
+    if totals.keys:
+        found.lower(Agg("integer", 0, 0, 0, False, "rows", totals.rows, "COUNT(*)"))  # measure 0: is there such a group?
+    found.prepare(exprs)
+    outputs = tuple(Output(name, found.lower(e)) for name, e in zip(_unique(totals.names), totals.exprs, strict=True))
+    having = None if totals.having is None else found.lower(totals.having)
+    order = tuple((found.lower(e), desc, first) for e, desc, first in totals.order)
+    if not found.drafts:
+        raise LocalError("sql.unsupported", "Line 1, column 1: the query reads no table, or no row can pass its conditions.",
+                         "Select an aggregate of a table.", line=1, column=1)  # fmt: skip
+    pools, place = _pools(source, totals, found.drafts, catalogs)
+
+    def placed(e: Expr) -> Expr:
+        if isinstance(e, WordRef):
+            pool, measure = place[e.pool]
+            return WordRef(e.kind, e.scale, e.low, e.high, e.nullable, pool, measure, e.word)
+        return rebuild(e, placed)
+
+    finish = Finish(
+        pools[0].name if totals.keys else None, tuple(Output(o.name, placed(o.expr)) for o in outputs),
+        None if having is None else placed(having), tuple((placed(e), desc, first) for e, desc, first in order),
+        totals.limit, totals.offset, totals.distinct,
+    )  # fmt: skip
+    reveals = reveals_of(pools, found.drafts, place, catalogs)
+    check_weights(found.drafts, pools, place)
+    parties = tuple(sorted({s.party for p in pools for s in p.sources}))
+    return Plan(PLANNER, trust, parties, pools, finish, reveals, _notes(totals, found, reveals, pools))
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Column names, a repeated one with a number behind it."""
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        unique, n = name, 1
+        while unique.lower() in taken:
+            unique, n = f"{name}_{n}", n + 1
+        taken.add(unique.lower())
+        result.append(unique)
+    return result
+
+
+def _pools(
+    source: Source, totals: Totals, drafts: Sequence[Draft], catalogs: Mapping[str, Catalog]
+) -> tuple[tuple[Pool, ...], dict[int, tuple[int, int]]]:
+    """Pools, and for each draft its pool and measure. The keyed pool is the first; others differ in their parties."""
+    groups: dict[tuple[str, ...] | None, list[int]] = {}
+    for i, d in enumerate(drafts):
+        groups.setdefault(None if d.keyed or (totals.keys and i == 0) else tuple(sorted(d.parties)), []).append(i)
+    pools, place = [], {}
+    for p, (parties, members) in enumerate(groups.items()):
+        chosen = [drafts[i] for i in members]
+        place.update({i: (p, m) for m, i in enumerate(members)})
+        keys, boxes = _keys(source, totals, catalogs) if parties is None else ((), {})
+        names = tuple(sorted({party for d in chosen for party in d.parties}))
+        pools.append(Pool(
+            f"pool{p}", keys, tuple(_measure(source, d, boxes) for d in chosen),
+            tuple(local_query(name, chosen, len(keys), _catalog(catalogs, name)) for name in names),
+        ))  # fmt: skip
+    return tuple(pools), place
+
+
+def _catalog(catalogs: Mapping[str, Catalog], party: str) -> Catalog:
+    return next(c for c in catalogs.values() if c.party == party)
+
+
+Boxes = dict[tuple[object, ...], tuple[tuple[int, ...] | None, ...]]
+
+
+def _keys(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> tuple[tuple[Key, ...], Boxes]:
+    """The keys with their domains, and the block of cells of each branch, by (party, table, keys)."""
+    domains = Domains(source, catalogs)
+    by_keys = [tuple(k.by_branch[i] for k in totals.keys) for i in range(len(totals.keys[0].by_branch))]
+    live = {(t.party, t.keys) for t in totals.rows}
+    present = [i for i, keys in enumerate(by_keys) if any(keys == k for _, k in live)]
+    if not present:
+        raise LocalError("sql.unsupported", "Line 1, column 1: no row can pass the conditions.", line=1, column=1)
+    keys = tuple(domains.key(k, present) for k in totals.keys)
+    domains.check_cells(keys, totals.keys)
+    return keys, {by_keys[i]: domains.box(keys, totals.keys, i) for i in present}
+
+
+def _measure(source: Source, d: Draft, boxes: Boxes) -> Measure:
+    reach: dict[str, dict[tuple[tuple[int, ...] | None, ...], None]] = {}
+    for agg in d.aggregates:
+        for t in agg.terms:
+            reach.setdefault(t.party, {})[boxes[t.keys] if t.keys else ()] = None
+    words = []
+    for w in d.words:
+        ring, bound = word_bound(source, w.form, d)
+        words.append(Word(w.kind, ring, w.form.scale, bound))
+    name = ", ".join(dict.fromkeys(d.names)) or "COUNT(*)"
+    return Measure(name, tuple(words), tuple(Reach(p, tuple(boxes)) for p, boxes in sorted(reach.items())))
+
+
+def _notes(totals: Totals, found: Reveals, reveals: Sequence[object], pools: Sequence[Pool]) -> tuple[str, ...]:
+    notes = []
+    if totals.having is not None:
+        notes.append("HAVING is computed by the recipient in the clear: it hides nothing from the recipient.")
+    if totals.order:
+        notes.append("ORDER BY is computed by the recipient in the clear: it hides nothing from the recipient.")
+    if totals.limit is not None or totals.offset:
+        notes.append("LIMIT and OFFSET are applied by the recipient in the clear: all groups are revealed to the recipient.")
+    if totals.distinct:
+        notes.append("DISTINCT is applied by the recipient in the clear.")
+    single = sorted({p for d in found.drafts if len(d.parties) == 1 and not d.keyed for p in d.parties})
+    if len(single) > 1:
+        notes.append(f"Totals of {', '.join(single)} are revealed one by one, since the query asks for each, or combines "
+                     "them in a way that is not a sum.")  # fmt: skip
+    return tuple(notes)
+
+

@@ -1,0 +1,251 @@
+"""The local query of a party for a pool: DuckDB SQL printed from nodes.
+
+    SELECT k0, …, <word> AS m0w0, …, <entities> AS m0e FROM (
+      SELECT k0, …, SUM(v0) AS s0, COUNT(v0) AS c0, …, <entities by measure> FROM (
+        SELECT <key> AS k0, …, <value> AS v0, …, <entity> AS e0 FROM "table" WHERE …      -- a scan a branch
+        UNION ALL …
+      ) GROUP BY k0, …)
+
+A value column belongs to one aggregate and is NULL in the scans of others. Entities are the distinct keys among the rows that
+count for the measure: the smallest over its aggregates, and where a party's tables have different keys the largest single
+count, since the same entity may be in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from mpc.query import build
+from mpc.query.catalog import Catalog
+from mpc.query.catalog import Column as Declared
+from mpc.query.fold import Draft, DraftWord
+from mpc.query.linear import part_of
+from mpc.query.nodes import Agg, Case, Column, Const, Expr, Term, aggregates, is_null
+from mpc.query.plan import LocalQuery
+from mpc.query.printer import identifier, sql, sql_type, units
+from mpc.query.rules.cancel import linear_terms
+from fractions import Fraction
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Rows of one table under one condition; ``turn`` tells equal branches of a union apart."""
+
+    table: str
+    where: Expr | None
+    keys: tuple[Expr, ...]
+    turn: int
+
+
+@dataclass
+class _Query:
+    """A local query in the making."""
+
+    party: str
+    catalog: Catalog
+    keys: int
+    scans: list[Scan] = field(default_factory=list)
+    #: value column -> its expression in each scan (none: NULL)
+    values: list[dict[Scan, Expr]] = field(default_factory=list)
+    #: aggregate -> the column of the middle query
+    names: dict[Expr, str] = field(default_factory=dict)
+    middle: list[str] = field(default_factory=list)
+    outer: list[str] = field(default_factory=list)
+
+
+def local_query(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog) -> LocalQuery:
+    """One party's query for the measures of a pool, in their order."""
+    q = _Query(party, catalog, keys)
+    parts = [[_parts(w, party) for w in d.words] for d in drafts]
+    for words in parts:
+        for word in words:
+            for _, part in word:
+                for agg in aggregates(part):
+                    _register(q, agg)
+    for m, (_draft, words) in enumerate(zip(drafts, parts, strict=True)):
+        for w, word in enumerate(words):
+            q.outer.append(f"CAST({_word(word, q.names)} AS DECIMAL(38,0)) AS m{m}w{w}")
+        q.outer.append(f"{_entities(q, m, [a for word in words for _, part in word for a in aggregates(part)])} AS m{m}e")
+    return LocalQuery(party, _print(q), tuple(sorted({s.table for s in q.scans})))
+
+
+def _parts(word: DraftWord, party: str) -> list[tuple[int, Expr]]:
+    return [(k, part) for k, atom in word.form.terms if (part := part_of(atom, party)) is not None]
+
+
+def _word(parts: list[tuple[int, Expr]], names: Mapping[Expr, str]) -> str:
+    """Σ coefficient · part, in units, NULL taken as 0."""
+    if not parts:
+        return "0"
+    return " + ".join(f"CAST({k} AS HUGEINT) * CAST(COALESCE({sql(part, names)}, 0) AS HUGEINT)" if k != 1
+                      else f"CAST(COALESCE({sql(part, names)}, 0) AS HUGEINT)" for k, part in parts)  # fmt: skip
+
+
+def _register(q: _Query, agg: Agg) -> None:
+    """Give an aggregate its scans, its value column and its column in the middle query."""
+    if agg in q.names:
+        return
+    column = _value_column(q, _by_scan(q, agg))
+    v = f"v{column}"
+    call = {"rows": f"COUNT({v})", "count": f"COUNT({v})", "sum": f"SUM({v})", "distinct": f"COUNT(DISTINCT {v})",
+            "squares": f"SUM(CAST({v} AS HUGEINT) * CAST({v} AS HUGEINT))"}[agg.func]  # fmt: skip
+    name = f"{ {'rows': 'n', 'count': 'n', 'sum': 's', 'distinct': 'd', 'squares': 'q'}[agg.func] }{column}"
+    if not any(m.endswith(f" AS {name}") for m in q.middle):
+        q.middle.append(f"CAST({call} AS {sql_type(agg)}) AS {name}")
+    q.names[agg] = name
+
+
+def _by_scan(q: _Query, agg: Agg) -> dict[Scan, Expr]:
+    seen: dict[Scan, int] = {}
+    found: dict[Scan, Expr] = {}
+    for t in agg.terms:
+        first = Scan(t.table, t.where, t.keys, 0)
+        turn = seen.get(first, 0)
+        seen[first] = turn + 1
+        scan = replace(first, turn=turn)
+        if scan not in q.scans:
+            q.scans.append(scan)
+        found[scan] = _value(t)
+    return found
+
+
+def _value(t: Term) -> Expr:
+    if t.value is None:
+        return build.integer(1)
+    if t.value.kind == "decimal" and isinstance(t.value, Const) and t.value.value is not None:
+        return t.value
+    return t.value
+
+
+def _value_column(q: _Query, by_scan: dict[Scan, Expr]) -> int:
+    if by_scan not in q.values:
+        q.values.append(by_scan)
+    return q.values.index(by_scan)
+
+
+# ---- entities
+
+
+def _entities(q: _Query, measure: int, found: Sequence[Agg]) -> str:
+    """The distinct entities behind a measure: the fewest over its aggregates."""
+    counts = []
+    for agg in dict.fromkeys(replace(a, func="count" if a.func in ("rows", "distinct") else a.func) for a in found):
+        if agg.func == "count" and any(a.terms == agg.terms and a.func in ("sum", "squares") for a in found):
+            continue
+        counts.append(_entities_of(q, agg))
+    unique = list(dict.fromkeys(counts))
+    if not unique:
+        return "CAST(0 AS BIGINT)"
+    names = []
+    for text in unique:
+        known = [m.rsplit(" AS ", 1)[1] for m in q.middle if m.rsplit(" AS ", 1)[0] == text]
+        if not known:
+            known = [f"x{measure}_{len(names)}"]
+            q.middle.append(f"{text} AS {known[0]}")
+        names.append(known[0])
+    return names[0] if len(names) == 1 else f"LEAST({', '.join(names)})"
+
+
+def _entities_of(q: _Query, agg: Agg) -> str:
+    by_scan = _by_scan(q, agg)
+    column = _value_column(q, by_scan)
+    active = {scan: counting(e) if agg.func in ("sum", "squares") else None for scan, e in by_scan.items()}
+    if any(active.values()):
+        marks = {s: (a or build.case([(build.negate(build.is_null_test(by_scan[s])), build.integer(1))], build.NULL))
+                 for s, a in active.items()}  # fmt: skip
+        column = _value_column(q, marks)
+    counts = []
+    for i, (key, scans) in enumerate(_classes(q).items()):
+        if any(s in by_scan for s in scans):
+            counts.append(f"COUNT({'DISTINCT ' if key else ''}e{i}) FILTER (WHERE v{column} IS NOT NULL)")
+    return counts[0] if len(counts) == 1 else f"GREATEST({', '.join(counts)})"
+
+
+def counting(e: Expr) -> Expr | None:
+    """1 for the rows that count for the entities behind a SUM, else NULL; None: all whose value is not NULL.
+
+    A column, or a sum of columns with weights, counts wherever it is not NULL. Of a CASE only the rows in arms that show a
+    value count, and of everything else only where it is not 0: an expression that is 0 for all but one row shows that row.
+    """
+    atoms = [a for a, _ in linear_terms(e, Fraction(1)) if a is not None]
+    if not atoms and not isinstance(e, Case):
+        return None
+    if all(isinstance(a, Column) for a in atoms):
+        return None
+    nonzero = build.compare("<>", e, build.ZERO)
+    if len(atoms) == 1 and isinstance(atoms[0], Case):
+        arms = (*(v for _, v in atoms[0].whens), atoms[0].default)
+        if any(not isinstance(v, Const) for v in arms):
+            marks = [(c, build.integer(0 if isinstance(v, Const) else 1)) for c, v in atoms[0].whens]
+            taken = build.case(marks, build.integer(0 if isinstance(atoms[0].default, Const) else 1))
+            nonzero = build.logic("and", nonzero, build.compare("=", taken, build.integer(1)))
+    return build.case([(nonzero, build.integer(1))], build.NULL)
+
+
+def _classes(q: _Query) -> dict[tuple[tuple[str, str, int], ...] | None, list[Scan]] | dict[object, list[Scan]]:
+    """Scans by the form of their entity key; a scan without a key stands alone under a key that is falsy."""
+    found: dict[object, list[Scan]] = {}
+    for scan in q.scans:
+        signature = tuple((c.name.lower(), c.kind, c.scale) for c in _entity(q, scan))
+        found.setdefault(signature or _Alone(q.scans.index(scan)), []).append(scan)
+    return found
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """The class of one scan of a table without key: every row is its own entity."""
+
+    scan: int
+
+    def __bool__(self) -> bool:
+        return False
+
+
+def _entity(q: _Query, scan: Scan) -> tuple[Declared, ...]:
+    table = q.catalog.table(scan.table)
+    return table.keys if table else ()
+
+
+def _entity_sql(q: _Query, scan: Scan) -> str:
+    columns = _entity(q, scan)
+    if not columns:
+        return "1"
+    names = [identifier(c.name) for c in columns]
+    if len(names) == 1:
+        return names[0]
+    known = " AND ".join(f"{n} IS NOT NULL" for n in names)
+    return f"CASE WHEN {known} THEN ROW({', '.join(names)}) END"
+
+
+# ---- printing
+
+
+def _print(q: _Query) -> str:
+    keys = [f"k{i}" for i in range(q.keys)]
+    rows = " UNION ALL ".join(_scan(q, s) for s in q.scans)
+    group = f" GROUP BY {', '.join(keys)}" if keys else ""
+    middle = f"SELECT {', '.join([*keys, *q.middle])} FROM ({rows}){group}"
+    return f"SELECT {', '.join([*keys, *q.outer])} FROM ({middle})"
+
+
+def _scan(q: _Query, scan: Scan) -> str:
+    columns = [f"{_key(k)} AS k{i}" for i, k in enumerate(scan.keys)]
+    columns += [f"{_typed(v, scan)} AS v{i}" for i, v in enumerate(q.values)]
+    for i, scans in enumerate(_classes(q).values()):
+        columns.append(f"{_entity_sql(q, scan) if scan in scans else 'NULL'} AS e{i}")
+    where = f" WHERE {sql(scan.where)}" if scan.where is not None else ""
+    return f"SELECT {', '.join(columns)} FROM {identifier(scan.table)}{where}"
+
+
+def _key(key: Expr) -> str:
+    text = units(key)
+    return f"CAST({text} AS {'VARCHAR' if key.kind == 'text' else 'BOOLEAN' if key.kind == 'boolean' else 'BIGINT'})"
+
+
+def _typed(by_scan: dict[Scan, Expr], scan: Scan) -> str:
+    """A value column of one width over all scans."""
+    value = by_scan.get(scan)
+    types = {sql_type(e) for e in by_scan.values() if not is_null(e)} or {"BIGINT"}
+    width = "HUGEINT" if "HUGEINT" in types else types.pop()
+    return f"CAST({'NULL' if value is None else sql(value)} AS {width})"
