@@ -53,12 +53,12 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
     return server, stop
 
 
-async def serve_coordinator(folder: Path) -> tuple[grpc.aio.Server, Stop]:
-    """Start a coordinator; unfinished jobs go on. Returns its server and what stops it."""
+async def serve_coordinator(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]:
+    """Start a coordinator; unfinished jobs go on. Returns its server and what stops it. ``hooks``: as above."""
     member = Member(folder)
     store = CoordinatorStore(folder / "state" / "coordinator.db")
     post = PostOffice(member.caller)
-    service = CoordinatorService(member, store, post)
+    service = CoordinatorService(member, store, post, **hooks)
     server = _server(member)
     coordinator_pb2_grpc.add_CoordinatorServicer_to_server(service, server)
     stop = await _start(member, server, post, coordinator_pb2.DESCRIPTOR.services_by_name["Coordinator"].full_name,

@@ -38,7 +38,7 @@ def compile_plan(sql: str, catalogs: Mapping[str, Catalog], *, recipients: tuple
     try:
         source, query = parse(sql)
         relation = QueryBinder(source, catalogs).bind(query)
-        return _plan(source, _as_totals(source, relation), catalogs, trust)
+        return _plan(source, _as_totals(source, relation), catalogs)
     except RecursionError:
         raise too_deep() from None
 
@@ -56,7 +56,7 @@ def _as_totals(source: Source, relation: Rows | Totals | Scalars) -> Totals:
     return relation
 
 
-def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog], trust: str) -> Plan:
+def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> Plan:
     exprs = [*totals.exprs, *([totals.having] if totals.having is not None else []), *(o[0] for o in totals.order)]
     check_rows(source, exprs, totals)
     found = Reveals()
@@ -85,7 +85,8 @@ def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog], trust
     reveals = reveals_of(pools, found.drafts, place, catalogs)
     check_weights(found.drafts, pools, place)
     parties = tuple(sorted({s.party for p in pools for s in p.sources}))
-    return Plan(PLANNER, trust, parties, pools, finish, reveals, _notes(totals, found, reveals, pools))
+    # sums rest on no third seat (P3), whatever weaker level the job would accept
+    return Plan(PLANNER, "parties", parties, pools, finish, reveals, _notes(totals, found, reveals, pools))
 
 
 def _unique(names: Sequence[str]) -> list[str]:

@@ -194,7 +194,7 @@ def _counted(e: Expr) -> Expr:
     """What tells whether a total is NULL: the count of its values."""
     if isinstance(e, Agg) and e.func in ("sum", "squares"):
         low, high = total_bounds("count", e.terms)
-        return replace(e, func="count", kind="integer", scale=0, low=low, high=high, nullable=False, name="")
+        return replace(e, func="count", kind="integer", scale=0, low=low, high=high, nullable=False)
     return e
 
 

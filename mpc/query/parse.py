@@ -37,8 +37,10 @@ class Source:
         return self.text.count("\n", 0, offset) + 1, offset - self.text.rfind("\n", 0, offset)
 
     def error(self, code: str, node: exp.Expression | None, message: str, advice: str = "") -> LocalError:
-        """An error about a node, with its line and column in message and facts."""
+        """An error about a node, with its line and column in message and facts. A suggestion is part of the message."""
         line, column = self.position(node)
+        if advice.startswith("Did you mean"):
+            message, advice = f"{message} {advice}", ""
         return LocalError(code, f"Line {line}, column {column}: {message}", advice, line=line, column=column)
 
     def unsupported(self, node: exp.Expression | None, what: str, advice: str) -> LocalError:

@@ -61,12 +61,12 @@ def _term(t: Term, agg: Agg, weighed: bool, catalogs: Mapping[str, Catalog]) -> 
 
     valued = list(value_columns(t.value)) if t.value is not None else []
     for c in valued:
-        yield use(c.name, "aggregate", agg.name or shown(c))
+        yield use(c.name, "aggregate", agg.name)
         if t.value is not None and (weighed or bare(t.value) != c):
             yield use(c.name, "arithmetic", shown(t.value))
     if not valued:
         for name in entity_columns(t, catalogs):
-            yield use(name, "aggregate", agg.name or "COUNT(*)")
+            yield use(name, "aggregate", agg.name)
     if t.value is not None:
         for c in condition_columns(t.value):
             yield use(c.name, "filter", shown(t.value))

@@ -6,6 +6,7 @@ import sys
 from typing import Annotated
 
 from cyclopts import App, Parameter
+from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -53,7 +54,7 @@ def demo(
 
 
 def introduce() -> None:
-    out.print(Panel(
+    Console(highlight=False).print(Panel(
         "A tax bureau, two banks and a telecom run a node each, beside their own tables. A coordinator adds up what they "
         "send, which is masked. The recipient opens the sum, and nothing else.\n"
         "[i]I don't know how much you have, nor how much he has, but I can know how much you two have together.[/i]",

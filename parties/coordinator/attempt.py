@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -61,11 +60,11 @@ class AttemptRun:
     def __init__(
         self, member: Member, post: PostOffice, proposed: Proposed, signed: node_pb2.SignedJob,
         catalogs: list[node_pb2.SignedCatalog], number: int, *, tell: Callable[[News], None],
-        on_message: Callable[[Sent], None],
+        on_message: Callable[[Sent], None], seed: Callable[[], bytes],
     ) -> None:  # fmt: skip
         self._member, self._post, self._proposed = member, post, proposed
         self._signed, self._catalogs, self.number = signed, catalogs, number
-        self._tell, self._on_message = tell, on_message
+        self._tell, self._on_message, self._seed = tell, on_message, seed
         self._key = (bytes.fromhex(proposed.job.id), number)
 
     async def approve(self, *, dry_run: bool = False) -> dict[str, node_pb2.Approval]:
@@ -147,7 +146,7 @@ class AttemptRun:
             self._tell(News("keys" if number <= 2 else "adding", number, total, inbox.received))
 
         try:
-            session = Session(member.name, own_coins(os.urandom(32), *self._key))
+            session = Session(member.name, own_coins(self._seed(), *self._key))
             role = play_coordinator(session, cast, member.sign, member.verify)
             return await drive(member.name, role, inbox, outboxes, patience=member.config.step_seconds,
                                on_round=on_round, on_message=self._on_message)  # fmt: skip

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -33,14 +34,17 @@ log = structlog.get_logger("heji.coordinator")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 #: attempts of one job, pauses between them (seconds), and how many bytes of masked bodies are kept of each job
-ATTEMPTS, PAUSE, SEEN_BYTES = 3, 0.5, 4 << 20
+ATTEMPTS, PAUSE, SEEN_BYTES = 5, 0.5, 4 << 20
 
 
 class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
     """See coordinator.proto."""
 
-    def __init__(self, member: Member, store: Store, post: PostOffice) -> None:
-        self._member, self._store, self._post = member, store, post
+    def __init__(
+        self, member: Member, store: Store, post: PostOffice, *, seed: Callable[[], bytes] = lambda: os.urandom(32)
+    ) -> None:
+        """``seed`` gives each attempt its 32 secret bytes; tests replay with known ones."""
+        self._member, self._store, self._post, self._seed = member, store, post, seed
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._news: dict[str, News] = {}
         self._changed = asyncio.Condition()
@@ -251,7 +255,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
                 asyncio.get_running_loop().create_task(self._tell(job, news))
 
         run = AttemptRun(self._member, self._post, proposed, signed, list(found.values()), number,
-                         tell=tell, on_message=on_message)  # fmt: skip
+                         tell=tell, on_message=on_message, seed=self._seed)  # fmt: skip
         return run, seen
 
     async def _catalogs(

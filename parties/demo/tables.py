@@ -38,6 +38,7 @@ class Grant:
     columns: tuple[str, ...]
     to: tuple[str, ...]
     uses: tuple[str, ...]
+    contributor_sets: str = "one"
 
     def toml(self) -> str:
         def texts(values: Sequence[str]) -> str:
@@ -45,7 +46,8 @@ class Grant:
 
         return (
             f'[[grant]]\ntable = "{self.table}"\ncolumns = {texts(self.columns)}\nto = {texts(self.to)}\n'
-            f'uses = {texts(self.uses)}\nmin_entities = 10\nmin_contributors = 2\napproval = "auto"\n'
+            f'uses = {texts(self.uses)}\nmin_entities = 10\nmin_contributors = 2\n'
+            f'contributor_sets = "{self.contributor_sets}"\napproval = "auto"\n'
         )
 
 
@@ -91,14 +93,23 @@ def _write(folder: Path, party: str, name: str, rows: pa.Table, suffix: str) -> 
     return DemoTable(party, path, Table(name, columns, round_up(rows.num_rows), description), grants)
 
 
+#: measures that may also be shown as the bands of a histogram, by table
+BANDED = {"loans": ("int_rate",)}
+
+
 def _grants(party: str, name: str, columns: tuple[Column, ...], ungranted: Sequence[str]) -> tuple[Grant, ...]:
     """Every member lets the analyst and the other institutions see totals, by the labels it also grants."""
     to = (f"modeler:{MODELER}", *(p for p in DATA_PARTIES if p != party))
     labels = tuple(c.name for c in columns if c.domain is not None and c.name not in ungranted)
-    measures = tuple(c.name for c in columns if c.domain is None and c.name not in ungranted)
+    measures = tuple(c.name for c in columns if c.domain is None and not c.key and c.name not in ungranted)
+    bands = tuple(c for c in BANDED.get(name, ()) if c in measures)
+    keys = tuple(c.name for c in columns if c.key)
     return (
+        # how many rows there are may be counted together with whomever; amounts with one set of institutions only
+        Grant(name, keys, to, ("aggregate",), contributor_sets="any"),
         Grant(name, labels, to, ("group", "filter", "aggregate", "arithmetic")),
         Grant(name, measures, to, ("filter", "aggregate", "arithmetic")),
+        *([Grant(name, bands, to, ("group",))] if bands else []),
     )
 
 

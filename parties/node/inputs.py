@@ -60,7 +60,7 @@ class Inputs:
             answers = {p: database.run(q.sql) for p, q in queries.items()}
             snapshot = database.snapshot(salt)
         filled = {
-            p: fill(plan, p, answer, min_entities=limits.min_entities, strict_none=strict_none and limits.min_entities > 0 and len(plan.pools[p].sources) > 1)
+            p: fill(plan, p, answer, party=me, min_entities=limits.min_entities, strict_none=strict_none and limits.min_entities > 0 and len(plan.pools[p].sources) > 1)
             for p, answer in answers.items()
         }
         # one spoiled vector for each recipient, with noise of its own

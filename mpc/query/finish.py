@@ -1,0 +1,135 @@
+"""What the recipient computes in the clear from opened words: quotients, roots, HAVING, ORDER BY, LIMIT.
+
+Everything is exact rationals until it is shown: COUNT and SUM equal the plaintext SQL to the last digit; AVG, VARIANCE and
+STDDEV are the doubles nearest to the exact values (DuckDB's differ in their last digits, since it adds up doubles).
+
+Suppression: an output that depends on a suppressed measure is NULL and named in the row's ``suppressed``. A group whose row
+count is suppressed stays, since nobody can tell whether it is empty; so does a row whose HAVING depends on a suppressed value
+(unknown is not "no"). In ORDER BY a suppressed value sorts as NULL.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from functools import cmp_to_key
+from typing import Any
+
+from mpc.query.build import half_away
+from mpc.query.evaluate import Datum, constant, evaluate, to_double
+from mpc.query.layout import Opened, cells
+from mpc.query.nodes import Const, Expr, KeyRef, NodeKind, WordRef, walk
+from mpc.query.plan import Plan
+
+
+@dataclass(frozen=True)
+class Result:
+    """The answer to the query. Values: int, Decimal, float, datetime.date, bool, str or None by ``kinds``."""
+
+    names: tuple[str, ...]
+    kinds: tuple[NodeKind, ...]
+    scales: tuple[int, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    suppressed: tuple[tuple[str, ...], ...]  # per row, the columns hidden in it
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row before it is put in order."""
+
+    values: tuple[Datum, ...]
+    hidden: tuple[str, ...]
+    order: tuple[Datum, ...]
+
+
+def finish(plan: Plan, opened: Opened) -> Result:
+    """Compute the result."""
+    f = plan.finish
+    rows = list(_rows(plan, opened))
+    if f.distinct:
+        rows = list({(r.values, r.hidden): r for r in reversed(rows)}.values())[::-1]
+    if f.order:
+        rows.sort(key=cmp_to_key(_comparison(plan)))
+    rows = rows[f.offset : None if f.limit is None else f.offset + f.limit]
+    kinds = tuple(o.expr.kind for o in f.outputs)
+    scales = tuple(o.expr.scale if o.expr.kind == "decimal" else 0 for o in f.outputs)
+    shown = tuple(tuple(_shown(v, k, s) for v, k, s in zip(r.values, kinds, scales, strict=True)) for r in rows)
+    return Result(tuple(o.name for o in f.outputs), kinds, scales, shown, tuple(r.hidden for r in rows))
+
+
+def _rows(plan: Plan, opened: Opened) -> Iterator[_Row]:
+    f = plan.finish
+    main = next((i for i, p in enumerate(plan.pools) if p.name == f.pool), None)
+    keyed = [()] if main is None else cells(plan.pools[main])
+    for cell, key in enumerate(keyed):
+        if main is not None and not opened.pools[main].suppressed[0][cell] and opened.pools[main].words[0][0][cell] == 0:
+            continue  # no row anywhere: SQL has no such group
+        leaf = _leaf(plan, opened, main, cell, key)
+        hides = _hides(opened, main, cell)
+        if f.having is not None and not hides(f.having) and evaluate(f.having, leaf) is not True:
+            continue
+        values = tuple(None if hides(o.expr) else evaluate(o.expr, leaf) for o in f.outputs)
+        hidden = tuple(o.name for o in f.outputs if hides(o.expr))
+        yield _Row(values, hidden, tuple(None if hides(e) else evaluate(e, leaf) for e, _, _ in f.order))
+
+
+def _leaf(plan: Plan, opened: Opened, main: int | None, cell: int, key: tuple[Any, ...]) -> Callable[[Expr], Datum]:
+    """The values of revealed words and keys in one cell; a word of another pool is that of its only cell."""
+
+    def value(e: Expr) -> Datum:
+        if isinstance(e, WordRef):
+            word = plan.pools[e.pool].measures[e.measure].words[e.word]
+            total = opened.pools[e.pool].words[e.measure][e.word][cell if e.pool == main else 0]
+            return Fraction(total, 10**word.scale)
+        assert isinstance(e, KeyRef)
+        return constant(Const(e.kind, e.scale, None, None, True, key[e.index]))
+
+    return value
+
+
+def _hides(opened: Opened, main: int | None, cell: int) -> Callable[[Expr], bool]:
+    """Whether an expression depends on a suppressed measure in this cell."""
+
+    def hides(e: Expr) -> bool:
+        return any(
+            opened.pools[n.pool].suppressed[n.measure][cell if n.pool == main else 0] for n in walk(e) if isinstance(n, WordRef)
+        )
+
+    return hides
+
+
+def _comparison(plan: Plan) -> Callable[[_Row, _Row], int]:
+    directions = [(desc, nulls_first) for _, desc, nulls_first in plan.finish.order]
+
+    def compare(a: _Row, b: _Row) -> int:
+        for x, y, (desc, nulls_first) in zip(a.order, b.order, directions, strict=True):
+            if x is None or y is None:
+                sign = (x is None) - (y is None)
+                if sign:
+                    return -sign if nulls_first else sign
+                continue
+            p, q = (x.encode(), y.encode()) if isinstance(x, str) and isinstance(y, str) else (x, y)
+            sign = (p > q) - (p < q)  # type: ignore[operator]
+            if sign:
+                return -sign if desc else sign
+        return 0
+
+    return compare
+
+
+def _shown(value: Datum, kind: NodeKind, scale: int) -> Any:
+    """A value as the recipient gets it."""
+    if value is None or isinstance(value, str):
+        return value
+    if kind == "boolean":
+        return bool(value)
+    if kind == "double":
+        return to_double(Fraction(value))
+    if kind == "date":
+        return dt.date.fromordinal(int(value) + 719163)
+    units = half_away(Fraction(value) * 10**scale)
+    # from its text: scaleb would round to the 28 digits of the decimal context
+    return units if kind == "integer" else Decimal(f"{units}e-{scale}")

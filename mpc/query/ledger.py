@@ -1,0 +1,61 @@
+"""The leakage ledger: role by role what each learns, derived from the plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mpc.query.plan import Key, Plan, Pool
+
+_KINDS = {
+    "rows": "the number of rows", "count": "the number of values that are not NULL", "sum": "the sum",
+    "squares": "the sum of squares", "nulls": "how many of the added totals are NULL",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One role (a member's name, "coordinator" or "helper") and one thing it learns."""
+
+    role: str
+    learns: str
+
+
+def ledger(plan: Plan, recipients: tuple[str, ...]) -> tuple[Entry, ...]:
+    """What every role learns beside the job's text, which all participants read."""
+    found: list[Entry] = []
+    for recipient in recipients:
+        found += [Entry(recipient, text) for pool in plan.pools for text in _revealed(pool)]
+        found += [Entry(recipient, note) for note in plan.notes]
+        if recipient in plan.parties:
+            found.append(Entry(recipient, "as it takes part itself: its own share, so what the others' values sum to without it"))
+    for party in plan.parties:
+        found.append(Entry(party, "the job's text: SQL, purpose, recipients, participants; of the others' data nothing"))
+    found.append(Entry("coordinator", _coordinator(plan, recipients)))
+    found.append(Entry("helper", "nothing: sums need no helper"))
+    return tuple(found)
+
+
+def _revealed(pool: Pool) -> list[str]:
+    """The words of a pool, measure by measure."""
+    parties = " + ".join(pool.parties)
+    texts = []
+    for m in pool.measures:
+        words = ", ".join(_KINDS[w.kind] for w in m.words)
+        behind = " + ".join(r.party for r in m.reach) or parties
+        texts.append(f"{_cells(pool.keys)}, {m.name} of {behind}: {words}; or only that it is suppressed")
+    return texts
+
+
+def _cells(keys: tuple[Key, ...]) -> str:
+    if not keys:
+        return "one value"
+    sizes = " × ".join(f"{k.name} ({len(k.domain)})" for k in keys)
+    return f"for each cell of {sizes}"
+
+
+def _coordinator(plan: Plan, recipients: tuple[str, ...]) -> str:
+    words = {bits: sum(c for _, _, _, c in plan.columns(bits)) for bits in (64, 128)}  # type: ignore[arg-type]
+    counts = " and ".join(f"{n:,} masked words of {bits} bits" for bits, n in words.items() if n)
+    each = f" for each of {len(recipients)} recipients" if len(recipients) > 1 else ""
+    return (f"the job's text and approvals; from all parties together at most {counts}{each}, uniformly random to it; "
+            "the shape of the result; nothing of any value")  # fmt: skip

@@ -1,0 +1,126 @@
+"""kill -9 at every step of a job, at a party and at the coordinator: the job ends exact, nothing is masked twice alike."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mpc.codec import decode
+from mpc.messages import Words
+from parties.modeler.client import Client
+from parties.processes import Process, members_to_serve, start, wait_until_serving
+from tests.parties import world
+
+COMMAND = ("-m", "tests.parties.mortal")
+PARTY = ["approve", "approved", "query", "queried", "round 1", "round 2", "round 3", "round 4"]
+COORDINATOR = ["submitted", "round 1", "round 2", "round 3", "round 4", "finish", "finished"]
+
+
+class Supervisor:
+    """Starts the members and starts again whoever dies."""
+
+    def __init__(self, consortium: Path) -> None:
+        self.restarts: Counter[str] = Counter()
+        self._processes = {name: start(name, kind, folder, COMMAND) for name, kind, folder in members_to_serve(consortium)}
+        self._ended = threading.Event()
+        for p in self._processes.values():
+            wait_until_serving(p)
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.05):
+            for name, p in self._processes.items():
+                if p.popen.poll() is not None:
+                    self.restarts[name] += 1
+                    self._processes[name] = start(name, p.kind, p.folder, COMMAND)
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        for p in self._processes.values():
+            p.popen.terminate()
+        for p in self._processes.values():
+            p.popen.wait(20)
+
+
+@pytest.fixture(scope="module")
+def consortium(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return world.make(tmp_path_factory.mktemp("kill"))
+
+
+@pytest.fixture(scope="module")
+def members(consortium: Path):
+    supervisor = Supervisor(consortium)
+    yield supervisor
+    supervisor.close()
+
+
+def wish(consortium: Path, member: str, place: str) -> Path:
+    path = consortium / member / "die-at"
+    path.write_text(place)
+    return path
+
+
+def until(condition, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("member", "place"), [*(("bank_b", p) for p in PARTY), *(("coordinator", p) for p in COORDINATOR)])
+def test_killed_at(consortium: Path, members: Supervisor, member: str, place: str):
+    wished = wish(consortium, member, place)
+    before = members.restarts[member]
+    with Client(consortium / "analyst") as client:
+        job = submit_stubbornly(client)
+        client.wait(job)
+        result = client.result(job)
+    assert float(result.rows[0]["together"]) == pytest.approx(world.together(), abs=1e-6)
+    assert result.rows[0]["n"] == 90
+    until(lambda: members.restarts[member] == before + 1)
+    assert not wished.exists(), "it never came to that place"
+    assert_no_word_twice(consortium)
+
+
+def submit_stubbornly(client: Client) -> str:
+    """Submitting is the one call that is answered or not; a modeler whose coordinator dies over it submits again."""
+    for _ in range(50):
+        try:
+            return client.submit(world.TOGETHER, "analyst").id
+        except Exception:
+            time.sleep(0.3)
+    raise AssertionError("the coordinator does not come back")
+
+
+def assert_no_word_twice(consortium: Path) -> None:
+    """No masked word that the coordinator ever saw, in any job or attempt, appears twice."""
+    store = sqlite3.connect(f"file:{consortium}/coordinator/state/coordinator.db?mode=ro", uri=True)
+    words = [int(w) for (body,) in store.execute("SELECT body FROM seen") if isinstance(m := decode(bytes(body)), Words)
+             for w in m.words.reshape(-1)]  # fmt: skip
+    store.close()
+    assert words
+    assert len(set(words)) == len(words)
+
+
+def test_a_party_that_stays_away_is_named(tmp_path: Path):
+    consortium = world.make(tmp_path)
+    processes: list[Process] = [start(n, k, f) for n, k, f in members_to_serve(consortium) if n != "bank_c"]
+    try:
+        for p in processes:
+            wait_until_serving(p)
+        with Client(consortium / "analyst") as client, pytest.raises(Exception, match="bank_c cannot be") as raised:
+            client.query(world.TOGETHER, "analyst")
+        assert raised.value.code == "peer.unavailable"
+    finally:
+        for p in processes:
+            p.popen.terminate()
+        for p in processes:
+            p.popen.wait(20)
