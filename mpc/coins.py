@@ -27,7 +27,7 @@ class Coins:
         self._key = key
         self._drawn: set[str] = set()
 
-    def bytes(self, path: str, size: int) -> bytes:
+    def draw(self, path: str, size: int) -> bytes:
         """``size`` bytes of the stream named ``path``."""
         return keystream(self._draw(path), size).tobytes()
 

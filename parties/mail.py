@@ -277,7 +277,7 @@ class Outbox:
                 self._unreceipted.clear()
 
     async def _one_stream(self) -> None:
-        call = self._deliver_call()
+        call: grpc.aio.StreamStreamCall[bytes, peer_pb2.Receipt] = self._deliver_call()  # type: ignore[call-arg]
         writer = asyncio.create_task(self._write(call))
         try:
             async for receipt in call:

@@ -69,5 +69,5 @@ class Member:
 
     async def close(self) -> None:
         """Close all channels."""
-        await asyncio.gather(*(c.close() for c in self._channels.values()))
+        await asyncio.gather(*(c.close(None) for c in self._channels.values()))
         self._channels.clear()

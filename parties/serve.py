@@ -97,7 +97,7 @@ def _server(member: Member) -> grpc.aio.Server:
 async def _start(member: Member, server: grpc.aio.Server, post: PostOffice, service: str, closers: list[Stop]) -> Stop:
     """Add what every member serves, open the port, and return what stops all of it."""
     peer_pb2_grpc.add_PeerServicer_to_server(post, server)
-    healthy = health.aio.HealthServicer()
+    healthy = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     peer = peer_pb2.DESCRIPTOR.services_by_name["Peer"].full_name
     reflection.enable_server_reflection((service, peer, health.SERVICE_NAME, reflection.SERVICE_NAME), server)

@@ -2,8 +2,8 @@
 
     PAE(type, body) = "DSSEv1" SP LEN(type) SP type SP LEN(body) SP body        (secure-systems-lab/dsse, protocol.md)
 
-The type is ``heji/v1/<purpose>`` from ``mpc.crypto.labels``, so a signature over a job can never be taken for one over an
-approval, nor one of this version for one of the next.
+The type is ``heji/v1/<purpose>`` from ``mpc.crypto.labels``, so a signature over a job can never be taken for one
+over an approval, nor one of this version for one of the next.
 
 Verification is RFC 8032's, by OpenSSL: S below the group order (Wycheproof's vectors are in the tests). On top of it,
 public keys of small order are refused: under them one signature fits any message, so a member could deny every word.
@@ -40,8 +40,12 @@ def verify(public: bytes, purpose: str, body: bytes, signature: bytes, *, party:
     try:
         verify_raw(public, pae(purpose, body), signature)
     except (InvalidSignature, ValueError):
-        raise PeerError("protocol.signature", f"A signature of {party} over a {purpose} does not verify.",
-                        "Whoever handed it over changed it, or the roster has another key.", party=party) from None  # fmt: skip
+        raise PeerError(
+            "protocol.signature",
+            f"A signature of {party} over a {purpose} does not verify.",
+            "Whoever handed it over changed it, or the roster has another key.",
+            party=party,
+        ) from None
 
 
 def verify_raw(public: bytes, message: bytes, signature: bytes) -> None:

@@ -19,7 +19,7 @@ def keystream(key: bytes, size: int) -> NDArray[np.uint8]:
     """``size`` bytes of AES-256-CTR keystream from counter 0. ``key`` is 32 bytes and used for nothing else."""
     out = np.empty(size, dtype=np.uint8)
     encryptor = Cipher(AES256(key), CTR(bytes(16))).encryptor()
-    view = memoryview(out)
+    view = out.data
     for start in range(0, size, _PIECE):
         piece = min(_PIECE, size - start)
         encryptor.update_into(memoryview(_ZEROS)[:piece], view[start : start + piece])

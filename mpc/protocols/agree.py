@@ -70,7 +70,7 @@ def agree(session: Session, context: Context, sign: Sign, verify: Verify) -> Rou
     """
     me, others = session.me, frozenset(context.participants) - {session.me}
     here = context.digest()
-    private = session.own.bytes(session.at("ephemeral").path, 32)
+    private = session.own.draw(session.at("ephemeral").path, 32)
     mine = Announce(public_key(private), sign(ANNOUNCE, announced_bytes(here, me, public_key(private))))
 
     step = session.at("announce").path

@@ -144,14 +144,16 @@ class Client:
         return status
 
     def show(self, job: str) -> pb.JobStatus:
-        return self._wait(self._call("Show", pb.JobRef(job=job)))
+        status: pb.JobStatus = self._wait(self._call("Show", pb.JobRef(job=job)))
+        return status
 
     def jobs(self) -> list[pb.JobStatus]:
         """Jobs this member submitted or receives, newest first."""
         return list(self._wait(self._call("List", pb.ListRequest())).jobs)
 
     def cancel(self, job: str) -> pb.JobStatus:
-        return self._wait(self._call("Cancel", pb.JobRef(job=job)))
+        status: pb.JobStatus = self._wait(self._call("Cancel", pb.JobRef(job=job)))
+        return status
 
     def result(self, job: str) -> Result:
         """The result of a finished job this member receives."""

@@ -29,17 +29,30 @@ class Proposal:
 
 
 def add_table(
-    folder: Path, location: str, *, name: str | None = None, table: str | None = None, sql: str | None = None,
-    keys: Sequence[str] = (), types: Mapping[str, str] | None = None, domains: Mapping[str, str] | None = None,
-    bounds: Mapping[str, str] | None = None, grants: Sequence[str] = (), min_entities: int | None = None,
-    min_contributors: int | None = None, encoding: str | None = None, description: str = "", replace: bool = False,
-) -> Proposal:  # fmt: skip
+    folder: Path,
+    location: str,
+    *,
+    name: str | None = None,
+    table: str | None = None,
+    sql: str | None = None,
+    keys: Sequence[str] = (),
+    types: Mapping[str, str] | None = None,
+    domains: Mapping[str, str] | None = None,
+    bounds: Mapping[str, str] | None = None,
+    grants: Sequence[str] = (),
+    min_entities: int | None = None,
+    min_contributors: int | None = None,
+    encoding: str | None = None,
+    description: str = "",
+    replace: bool = False,
+) -> Proposal:
     """Infer a catalog entry from a source and publish it. Raises LocalError data.*, config.*."""
     source = sources.parse_location(location, table=table, sql=sql, encoding=encoding)
     published = name or table or (source.path.stem if source.path else None)
     if published is None:
         raise LocalError("config.invalid", "The table needs a name.", "Add --name NAME.")
     published = published.rpartition(".")[2]
+    _others(folder, published, replace=replace)  # before reading, which may take long
     raw = read(source)
     columns, review = infer(raw, Declared(types or {}, domains or {}, bounds or {}, keys))
     if not keys:
@@ -58,23 +71,45 @@ def publish_table(folder: Path, table: Table, location: str, *, policy: str = ""
     publish(folder, table, source, policy=policy)
 
 
-def publish(folder: Path, table: Table, source: sources.TableSource, *, policy: str = "", replace: bool = False) -> None:
-    """Write source, catalog entry and grants; the catalog last, since it is what makes the table seen."""
-    if not (table.name.isidentifier() and len(table.name) <= 63):
-        raise LocalError("config.invalid", f"{table.name!r} cannot name a table in SQL.", "Choose another with --name.")
-    path = folder / "catalog.json"
-    catalog = (
-        Catalog.from_dict(json.loads(files.read(path, "the catalog"))) if path.exists() else Catalog(load_config(folder).name)
-    )
-    old = catalog.table(table.name)
-    if old is not None and not replace:
-        raise LocalError("config.exists", f"A table {table.name} is published already.", "Replace it with --replace, or use --name.")
-    kept = tuple(t for t in catalog.tables if t.name.lower() != table.name.lower())
+def publish(
+    folder: Path, table: Table, source: sources.TableSource, *, policy: str = "", replace: bool = False
+) -> None:
+    """Write source, catalog entry and grants; the catalog last, since it is what makes the table seen.
+
+    Everything is checked before anything is written.
+    """
+    others = _others(folder, table.name, replace=replace)
+    made = Catalog(others.party, (*others.tables, table)).to_dict()
+    Catalog.from_dict(made)
+    granted = _with_grant(folder, policy) if policy else None
     sources.save(folder, table.name, source)
-    if policy:
-        append_grant(folder, policy)
-    made = Catalog(catalog.party, (*kept, table))
-    files.write(path, json.dumps(made.to_dict(), indent=1, ensure_ascii=False) + "\n")
+    if granted is not None:
+        files.write(folder / "policy.toml", granted)
+    files.write(folder / "catalog.json", json.dumps(made, indent=1, ensure_ascii=False) + "\n")
+
+
+def _others(folder: Path, name: str, *, replace: bool) -> Catalog:
+    """The catalog without ``name``, which may be published. Raises LocalError config.invalid, config.exists."""
+    if not (name.isidentifier() and len(name) <= 63):
+        raise LocalError("config.invalid", f"{name!r} cannot name a table in SQL.", "Choose another with --name.")
+    catalog = _catalog(folder)
+    if catalog.table(name) is not None and not replace:
+        raise LocalError(
+            "config.exists", f"A table {name} is published already.", "Replace it with --replace, or use --name."
+        )
+    return Catalog(catalog.party, tuple(t for t in catalog.tables if t.name.lower() != name.lower()))
+
+
+def _catalog(folder: Path) -> Catalog:
+    path = folder / "catalog.json"
+    if not path.exists():
+        return Catalog(load_config(folder).name)
+    try:
+        return Catalog.from_dict(json.loads(files.read(path, "the catalog")))
+    except ValueError as problem:
+        raise LocalError(
+            "plan.catalog", f"{path} is not JSON: {problem}.", "Mend it; `heji node check` looks again."
+        ) from problem
 
 
 def grant_toml(table: str, uses: Sequence[str], min_entities: int | None, min_contributors: int | None) -> str:
@@ -95,8 +130,13 @@ def grant_toml(table: str, uses: Sequence[str], min_entities: int | None, min_co
 
 def append_grant(folder: Path, grant: str) -> None:
     """Append to policy.toml, unless the result would not be a valid policy (then nothing is written)."""
+    files.write(folder / "policy.toml", _with_grant(folder, grant))
+
+
+def _with_grant(folder: Path, grant: str) -> str:
+    """policy.toml with a grant at its end, comments and all; as it is where it says the very same already."""
     path = folder / "policy.toml"
     before = files.read(path, "the policy").decode() if path.exists() else ""
-    after = before + ("" if before.endswith("\n") or not before else "\n") + "\n" + grant
+    after = before if grant in before else before + ("" if before.endswith("\n") or not before else "\n") + "\n" + grant
     parse_policy(after)
-    files.write(path, after)
+    return after

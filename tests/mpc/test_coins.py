@@ -17,21 +17,21 @@ KEY = bytes(range(32))
 def test_a_second_draw_is_an_error():
     coins = Coins(KEY)
     coins.words("a/b", 3)
-    for draw in (lambda: coins.words("a/b", 3), lambda: coins.bytes("a/b", 1)):
+    for draw in (lambda: coins.words("a/b", 3), lambda: coins.draw("a/b", 1)):
         with pytest.raises(LocalError) as raised:
             draw()
         assert raised.value.code == "protocol.reuse"
 
 
 def test_paths_and_keys_give_independent_streams():
-    streams = [Coins(KEY).bytes(p, 64) for p in ("a", "b", "a/b", "ab", "a/block/1", "a/block/11")]
-    streams += [own_coins(KEY, b"j" * 32, attempt).bytes("a", 64) for attempt in (1, 2)]
-    streams.append(own_coins(KEY, b"k" * 32, 1).bytes("a", 64))
+    streams = [Coins(KEY).draw(p, 64) for p in ("a", "b", "a/b", "ab", "a/block/1", "a/block/11")]
+    streams += [own_coins(KEY, b"j" * 32, attempt).draw("a", 64) for attempt in (1, 2)]
+    streams.append(own_coins(KEY, b"k" * 32, 1).draw("a", 64))
     assert len(set(streams)) == len(streams)
 
 
 def test_words_are_the_little_endian_stream():
-    assert Coins(KEY).words("x", 100).astype("<u8").tobytes() == Coins(KEY).bytes("x", 800)
+    assert Coins(KEY).words("x", 100).astype("<u8").tobytes() == Coins(KEY).draw("x", 800)
     assert np.array_equal(Coins(KEY).words("x", 300_000)[:10], Coins(KEY).words("x", 10))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ class Running:
         self.folder = folder
         self.stops: dict[str, Callable[[], Any]] = {}
         self._clients: dict[str, Client] = {}
+        self._threads = ThreadPoolExecutor(32)
 
     async def start(self, name: str, **hooks: Any) -> None:
         serve = serve_coordinator if name == "coordinator" else serve_node
@@ -32,17 +34,22 @@ class Running:
 
     async def ask(self, who: str, method: str, *args: Any, **kwargs: Any) -> Any:
         if who not in self._clients:
-            self._clients[who] = await asyncio.to_thread(Client, self.folder / who)
-        return await asyncio.to_thread(getattr(self._clients[who], method), *args, **kwargs)
+            self._clients[who] = await self.apart(Client, self.folder / who)
+        return await self.apart(getattr(self._clients[who], method), *args, **kwargs)
+
+    async def apart(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run blocking client work in threads of its own: the servers need the event loop's."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: work(*args, **kwargs))
 
     async def query(self, sql: str, to: str = "analyst", **options: Any) -> Any:
         return await self.ask(to, "query", sql, to, **options)
 
     async def close(self) -> None:
         for client in self._clients.values():
-            await asyncio.to_thread(client.close)
+            await self.apart(client.close)
         for stop in list(self.stops.values()):
             await stop()
+        self._threads.shutdown(wait=False)
 
 
 @asynccontextmanager

@@ -1,8 +1,8 @@
 """Raw columns to the types the catalog declares, every declared type, bound, domain and NULL rule checked.
 
-Whole columns are checked before any WHERE of a job (protocols.md, Numbers), and what does not fit is an error that names
-the column and the rule, never a value. Conversions are exact: a number with more digits after the point than its scale
-does not fit, nothing is rounded.
+Whole columns are checked before any WHERE of a job (protocols.md, Numbers), and what does not fit is an error that
+names the column and the rule, never a value. Conversions are exact: a number with more digits after the point than its
+scale does not fit, nothing is rounded.
 """
 
 from __future__ import annotations
@@ -17,74 +17,112 @@ from mpc.errors import LocalError
 from mpc.query.catalog import Column, Table
 from parties.node.sources.reading import lock, quoted
 
-#: digits kept while comparing; a value beyond is no DECIMAL(38, 18)
-_EXACT = "DECIMAL(38, 18)"
+_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+#: the largest number of DECIMAL(38), in units; declared bounds may lie further out
+_LARGEST = 10**38 - 1
 
 
 def physical_type(column: Column) -> str:
     """The DuckDB type in which local queries see a column."""
     if column.kind == "integer":
-        fits = column.low is not None and column.high is not None and -(2**63) <= column.low and column.high < 2**63
+        fits = column.low is not None and column.high is not None and column.low >= -(2**63) and column.high < 2**63
         return "BIGINT" if fits else "HUGEINT"
     return column.type_name
 
 
 def canonical(raw: pa.Table, table: Table) -> pa.Table:
-    """``raw`` (columns by name) as the catalog's types. Raises LocalError data.bounds, data.type."""
+    """``raw`` (columns by name) as the catalog's types, rows in their order. Raises LocalError data.bounds."""
     with contextlib.closing(duckdb.connect(":memory:")) as database:
         lock(database)
         database.register("raw", raw)
-        kinds = {f.name: f.type for f in raw.schema}
-        converted = ", ".join(f"{_converted(c, kinds[c.name])} AS {quoted(c.name)}" for c in table.columns)
-        database.execute(f"CREATE TEMP TABLE fitting AS SELECT {converted} FROM raw")
-        _check(database, table, kinds)
-        return database.sql("SELECT * FROM fitting").to_arrow_table()
+        converted = ", ".join(
+            f"{_converted(c, raw.schema.field(c.name).type)} AS {quoted(c.name)}" for c in table.columns
+        )
+        fitting = database.sql(f"SELECT {converted} FROM raw").to_arrow_table()
+        database.register("fitting", fitting)
+        _check(database, table)
+        return fitting
 
 
 def _converted(column: Column, kind: pa.DataType) -> str:
     """SQL for the value in its canonical type; NULL where it does not fit, which ``_check`` then counts."""
     name = quoted(column.name)
-    if column.kind == "text":
-        return f"CAST({name} AS VARCHAR)"
-    if column.kind in ("date", "boolean"):
-        return f"TRY_CAST({name} AS {column.type_name})"
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    if pa.types.is_dictionary(kind):
+        text = not (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type))
+    made = {"text": _to_text, "date": _to_date, "boolean": _to_boolean}.get(column.kind)
+    return made(name, kind, text) if made else _to_number(name, kind, text, column)
+
+
+def _to_text(name: str, _kind: pa.DataType, _text: bool) -> str:
+    return f"CAST({name} AS VARCHAR)"
+
+
+def _to_date(name: str, kind: pa.DataType, text: bool) -> str:
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        return f"TRY_CAST({name} AS DATE)"
+    # DuckDB reads much more as a date: '2024-1-2', 'epoch', a time of day behind it
+    return f"CASE WHEN regexp_full_match({name}, '{_DATE}') THEN TRY_CAST({name} AS DATE) END" if text else "NULL::DATE"
+
+
+def _to_boolean(name: str, kind: pa.DataType, text: bool) -> str:
+    if pa.types.is_boolean(kind):
+        return name
+    if pa.types.is_integer(kind):
+        return f"CASE {name} WHEN 0 THEN false WHEN 1 THEN true END"
+    return f"TRY_CAST({name} AS BOOLEAN)" if text else "NULL::BOOLEAN"
+
+
+def _to_number(name: str, kind: pa.DataType, text: bool, column: Column) -> str:
     target = physical_type(column)
     if pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale <= column.scale):
         return f"TRY_CAST({name} AS {target})"
-    # text, and doubles by their shortest text: exact only if no digit is lost
-    text = f"CAST({name} AS VARCHAR)"
-    fits = f"TRY_CAST({text} AS {target})"
-    return f"CASE WHEN TRY_CAST({text} AS {_EXACT}) = {fits} THEN {fits} END"
+    if pa.types.is_floating(kind):
+        return _from_double(name, kind, target, column.scale)
+    if not (text or pa.types.is_decimal(kind)):
+        return f"NULL::{target}"
+    # plain digits only, and nothing but zeros behind the scale: DuckDB would round, and read 1e3, 1_000 and 0x1f
+    digits = name if text else f"CAST({name} AS VARCHAR)"
+    number = rf"-?[0-9]+(\.[0-9]{{0,{column.scale}}}0*)?"
+    return f"CASE WHEN regexp_full_match({digits}, '{number}') THEN TRY_CAST({digits} AS {target}) END"
 
 
-def _check(database: duckdb.DuckDBPyConnection, table: Table, kinds: dict[str, pa.DataType]) -> None:
-    """One pass over the table; the first rule that does not hold is named."""
-    tests: list[tuple[Column, str]] = []
-    counts: list[str] = []
-    for c in table.columns:
-        name = quoted(c.name)
-        broken = {
-            f"is not of the declared type {c.kind}" + (f" with {c.scale} digits after the point" if c.kind == "decimal" else ""):
-                f"raw.{name} IS NOT NULL AND fitting.{name} IS NULL",
-            "is NULL, which is not declared": "false" if c.nullable else f"fitting.{name} IS NULL",
-            "lies outside the declared bounds": _outside(c),
-            "is not in the declared domain": _not_in(c),
-        }  # fmt: skip
-        for rule, condition in broken.items():
-            if condition != "false":
-                tests.append((c, rule))
-                counts.append(f"count(*) FILTER (WHERE {condition})")
-    if not counts:
-        return
-    # both sides keep the order of the rows they were made from
-    found = database.execute(f"SELECT {', '.join(counts)} FROM fitting POSITIONAL JOIN raw").fetchall()[0]
-    for (column, rule), count in zip(tests, found, strict=True):
-        if count:
-            raise LocalError(
-                "data.bounds", f"A value of {table.name}.{column.name} {rule}.",
-                "The owner should mend the table, or widen the declaration in catalog.json; jobs on this table wait until then.",
-                table=table.name, column=column.name,
-            )  # fmt: skip
+def _from_double(name: str, kind: pa.DataType, target: str, scale: int) -> str:
+    """The decimal that a double stands for: the one of this scale that gives the same double again.
+
+    There has to be one only: beyond 2^53 units (2^24 in single precision) two decimals of the scale share a double.
+    """
+    double, most = ("DOUBLE", 2**53) if pa.types.is_float64(kind) else ("FLOAT", 2**24)
+    units = f"TRY_CAST({name} AS DECIMAL(38, {scale}))"
+    limit = f"CAST('{_scaled(most, scale)}' AS DECIMAL(38, {scale}))"
+    same = f"CAST({units} AS {double}) = CAST({name} AS {double})"
+    return f"CASE WHEN {same} AND abs({units}) <= {limit} THEN CAST({units} AS {target}) END"
+
+
+def _check(database: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """The first rule that does not hold is named. Every value that does not fit has become a NULL of its own."""
+    columns = [quoted(c.name) for c in table.columns]
+    counted = ", ".join(f"count({c})" for c in columns)
+    rows, *there = database.execute(f"SELECT count(*), {counted} FROM raw").fetchall()[0]
+    outside = ", ".join(f"count(*) FILTER (WHERE {test(c)})" for c in table.columns for test in (_outside, _not_in))
+    left, broken = (database.execute(f"SELECT {what} FROM fitting").fetchall()[0] for what in (counted, outside))
+    for i, c in enumerate(table.columns):
+        scale = f" with {c.scale} digits after the point" if c.kind == "decimal" else ""
+        for rule, holds in (
+            (f"is not of the declared type {c.kind}{scale}", left[i] == there[i]),
+            ("is NULL, which is not declared", c.nullable or left[i] == rows),
+            ("lies outside the declared bounds", not broken[2 * i]),
+            ("is not in the declared domain", not broken[2 * i + 1]),
+        ):
+            if not holds:
+                raise LocalError(
+                    "data.bounds",
+                    f"A value of {table.name}.{c.name} {rule}.",
+                    "The owner should mend the table, or widen the declaration in catalog.json; "
+                    "jobs on this table wait until then.",
+                    table=table.name,
+                    column=c.name,
+                )
 
 
 def _outside(c: Column) -> str:
@@ -94,7 +132,7 @@ def _outside(c: Column) -> str:
     if c.kind == "date":
         name = f"({name} - DATE '1970-01-01')"
         return f"{name} < {c.low} OR {name} > {c.high}"
-    low, high = (f"CAST('{_scaled(v, c.scale)}' AS {physical_type(c)})" for v in (c.low, c.high))
+    low, high = (_literal(max(-_LARGEST, min(v, _LARGEST)), c) for v in (c.low, c.high))
     return f"{name} < {low} OR {name} > {high}"
 
 
@@ -102,7 +140,8 @@ def _not_in(c: Column) -> str:
     if c.domain is None or c.kind == "boolean":
         return "false"
     values = ", ".join(_literal(v, c) for v in c.domain)
-    return f"fitting.{quoted(c.name)} NOT IN ({values})" if c.domain else "true"
+    name = f"fitting.{quoted(c.name)}"
+    return f"{name} NOT IN ({values})" if c.domain else f"{name} IS NOT NULL"
 
 
 def _literal(value: object, c: Column) -> str:

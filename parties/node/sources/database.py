@@ -1,7 +1,7 @@
 """The locked DuckDB in which local queries run: published tables only, as Arrow, nothing else within reach.
 
-The canonical columns of a table are kept in memory between jobs (bounded by ``cache_bytes``) as long as its file does not
-change; a server's table is read anew for every job. A job's connection sees Arrow tables and no file at all.
+The canonical columns of a table are kept in memory between jobs (bounded by ``cache_bytes``) as long as its file does
+not change; a server's table is read anew for every job. A job's connection sees Arrow tables and no file at all.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 from numpy.typing import NDArray
 
 from mpc.errors import LocalError
@@ -29,16 +30,22 @@ from parties.node.sources.reading import lock, read
 #: a column of an answer: keys as Python values, words as uint64 (n, 2), counts as int64
 AnswerColumn = list[object] | NDArray[np.uint64] | NDArray[np.int64]
 
+#: rows hashed at a time
+_SLICE = 1 << 16
+
 
 class Tables:
     """A member's published tables, checked and cached."""
 
-    def __init__(self, folder: Path, *, cache_bytes: int = 1 << 30, memory_limit: str = "4GB", threads: int = 2) -> None:
+    def __init__(
+        self, folder: Path, *, cache_bytes: int = 1 << 30, memory_limit: str = "4GB", threads: int = 2
+    ) -> None:
         self._folder = folder
         self._cache_bytes = cache_bytes
         self._limits = {"memory_limit": memory_limit, "threads": str(threads)}
         self._cache: OrderedDict[str, _Cached] = OrderedDict()
         self._guard = threading.Lock()
+        self._reading: dict[str, threading.Lock] = {}
 
     def catalog(self) -> Catalog:
         """What is published, read anew so that an added table is there without a restart."""
@@ -46,10 +53,21 @@ class Tables:
         try:
             return Catalog.from_dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as problem:
-            raise LocalError("plan.catalog", "catalog.json cannot be read.", "Look with `heji node check`.") from problem
+            raise LocalError(
+                "plan.catalog", "catalog.json cannot be read.", "Look with `heji node check`."
+            ) from problem
 
     def _rows(self, name: str) -> _Cached:
-        """A table's canonical columns, checked against the catalog. Raises LocalError data.*."""
+        """A table's canonical columns, checked against the catalog. Raises LocalError data.*.
+
+        Two jobs that want one table at once wait for one reading of it.
+        """
+        with self._guard:
+            reading = self._reading.setdefault(name.lower(), threading.Lock())
+        with reading:
+            return self._read(name)
+
+    def _read(self, name: str) -> _Cached:
         table = self.catalog().table(name)
         if table is None:
             raise LocalError("data.source", f"No table {name} is published here.")
@@ -84,25 +102,49 @@ class Tables:
             self._cache.popitem(last=False)
 
 
-@dataclass
+@dataclass(repr=False)
 class _Cached:
+    """A table's canonical columns; its repr shows no row."""
+
     fingerprint: str | None
     table: Table
     rows: pa.Table
     _digest: bytes = b""
 
     def digest(self) -> bytes:
-        """SHA-256 of the canonical columns; kept, since tables are large."""
+        """SHA-256 of the canonical columns; kept, since tables are large.
+
+        Of the values, not of the memory they lie in: what is under a NULL, and how rows are cut into chunks, is chance.
+        """
         if not self._digest:
             hashed = hashlib.sha256(self.table.name.encode())
-            for batch in self.rows.combine_chunks().to_batches():
-                for column in batch.columns:
-                    for buffer in column.buffers():
-                        hashed.update(b"\x00" if buffer is None else b"\x01" + len(buffer).to_bytes(8, "big"))
-                        if buffer is not None:
-                            hashed.update(buffer)
+            for name in self.rows.column_names:
+                hashed.update(b"\x00" + name.encode())
+                for start in range(0, self.rows.num_rows, _SLICE):
+                    part = self.rows.column(name).slice(start, _SLICE)
+                    for piece in _pieces(pa.concat_arrays(part.chunks)):
+                        hashed.update(len(piece).to_bytes(8, "big"))
+                        hashed.update(piece)
             self._digest = hashed.digest()
         return self._digest
+
+
+def _pieces(column: pa.Array) -> Iterator[bytes]:
+    """A column's content: which are NULL, and the values with nothing in the place of NULLs."""
+    yield np.packbits(column.is_valid().to_numpy(zero_copy_only=False)).tobytes()
+    if pa.types.is_string(column.type):
+        column = column.fill_null("")
+        yield pa.compute.binary_length(column).to_numpy().astype("<u4").tobytes()
+        first, last = column.offset, column.offset + len(column)
+        bounds = np.frombuffer(column.buffers()[1], dtype="<i4")
+        yield bytes(memoryview(column.buffers()[2] or b"")[bounds[first] : bounds[last]])
+    elif pa.types.is_boolean(column.type):
+        yield np.packbits(column.fill_null(False).to_numpy(zero_copy_only=False)).tobytes()
+    elif pa.types.is_decimal(column.type):
+        yield _words(column.fill_null(pa.scalar(0).cast(column.type))).tobytes()
+    else:  # integers and dates
+        width = pa.int64() if column.type == pa.int64() else pa.int32()
+        yield column.view(width).fill_null(0).to_numpy().tobytes()
 
 
 class LocalDatabase:
@@ -119,11 +161,11 @@ class LocalDatabase:
     def run(self, sql: str) -> Mapping[str, AnswerColumn]:
         """The answer's columns. Any failure is LocalError data.local_query and says no more: an error that depends on a
         value would be an answer (query.md)."""
-        try:
+        with contextlib.suppress(Exception):
             table = self._database.sql(sql).to_arrow_table()
             return {name: _column(name, table.column(name)) for name in table.column_names}
-        except (duckdb.Error, pa.ArrowException, ValueError):
-            raise LocalError("data.local_query", "local query failed") from None
+        # outside any handler: not even the context of this error knows what happened
+        raise LocalError("data.local_query", "local query failed")
 
 
 def _column(name: str, column: pa.ChunkedArray) -> AnswerColumn:
@@ -133,10 +175,18 @@ def _column(name: str, column: pa.ChunkedArray) -> AnswerColumn:
     if column.null_count:
         raise ValueError("a NULL where a number is due")
     if pa.types.is_decimal(column.type):
-        whole = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-        # decimal128 lies in memory as two's complement, low word first: the ring's own layout
-        words = np.frombuffer(whole.buffers()[1] or b"", dtype="<u8").reshape(-1, 2)[whole.offset : whole.offset + len(whole)]
-        return words.astype(np.uint64, copy=False)
-    return column.to_numpy().astype(np.int64)
+        return _words(pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type))
+    if not pa.types.is_integer(column.type):
+        raise TypeError("a number that is not exact")
+    counts: NDArray[np.int64] = column.cast(pa.int64()).to_numpy()  # refuses what does not fit
+    return counts
 
 
+def _words(column: pa.Array) -> NDArray[np.uint64]:
+    """decimal128 lies in memory as two's complement, low word first: the ring's own layout."""
+    if not pa.types.is_decimal128(column.type):
+        raise TypeError("a decimal of another width")
+    words = np.frombuffer(column.buffers()[1] or b"", dtype="<u8").reshape(-1, 2)[
+        column.offset : column.offset + len(column)
+    ]
+    return words.astype(np.uint64, copy=False)
