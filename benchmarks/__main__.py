@@ -47,10 +47,17 @@ def secure_sum(folder: Path, sizes: list[int], counts: list[int], repeats: int) 
                     np.add(total, v, out=total)
                 plain = time.perf_counter() - began
                 ratio = statistics.median(s / b for s, b in zip(sums, bares, strict=True))
-                rows.append({
-                    "words": size, "parties": count, "seconds": statistics.median(sums), "bare_grpc_seconds": statistics.median(bares),
-                    "ratio_to_bare_grpc": ratio, "numpy_seconds": plain, "copies_of_the_vector": copies,
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "words": size,
+                        "parties": count,
+                        "seconds": statistics.median(sums),
+                        "bare_grpc_seconds": statistics.median(bares),
+                        "ratio_to_bare_grpc": ratio,
+                        "numpy_seconds": plain,
+                        "copies_of_the_vector": copies,
+                    }
+                )
                 print_row(rows[-1])
     finally:
         members.close()
@@ -60,7 +67,7 @@ def secure_sum(folder: Path, sizes: list[int], counts: list[int], repeats: int) 
 def paillier(values: int = 60) -> list[Row]:
     """phe, per value: encrypt, add, decrypt at 3072 bits; only where it is installed."""
     try:
-        from phe import paillier as p  # type: ignore[import-not-found]  # noqa: PLC0415
+        from phe import paillier as p  # type: ignore[import-not-found]
     except ImportError:
         return []
     public, private = p.generate_paillier_keypair(n_length=3072)
@@ -74,13 +81,23 @@ def paillier(values: int = 60) -> list[Row]:
     for c in ciphertexts[:10]:
         private.raw_decrypt(c)
     ended = time.perf_counter()
-    return [{"encrypt_us": (encrypted - began) / values * 1e6, "add_us": (added - encrypted) / values * 1e6,
-             "decrypt_us": (ended - added) / 10 * 1e6}]  # fmt: skip
+    return [
+        {
+            "encrypt_us": (encrypted - began) / values * 1e6,
+            "add_us": (added - encrypted) / values * 1e6,
+            "decrypt_us": (ended - added) / 10 * 1e6,
+        }
+    ]
 
 
 def print_row(row: Row) -> None:
-    print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}"
-                    for k, v in row.items()), flush=True)  # fmt: skip
+    print(
+        "  ".join(
+            f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}"
+            for k, v in row.items()
+        ),
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -91,9 +108,13 @@ def main() -> None:
     sizes = [100_000, 1_000_000] if options.quick else [1_000_000, 10_000_000]
     repeats = 1 if options.quick else 3
     results: dict[str, Any] = {
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-                    "python": platform.python_version(), "numpy": np.__version__},
-    }  # fmt: skip
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+        },
+    }
     with tempfile.TemporaryDirectory(prefix="heji-bench-") as scratch:
         print("Secure sum over gRPC (aim: at most 2.5 times bare streams, at most 3 copies)")
         results["secure_sum"] = secure_sum(Path(scratch) / "sum", sizes, [3, 8], repeats)

@@ -31,11 +31,13 @@ SQL = f"""
 def make_tables(folder: Path, rows: int) -> None:
     random = np.random.Generator(np.random.PCG64(7))
     for bank in BANKS:
-        table = pa.table({
-            "uscc": pa.array([f"{bank}{i:010d}" for i in range(rows)]),
-            "industry": pa.array(np.array(GROUPS)[random.integers(0, len(GROUPS), rows)]),
-            "balance": pa.array(random.integers(-(10**9), 10**11, rows)).cast(pa.decimal128(18, 2)),
-        })  # fmt: skip
+        table = pa.table(
+            {
+                "uscc": pa.array([f"{bank}{i:010d}" for i in range(rows)]),
+                "industry": pa.array(np.array(GROUPS)[random.integers(0, len(GROUPS), rows)]),
+                "balance": pa.array(random.integers(-(10**9), 10**11, rows)).cast(pa.decimal128(18, 2)),
+            }
+        )
         pyarrow.parquet.write_table(table, folder / f"{bank}.parquet")
 
 
@@ -45,8 +47,13 @@ def whole_job(scratch: Path, rows: int, repeats: int) -> list[dict[str, Any]]:
     init_consortium(folder, parties=list(BANKS), modelers=["analyst"])
     make_tables(scratch, rows)
     for bank in BANKS:
-        add_table(folder / bank, str(scratch / f"{bank}.parquet"), name="accounts", keys=["uscc"],
-                  grants=["aggregate", "group"])  # fmt: skip
+        add_table(
+            folder / bank,
+            str(scratch / f"{bank}.parquet"),
+            name="accounts",
+            keys=["uscc"],
+            grants=["aggregate", "group"],
+        )
     with Processes(folder), Client(folder / "analyst") as client:
         catalogs = client.catalog()
         client.query(SQL, "analyst")  # tables are read and checked at the first job; measured is a running system
@@ -66,5 +73,12 @@ def whole_job(scratch: Path, rows: int, repeats: int) -> list[dict[str, Any]]:
             database.run(query.sql)
             local.append(time.perf_counter() - began)
     beyond = statistics.median(whole) - statistics.median(local)
-    return [{"rows_per_party": rows, "parties": len(BANKS), "seconds": statistics.median(whole),
-             "local_query_seconds": statistics.median(local), "seconds_beyond": beyond}]  # fmt: skip
+    return [
+        {
+            "rows_per_party": rows,
+            "parties": len(BANKS),
+            "seconds": statistics.median(whole),
+            "local_query_seconds": statistics.median(local),
+            "seconds_beyond": beyond,
+        }
+    ]

@@ -1,7 +1,7 @@
 """Members of a practice consortium as bare processes that run protocol roles on command, for measuring.
 
-The processes, keys, certificates, mail and driver are the real ones; only SQL and scheduling are left out, so that what is
-measured is the protocol over gRPC. The same processes also move bytes through bare grpc.aio streams, for comparison.
+The processes, keys, certificates, mail and driver are the real ones; only SQL and scheduling are left out, so that what
+is measured is the protocol over gRPC. The same processes also move bytes through bare grpc.aio streams, for comparison.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ class Task:
 def cast_for(task: Task) -> Cast:
     job = hashlib.sha256(b"benchmark").digest()
     participants = tuple(sorted((*task.parties, COORDINATOR)))
-    context = Context(job, task.number, hashlib.sha256(b"statement").digest(), participants, {ANALYST: public_key(PRIVATE)})
+    context = Context(
+        job, task.number, hashlib.sha256(b"statement").digest(), participants, {ANALYST: public_key(PRIVATE)}
+    )
     return Cast(context, COORDINATOR, (Sum("pool0/w64/analyst", task.parties, ANALYST, 64, task.length),))
 
 
@@ -72,8 +74,13 @@ class Worker:
     async def main(self) -> None:
         server = grpc.aio.server(options=credentials.message_options())
         peer_pb2_grpc.add_PeerServicer_to_server(self.post, server)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(
-            "benchmarks.Bare", {"Drain": grpc.stream_unary_rpc_method_handler(self._drain)}),))  # fmt: skip
+        server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler(
+                    "benchmarks.Bare", {"Drain": grpc.stream_unary_rpc_method_handler(self._drain)}
+                ),
+            )
+        )
         server.add_secure_port(
             self.member.config.listen, credentials.server_credentials(self.member.identity, self.member.roster)
         )
@@ -107,15 +114,20 @@ class Worker:
         else:
             session = Session(me, own_coins(hashlib.sha256(me.encode()).digest(), *key))
             boxes = {p: Outbox(p, self.member.channel(p), key, 10) for p in others}
-            role = (play_coordinator(session, cast, self.member.sign, self.member.verify) if x is None else
-                    play_party(session, cast, {cast.sums[0].name: x}, self.member.sign, self.member.verify))  # fmt: skip
+            role = (
+                play_coordinator(session, cast, self.member.sign, self.member.verify)
+                if x is None
+                else play_party(session, cast, {cast.sums[0].name: x}, self.member.sign, self.member.verify)
+            )
             outcome = await drive(me, role, inbox, boxes, patience=300)
             seconds = time.perf_counter() - began
             for box in boxes.values():
                 await box.close()
             self.post.shut(key)
             if x is None:
-                total = open_outside(ANALYST, PRIVATE, public_key(PRIVATE), cast, outcome, self.member.verify)[cast.sums[0].name]
+                total = open_outside(ANALYST, PRIVATE, public_key(PRIVATE), cast, outcome, self.member.verify)[
+                    cast.sums[0].name
+                ]
                 expected = sum(vector(p, task.length) for p in task.parties)
                 assert np.array_equal(total, expected), "the sum is wrong"
         seconds = time.perf_counter() - began if task.kind == "bare" else seconds

@@ -37,8 +37,11 @@ class Coins:
 
     def _draw(self, path: str) -> bytes:
         if path in self._drawn:
-            raise LocalError("protocol.reuse", f"The stream {path} would be drawn a second time.",
-                             "This is a defect: start a new attempt, and report it.")  # fmt: skip
+            raise LocalError(
+                "protocol.reuse",
+                f"The stream {path} would be drawn a second time.",
+                "This is a defect: start a new attempt, and report it.",
+            )
         self._drawn.add(path)
         return hkdf(self._key, salt=b"", info=label("stream") + framed(path.encode()))
 

@@ -39,12 +39,24 @@ class Job:
 
     def to_bytes(self) -> bytes:
         """RFC 8785 canonical JSON."""
-        return rfc8785.dumps({
-            "v": 1, "sql": self.sql, "submitter": self.submitter, "recipients": list(self.recipients),
-            "roster": self.roster, "catalogs": dict(self.catalogs), "nonce": self.nonce, "created": self.created,
-            "expires": self.expires, "purpose": self.purpose, "trust": self.trust,
-            "allow_two_party": self.allow_two_party, "recipient_keys": dict(self.recipient_keys), "planner": self.planner,
-        })  # fmt: skip
+        return rfc8785.dumps(
+            {
+                "v": 1,
+                "sql": self.sql,
+                "submitter": self.submitter,
+                "recipients": list(self.recipients),
+                "roster": self.roster,
+                "catalogs": dict(self.catalogs),
+                "nonce": self.nonce,
+                "created": self.created,
+                "expires": self.expires,
+                "purpose": self.purpose,
+                "trust": self.trust,
+                "allow_two_party": self.allow_two_party,
+                "recipient_keys": dict(self.recipient_keys),
+                "planner": self.planner,
+            }
+        )
 
     @staticmethod
     def from_bytes(raw: bytes) -> Job:
@@ -57,20 +69,30 @@ class Job:
                 raise ValueError("unknown version")
             job = Job(**{**body, "recipients": tuple(body["recipients"])})
             checks = [
-                all(isinstance(x, str) for x in (job.sql, job.submitter, job.roster, job.nonce, job.purpose, job.trust, job.planner)),
+                all(
+                    isinstance(x, str)
+                    for x in (job.sql, job.submitter, job.roster, job.nonce, job.purpose, job.trust, job.planner)
+                ),
                 all(isinstance(x, str) for x in job.recipients) and 0 < len(set(job.recipients)) == len(job.recipients),
-                all(isinstance(k, str) and isinstance(v, str) for m in (job.catalogs, job.recipient_keys) for k, v in m.items()),
+                all(
+                    isinstance(k, str) and isinstance(v, str)
+                    for m in (job.catalogs, job.recipient_keys)
+                    for k, v in m.items()
+                ),
                 type(job.created) is int and type(job.expires) is int and job.created < job.expires,
                 type(job.allow_two_party) is bool,
                 job.trust in ("helper", "parties"),
                 len(bytes.fromhex(job.nonce)) == 16,
-            ]  # fmt: skip
+            ]
             if not all(checks) or job.to_bytes() != raw:
                 raise ValueError("not the canonical form of a job")
             return job
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
-            raise LocalError("job.invalid", f"The job text cannot be read ({problem}).",
-                             "Submit it again with a client of the same version.") from problem  # fmt: skip
+            raise LocalError(
+                "job.invalid",
+                f"The job text cannot be read ({problem}).",
+                "Submit it again with a client of the same version.",
+            ) from problem
 
     @property
     def id(self) -> str:

@@ -54,5 +54,9 @@ def replay(name: str, role: Rounds[T], record: Iterable[Sent]) -> T:
 
 
 def _differs(name: str, step: str, receiver: str, what: str) -> LocalError:
-    return LocalError("protocol.replay", f"Replay of {name}: the message at {step} to {receiver} {what}.",
-                      step=step, receiver=receiver)  # fmt: skip
+    return LocalError(
+        "protocol.replay",
+        f"Replay of {name}: the message at {step} to {receiver} {what}.",
+        step=step,
+        receiver=receiver,
+    )

@@ -51,12 +51,18 @@ class Outcome:
 
 
 def cast_of(
-    job_bytes: bytes, attempt: int, plan: Plan, *, coordinator: str, inside: tuple[str, ...], approvals: Mapping[str, bytes]
+    job_bytes: bytes,
+    attempt: int,
+    plan: Plan,
+    *,
+    coordinator: str,
+    inside: tuple[str, ...],
+    approvals: Mapping[str, bytes],
 ) -> Cast:
     """The cast of one attempt: the same at every member that holds the same job, plan and approvals.
 
-    ``inside``: the recipients that run a node; the others' keys stand in the job. ``approvals``: party -> the exact bytes
-    of its signed approval, so that all members also agree on what each of them was told.
+    ``inside``: the recipients that run a node; the others' keys stand in the job. ``approvals``: party -> the exact
+    bytes of its signed approval, so that all members also agree on what each of them was told.
     """
     job = Job.from_bytes(job_bytes)
     participants = tuple(sorted({*plan.parties, *inside, coordinator}))
@@ -82,7 +88,9 @@ def allowed_bytes(cast: Cast, sender: str, receiver: str) -> int:
 def rounds_of(cast: Cast, name: str) -> int:
     """How many rounds the role of ``name`` has, for progress."""
     said = [s for s in cast.sums if name in s.contributors or name == cast.coordinator]
-    heard = [s for s in cast.sums if s.recipient in cast.context.participants and name in (s.recipient, cast.coordinator)]
+    heard = [
+        s for s in cast.sums if s.recipient in cast.context.participants and name in (s.recipient, cast.coordinator)
+    ]
     return 2 + sum(1 for s in said + heard for _ in s.blocks())
 
 
@@ -147,7 +155,8 @@ def open_outside(name: str, private: bytes, public: bytes, cast: Cast, outcome: 
     verify_agreement(context, outcome.agreement, verify)
     contributors = {i for s in cast.heard_by(name) for i in s.contributors}
     pairs: dict[str, Coins] = {
-        i: pair_coins(context, private, name, public, i, outcome.agreement.announced[i].public_key) for i in contributors
+        i: pair_coins(context, private, name, public, i, outcome.agreement.announced[i].public_key)
+        for i in contributors
     }
     session = Session(name, Coins(bytes(32)), pairs)  # an outside recipient draws no coins of its own
     for s in cast.heard_by(name):

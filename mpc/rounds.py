@@ -66,9 +66,12 @@ class Session:
 def expect(message: Message, kind: type[M], *, party: str, step: str) -> M:
     """``message`` if it is of ``kind``; else PeerError protocol.malformed naming who said it where."""
     if not isinstance(message, kind):
-        raise PeerError("protocol.malformed",
-                        f"{party} said {type(message).__name__} at {step}, where {kind.__name__} was due.",
-                        party=party, step=step)  # fmt: skip
+        raise PeerError(
+            "protocol.malformed",
+            f"{party} said {type(message).__name__} at {step}, where {kind.__name__} was due.",
+            party=party,
+            step=step,
+        )
     return message
 
 
@@ -76,8 +79,12 @@ def accept(party: str, step: str, came: str, raw: bytes, limit: int = MAX_MESSAG
     """Decode what ``party`` said at step ``came`` where ``step`` is awaited; PeerError blames it for anything else."""
     digest = hashlib.sha256(raw).hexdigest()
     if came != step:
-        raise PeerError("protocol.order", f"{party} said {came!r} where {step!r} was due.", party=party, step=step, digest=digest)
+        raise PeerError(
+            "protocol.order", f"{party} said {came!r} where {step!r} was due.", party=party, step=step, digest=digest
+        )
     try:
         return decode(raw, limit)
     except LocalError as problem:
-        raise PeerError(problem.code, f"{party} at {step}: {problem.message}", party=party, step=step, digest=digest) from problem
+        raise PeerError(
+            problem.code, f"{party} at {step}: {problem.message}", party=party, step=step, digest=digest
+        ) from problem

@@ -29,7 +29,8 @@ CARD = "card"
 ROLES = frozenset({"party", "coordinator", "helper", "modeler", "auditor", "recipient"})
 #: roles of members that the others connect to
 SERVING = frozenset({"party", "coordinator", "helper"})
-#: Names are used as ``party.table``, so no word that DuckDB keeps for itself, no schema or database of DuckDB's, and not
+#: Names are used as ``party.table``, so no word that DuckDB keeps for itself, no schema or database of DuckDB's, and
+# not
 #: the ``any`` of policies. From duckdb_keywords(): every category but unreserved.
 RESERVED = frozenset(
     word

@@ -1,6 +1,7 @@
 """Making members: a whole consortium for practice, or one real member on its own premises.
 
-    DIR/NAME/   member.toml   roster.json   keys/{identity.pem, tls.pem, tls.crt}   and for nodes policy.toml, catalog.json
+    DIR/NAME/   member.toml   roster.json   keys/{identity.pem, tls.pem, tls.crt}
+                and for nodes policy.toml, catalog.json
 
 A member's folder holds everything it needs and nothing of anybody else: it works wherever it is moved.
 """
@@ -16,8 +17,9 @@ from pathlib import Path
 from mpc.errors import LocalError
 from mpc.query.catalog import Catalog
 from parties import files
-from parties.identity import Identity, card_json, make_card, make_identity, save_identity
+from parties.card import card_json, make_card
 from parties.clock import now
+from parties.identity import Identity, make_identity, save_identity
 from parties.roster import ROSTER, Roster, check_name
 
 _POLICY = """\
@@ -34,9 +36,14 @@ _POLICY = """\
 
 
 def init_consortium(
-    folder: Path, *, parties: Sequence[str], modelers: Sequence[str] = (), coordinator: str = "coordinator",
-    organisations: Mapping[str, str] | None = None, host: str = "127.0.0.1",
-) -> Roster:  # fmt: skip
+    folder: Path,
+    *,
+    parties: Sequence[str],
+    modelers: Sequence[str] = (),
+    coordinator: str = "coordinator",
+    organisations: Mapping[str, str] | None = None,
+    host: str = "127.0.0.1",
+) -> Roster:
     """All members of a practice consortium on this machine, on free ports, with a roster that all have signed.
 
     ``organisations``: member -> organisation, by default the member's own name. Raises LocalError config.exists,
@@ -44,7 +51,11 @@ def init_consortium(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise LocalError("config.exists", f"{folder} is not empty.", "Name a new folder; nothing is overwritten.")
-    roles = {**{p: ("party",) for p in parties}, coordinator: ("coordinator", "helper"), **{m: ("modeler",) for m in modelers}}
+    roles = {
+        **dict.fromkeys(parties, ("party",)),
+        coordinator: ("coordinator", "helper"),
+        **dict.fromkeys(modelers, ("modeler",)),
+    }
     if len(roles) != len(parties) + len(modelers) + 1:
         raise LocalError("roster.invalid", "Two members have one name.")
     for name in roles:
@@ -60,8 +71,11 @@ def init_consortium(
     for name, identity in identities.items():
         _write_member(folder / name, identity, addresses[name], node="party" in roles[name])
         files.write(folder / name / "roster.json", roster.to_json())
-    files.write(folder / "README.txt", "A practice consortium of Heji: all members' secret keys lie on this one machine.\n"
-                "Real members make their own keys at home: heji node init.\n")  # fmt: skip
+    files.write(
+        folder / "README.txt",
+        "A practice consortium of Heji: all members' secret keys lie on this one machine.\n"
+        "Real members make their own keys at home: heji node init.\n",
+    )
     return roster
 
 
@@ -69,7 +83,9 @@ def init_member(folder: Path, name: str, address: str, organisation: str, roles:
     """One member's keys and settings, made where it lives; returns the public card to hand over."""
     check_name(name)
     if (folder / "keys").exists():
-        raise LocalError("config.exists", f"{folder} has keys already.", "Name a new folder; keys are never overwritten.")
+        raise LocalError(
+            "config.exists", f"{folder} has keys already.", "Name a new folder; keys are never overwritten."
+        )
     identity = make_identity(name, now())
     card = make_card(identity, organisation, tuple(roles), address)
     port = address.rpartition(":")[2]

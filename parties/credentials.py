@@ -74,7 +74,7 @@ def channel(
 
 
 def peer_name(context: grpc.aio.ServicerContext[Any, Any], roster: Roster, at: int | None = None) -> str:
-    """The member at the other end of a call, ``at`` a time in Unix seconds (else now). Raises PeerError peer.identity."""
+    """The member at the other end of a call, at a time in Unix seconds (else now). Raises PeerError peer.identity."""
     auth = context.auth_context() or {}
     version = _first(auth.get("ssl_tls_version")).decode("ascii", "replace") or "an unknown TLS version"
     member = roster.by_certificate(_first(auth.get("x509_pem_cert")))

@@ -1,7 +1,7 @@
 """The gRPC driver: runs a role (a generator of rounds) between an inbox and outboxes.
 
-The role's CPU work (streams, additions, encoding, decoding) happens in a worker thread; the event loop stays free. A role
-has ended when its generator has and every word it said is receipted.
+The role's CPU work (streams, additions, encoding, decoding) happens in a worker thread; the event loop stays free. A
+role has ended when its generator has and every word it said is receipted.
 """
 
 from __future__ import annotations

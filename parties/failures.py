@@ -60,7 +60,7 @@ def decode(raw: bytes) -> HejiError:
 
 def from_rpc(error: grpc.aio.AioRpcError | grpc.RpcError, peer: str, doing: str = "") -> HejiError:
     """What a failed call to ``peer`` means: the error it told, or that it cannot be reached."""
-    metadata = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
+    metadata: Any = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
     for key, value in metadata or ():
         if key == _DETAIL:
             return decode(value)
@@ -68,22 +68,37 @@ def from_rpc(error: grpc.aio.AioRpcError | grpc.RpcError, peer: str, doing: str 
     if code == grpc.StatusCode.UNAVAILABLE:
         return unreachable(peer, doing, str(error.details() or "") if hasattr(error, "details") else "")
     if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-        return PeerError("peer.timeout", f"{peer} did not answer in time{_while(doing)}.",
-                         "Look at that member's log; then try again.", party=peer)  # fmt: skip
+        return PeerError(
+            "peer.timeout",
+            f"{peer} did not answer in time{_while(doing)}.",
+            "Look at that member's log; then try again.",
+            party=peer,
+        )
     if code == grpc.StatusCode.CANCELLED:
         return PeerError("peer.aborted", f"The call to {peer} was cancelled{_while(doing)}.", party=peer)
-    return PeerError("internal", f"{peer} failed{_while(doing)} ({code.name if code else 'no status'}).",
-                     "Its operator finds the reason in that member's log.", party=peer)  # fmt: skip
+    return PeerError(
+        "internal",
+        f"{peer} failed{_while(doing)} ({code.name if code else 'no status'}).",
+        "Its operator finds the reason in that member's log.",
+        party=peer,
+    )
 
 
 def unreachable(peer: str, doing: str = "", detail: str = "") -> PeerError:
     if any(word in detail.lower() for word in ("certificate", "handshake", "ssl")):
-        return PeerError("peer.identity", f"No secure connection to {peer}: its certificate is not the one in the roster, "
-                         f"or it does not accept ours{_while(doing)}.",
-                         "Compare the rosters of both members (`heji roster show`).", party=peer)  # fmt: skip
-    return PeerError("peer.unavailable", f"{peer} cannot be reached{_while(doing)}.",
-                     f"Ask the operator of {peer} whether its node runs (`heji node check`); nothing is lost, submit the job again.",
-                     party=peer)  # fmt: skip
+        return PeerError(
+            "peer.identity",
+            f"No secure connection to {peer}: its certificate is not the one in the roster, "
+            f"or it does not accept ours{_while(doing)}.",
+            "Compare the rosters of both members (`heji roster show`).",
+            party=peer,
+        )
+    return PeerError(
+        "peer.unavailable",
+        f"{peer} cannot be reached{_while(doing)}.",
+        f"Ask the operator of {peer} whether its node runs (`heji node check`); nothing is lost, submit the job again.",
+        party=peer,
+    )
 
 
 def is_transient(error: HejiError) -> bool:

@@ -26,8 +26,11 @@ def write(path: Path, content: bytes | str, mode: int = 0o644) -> None:
             os.close(folder)
     except OSError as problem:
         scratch.unlink(missing_ok=True)
-        raise LocalError("store.failed", f"{path} cannot be written: {problem.strerror}.",
-                         "Make room on the disk or mend its permissions.") from problem  # fmt: skip
+        raise LocalError(
+            "store.failed",
+            f"{path} cannot be written: {problem.strerror}.",
+            "Make room on the disk or mend its permissions.",
+        ) from problem
 
 
 def read(path: Path, what: str) -> bytes:

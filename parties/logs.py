@@ -14,10 +14,33 @@ from typing import Any
 
 import structlog
 
-FIELDS = frozenset({
-    "event", "level", "timestamp", "logger", "member", "job", "attempt", "code", "step", "party", "submitter", "state",
-    "bytes", "pid", "dry_run", "address", "tables", "seconds", "signal", "places", "defect", "version", "count",
-})  # fmt: skip
+FIELDS = frozenset(
+    {
+        "event",
+        "level",
+        "timestamp",
+        "logger",
+        "member",
+        "job",
+        "attempt",
+        "code",
+        "step",
+        "party",
+        "submitter",
+        "state",
+        "bytes",
+        "pid",
+        "dry_run",
+        "address",
+        "tables",
+        "seconds",
+        "signal",
+        "places",
+        "defect",
+        "version",
+        "count",
+    }
+)
 
 
 def configure(member: str, stream: Any = None) -> None:
@@ -47,7 +70,9 @@ def _places_only(_logger: object, _method: str, event: MutableMapping[str, Any])
         problem = sys.exc_info()[1]
     if isinstance(problem, BaseException):
         event["defect"] = type(problem).__name__
-        event["places"] = [f"{f.filename.rsplit('/', 2)[-1]}:{f.lineno} {f.name}" for f in traceback.extract_tb(problem.__traceback__)]
+        event["places"] = [
+            f"{f.filename.rsplit('/', 2)[-1]}:{f.lineno} {f.name}" for f in traceback.extract_tb(problem.__traceback__)
+        ]
     return event
 
 

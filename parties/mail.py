@@ -65,10 +65,16 @@ class Inbox:
         if peer not in self._allowed:
             raise PeerError("protocol.order", f"{peer} has no part in this job.", party=peer, step=frame.step)
         if frame.seq > self.expected(peer):
-            raise PeerError("protocol.order", f"{peer} left out message {self.expected(peer)}.", party=peer, step=frame.step)
+            raise PeerError(
+                "protocol.order", f"{peer} left out message {self.expected(peer)}.", party=peer, step=frame.step
+            )
         if frame.seq == self.expected(peer) and frame.total > min(self._allowed[peer], MAX_MESSAGE_BYTES):
-            raise PeerError("protocol.size", f"{peer} announces {frame.total} bytes at {frame.step}, more than the plan "
-                            "has left for it.", party=peer, step=frame.step)  # fmt: skip
+            raise PeerError(
+                "protocol.size",
+                f"{peer} announces {frame.total} bytes at {frame.step}, more than the plan has left for it.",
+                party=peer,
+                step=frame.step,
+            )
 
     async def put(self, peer: str, seq: int, step: str, raw: bytes) -> bytes:
         """Take in a whole message; returns its digest. Waits while the inbox is full."""
@@ -76,8 +82,13 @@ class Inbox:
         known = self._digests[peer]
         if seq < len(known):
             if known[seq] != digest:
-                raise PeerError("job.replayed", f"{peer} sent message {seq} ({step}) again with other bytes.",
-                                party=peer, step=step, digest=digest.hex())  # fmt: skip
+                raise PeerError(
+                    "job.replayed",
+                    f"{peer} sent message {seq} ({step}) again with other bytes.",
+                    party=peer,
+                    step=step,
+                    digest=digest.hex(),
+                )
             return digest
         known.append(digest)
         self._allowed[peer] -= len(raw)
@@ -98,8 +109,13 @@ class Inbox:
             async with asyncio.timeout(timeout):
                 return await self._until_closed(queue.get())
         except TimeoutError:
-            raise PeerError("peer.timeout", f"{peer} said nothing at {step} for {timeout:.0f} s.",
-                            "Look at that member's log; then submit the job again.", party=peer, step=step) from None  # fmt: skip
+            raise PeerError(
+                "peer.timeout",
+                f"{peer} said nothing at {step} for {timeout:.0f} s.",
+                "Look at that member's log; then submit the job again.",
+                party=peer,
+                step=step,
+            ) from None
 
     async def _until_closed(self, waiting: Awaitable[T]) -> T:
         task = asyncio.ensure_future(waiting)
@@ -175,8 +191,12 @@ class Assembly:
             or (not frame.data and frame.total > 0)
         )
         if wrong:
-            raise PeerError("protocol.malformed", f"{self._sender} sent a frame that does not fit its message at "
-                            f"{frame.step[:200]!r}.", party=self._sender, step=frame.step[:200])  # fmt: skip
+            raise PeerError(
+                "protocol.malformed",
+                f"{self._sender} sent a frame that does not fit its message at {frame.step[:200]!r}.",
+                party=self._sender,
+                step=frame.step[:200],
+            )
         self._parts.append(frame.data)
         self._size += len(frame.data)
         if self._size < frame.total:
@@ -283,10 +303,16 @@ class Outbox:
             async for receipt in call:
                 async with self._changed:
                     if not self._unreceipted or self._unreceipted[0].seq != receipt.seq:
-                        raise PeerError("protocol.order", f"{self.peer} gave a receipt for what was not sent.", party=self.peer)
+                        raise PeerError(
+                            "protocol.order", f"{self.peer} gave a receipt for what was not sent.", party=self.peer
+                        )
                     if self._unreceipted[0].digest != receipt.digest:
-                        raise PeerError("protocol.malformed", f"{self.peer} received other bytes than were sent.",
-                                        party=self.peer, step=self._unreceipted[0].step)  # fmt: skip
+                        raise PeerError(
+                            "protocol.malformed",
+                            f"{self.peer} received other bytes than were sent.",
+                            party=self.peer,
+                            step=self._unreceipted[0].step,
+                        )
                     self._unreceipted.popleft()
                     self._changed.notify_all()
         finally:
@@ -303,8 +329,14 @@ class Outbox:
                 self._unreceipted.append(letter)
             for offset in range(0, max(len(letter.raw), 1), FRAME_BYTES):
                 piece = letter.raw if len(letter.raw) <= FRAME_BYTES else letter.raw[offset : offset + FRAME_BYTES]
-                head = peer_pb2.Frame(job=self._job, attempt=self._attempt, seq=letter.seq, step=letter.step,
-                                      total=len(letter.raw), offset=offset)  # fmt: skip
+                head = peer_pb2.Frame(
+                    job=self._job,
+                    attempt=self._attempt,
+                    seq=letter.seq,
+                    step=letter.step,
+                    total=len(letter.raw),
+                    offset=offset,
+                )
                 await call.write(frame_bytes(head, piece))
 
     async def _fail(self, error: HejiError) -> None:

@@ -1,4 +1,4 @@
-"""All members of a practice consortium as processes of this machine: started, waited for, stopped (``heji up``, demo)."""
+"""All members of a practice consortium as processes of this machine: started, awaited, stopped (``heji up``, demo)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ class Processes:
             raise
         return self
 
-    def __exit__(self, _type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None) -> None:
+    def __exit__(
+        self, _type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None
+    ) -> None:
         self.stop()
 
     def wait(self) -> Process:
@@ -87,8 +89,11 @@ def members_to_serve(consortium: Path) -> list[tuple[str, str, Path]]:
         elif "coordinator" in roles:
             found.append((name, "coordinator", folder))
     if not found:
-        raise LocalError("config.missing", f"{consortium} holds no members to serve.",
-                         "Make a practice consortium with `heji consortium init DIR --party …`.")  # fmt: skip
+        raise LocalError(
+            "config.missing",
+            f"{consortium} holds no members to serve.",
+            "Make a practice consortium with `heji consortium init DIR --party …`.",
+        )
     return sorted(found, key=lambda m: (m[1] == "coordinator", m[0]))
 
 
@@ -98,8 +103,11 @@ def start(name: str, kind: str, folder: Path, command: tuple[str, ...] = ("-m", 
     with log.open("ab") as sink:
         popen = subprocess.Popen(
             [sys.executable, *command, kind, "serve", str(folder), "--with-parent"],
-            stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,
+        )
     return Process(name, kind, folder, popen, log)
 
 
@@ -112,7 +120,10 @@ def wait_until_serving(process: Process) -> None:
         if started >= 0 and f'"pid": {process.popen.pid}' in said[started - 400 : started + 400]:
             return
         if process.popen.poll() is not None:
-            raise LocalError("config.invalid", f"{process.name} did not start: {said.strip()[-600:]}",
-                             f"Its log is {process.log}.")  # fmt: skip
+            raise LocalError(
+                "config.invalid", f"{process.name} did not start: {said.strip()[-600:]}", f"Its log is {process.log}."
+            )
         time.sleep(0.02)
-    raise LocalError("peer.timeout", f"{process.name} did not start within {START:.0f} s.", f"Its log is {process.log}.")
+    raise LocalError(
+        "peer.timeout", f"{process.name} did not start within {START:.0f} s.", f"Its log is {process.log}."
+    )

@@ -44,26 +44,40 @@ def read_job(member: Member, raw: bytes, signature: bytes | None) -> Job:
     job = Job.from_bytes(raw)
     submitter = member.roster.member(job.submitter)
     if not {"modeler", "party"} & set(submitter.roles):
-        raise LocalError("job.invalid", f"{job.submitter} may not submit jobs: the roster says neither modeler nor party.")
+        raise LocalError(
+            "job.invalid", f"{job.submitter} may not submit jobs: the roster says neither modeler nor party."
+        )
     if signature is not None:
         member.verify(job.submitter, JOB, raw, signature)
     here = member.clock()
     if job.expires <= here:
         raise LocalError("job.expired", "The job's expiry has passed.", "Submit the query again.")
     if job.created > here + CLOCK_SKEW or job.expires > here + LONGEST_JOB + CLOCK_SKEW:
-        raise LocalError("job.expired", "The job's times lie too far in the future.",
-                         "Compare the clocks of the submitter and of this member.")  # fmt: skip
+        raise LocalError(
+            "job.expired",
+            "The job's times lie too far in the future.",
+            "Compare the clocks of the submitter and of this member.",
+        )
     if job.roster != member.roster.digest():
-        raise LocalError("job.differs", f"{member.name} and {job.submitter} hold different rosters.",
-                         "Compare `heji roster show` at both and hand the newer one over.")  # fmt: skip
+        raise LocalError(
+            "job.differs",
+            f"{member.name} and {job.submitter} hold different rosters.",
+            "Compare `heji roster show` at both and hand the newer one over.",
+        )
     if job.planner != PLANNER:
-        raise LocalError("peer.version", f"The job was planned by {job.planner}; {member.name} runs {PLANNER}.",
-                         "Whoever has the older one must upgrade.")  # fmt: skip
+        raise LocalError(
+            "peer.version",
+            f"The job was planned by {job.planner}; {member.name} runs {PLANNER}.",
+            "Whoever has the older one must upgrade.",
+        )
     for r in job.recipients:
         listed = member.roster.member(r)
         if not member.has_node(r) and (r != job.submitter or len(job.recipient_keys.get(r, "")) != 64):
-            raise LocalError("job.invalid", f"{r} has no node, so it must submit a job for itself, with its key in it.",
-                             f"Submit it as {r}, or name a recipient with a node.")  # fmt: skip
+            raise LocalError(
+                "job.invalid",
+                f"{r} has no node, so it must submit a job for itself, with its key in it.",
+                f"Submit it as {r}, or name a recipient with a node.",
+            )
         if not {"party", "modeler", "recipient"} & set(listed.roles):
             raise LocalError("job.invalid", f"{r} receives no results: the roster gives it no such role.")
     if set(job.recipient_keys) - {r for r in job.recipients if not member.has_node(r)}:
@@ -91,10 +105,15 @@ def propose(member: Member, raw: bytes, signature: bytes | None, catalogs: Mappi
         if party not in catalogs:
             raise LocalError("job.differs", f"The job rests on the catalog of {party}, which is not here.")
         if catalogs[party].digest() != digest:
-            raise LocalError("job.differs", f"{party} changed its catalog since the job was planned.",
-                             "Submit the query again: it will be planned on the new catalog.")  # fmt: skip
+            raise LocalError(
+                "job.differs",
+                f"{party} changed its catalog since the job was planned.",
+                "Submit the query again: it will be planned on the new catalog.",
+            )
         used[party] = catalogs[party]
     plan = compile_plan(job.sql, used, recipients=job.recipients, trust=job.trust)
     if set(plan.parties) != set(job.catalogs):
-        raise LocalError("job.invalid", "The job names catalogs of parties that its query does not use, or leaves some out.")
+        raise LocalError(
+            "job.invalid", "The job names catalogs of parties that its query does not use, or leaves some out."
+        )
     return Proposed(raw, job, plan, tuple(sorted(r for r in job.recipients if member.has_node(r))))

@@ -1,7 +1,7 @@
 """A result: an Arrow table and a statement of how it came about, in every format people take it away in.
 
-A suppressed cell is NULL, and its column's name stands in the row's ``_suppressed`` list (a column that exists only where
-something is suppressed). The statement travels with the table as Arrow schema metadata.
+A suppressed cell is NULL, and its column's name stands in the row's ``_suppressed`` list (a column that exists only
+where something is suppressed). The statement travels with the table as Arrow schema metadata.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FORMATS = ("table", "json", "csv", "parquet")
 
 @dataclass(frozen=True)
 class Result:
-    """What a recipient gets. ``table`` is exact: integers, decimals and dates as Arrow types, doubles where SQL says so."""
+    """What recipients get. ``table`` is exact: integers, decimals, dates as Arrow types; doubles where SQL says so."""
 
     table: pa.Table
     statement: dict[str, Any]
@@ -49,7 +49,9 @@ class Result:
     def to_bytes(self) -> bytes:
         """Arrow IPC stream with the statement inside; ``from_bytes`` is its inverse."""
         sink = io.BytesIO()
-        table = self.table.replace_schema_metadata({_STATEMENT: json.dumps(self.statement, ensure_ascii=False).encode()})
+        table = self.table.replace_schema_metadata(
+            {_STATEMENT: json.dumps(self.statement, ensure_ascii=False).encode()}
+        )
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
         return sink.getvalue()
@@ -77,8 +79,11 @@ class Result:
             scratch.replace(path)
         except OSError as problem:
             scratch.unlink(missing_ok=True)
-            raise LocalError("store.failed", f"{path} cannot be written: {problem.strerror}.",
-                             "The result is kept: fetch it again with `heji jobs result`.") from problem  # fmt: skip
+            raise LocalError(
+                "store.failed",
+                f"{path} cannot be written: {problem.strerror}.",
+                "The result is kept: fetch it again with `heji jobs result`.",
+            ) from problem
 
     def to_csv(self) -> str:
         """CSV with a header; suppressed names joined by semicolons."""
@@ -100,11 +105,19 @@ def opened_result(proposed: Proposed, totals: Totals, recipient: str, approvals:
     table = to_arrow(computed)
     cells = sum(len(names) for names in computed.suppressed)
     statement = {
-        "job": job.id, "recipient": recipient, "submitter": job.submitter, "purpose": job.purpose, "sql": job.sql,
-        "parties": list(plan.parties), "trust": plan.trust, "plan": plan.digest(), "roster": job.roster,
-        "planner": plan.version, "suppressed_values": cells,
+        "job": job.id,
+        "recipient": recipient,
+        "submitter": job.submitter,
+        "purpose": job.purpose,
+        "sql": job.sql,
+        "parties": list(plan.parties),
+        "trust": plan.trust,
+        "plan": plan.digest(),
+        "roster": job.roster,
+        "planner": plan.version,
+        "suppressed_values": cells,
         "policies": {p: json.loads(a)["policy"] for p, a in sorted(approvals.items())},
-    }  # fmt: skip
+    }
     return Result(table, statement)
 
 
@@ -126,14 +139,21 @@ def _arrow_type(kind: str, scale: int, values: list[Any]) -> pa.DataType:
     if kind == "integer":
         small = all(v is None or -(2**63) <= v < 2**63 for v in values)
         return pa.int64() if small else pa.decimal128(38, 0)
-    return {"decimal": pa.decimal128(38, scale), "double": pa.float64(), "date": pa.date32(),
-            "boolean": pa.bool_(), "text": pa.string()}[kind]  # fmt: skip
+    return {
+        "decimal": pa.decimal128(38, scale),
+        "double": pa.float64(),
+        "date": pa.date32(),
+        "boolean": pa.bool_(),
+        "text": pa.string(),
+    }[kind]
 
 
 def json_text(value: Any) -> str:
     """JSON with Decimals as plain numbers of all their digits and dates as ISO text (json.dumps knows neither)."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(str(k), ensure_ascii=False)}: {json_text(v)}" for k, v in value.items()) + "}"
+        return (
+            "{" + ", ".join(f"{json.dumps(str(k), ensure_ascii=False)}: {json_text(v)}" for k, v in value.items()) + "}"
+        )
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(json_text, value)) + "]"
     if isinstance(value, Decimal):

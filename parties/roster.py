@@ -1,13 +1,13 @@
 """The roster: who belongs to the consortium, with every key pinned, signed by all of them.
 
 A roster is a JSON document {consortium, version, previous, members, signatures}. What counts is its body, everything
-but the signatures, in RFC 8785's canonical form: the digest and the signatures (label ``roster``) are over that, so white
-space in the file does not matter and nothing else is free. It is in force when every member that is not revoked has
-signed exactly this body. There is no certificate authority: docs/decisions/0002-pinned-certificates.md.
+but the signatures, in RFC 8785's canonical form: the digest and the signatures (label ``roster``) are over that, so
+white space in the file does not matter and nothing else is free. It is in force when every member that is not revoked
+has signed exactly this body. There is no certificate authority: docs/decisions/0002-pinned-certificates.md.
 
-A change makes the next version, without signatures, whose ``previous`` is the digest of the one before; as long as nobody
-has signed a version it is a draft, and further changes go into it. A member signs and installs only what follows its own
-copy.
+A change makes the next version, without signatures, whose ``previous`` is the digest of the one before; as long as
+nobody has signed a version it is a draft, and further changes go into it. A member signs and installs only what follows
+its own copy.
 
 A member whose time is over, or not yet come, stays listed but is refused (``current``); the others go on.
 """

@@ -48,8 +48,9 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
     service = NodeService(member, store, post, inputs, Permission(member), **hooks)
     server = _server(member)
     node_pb2_grpc.add_NodeServicer_to_server(service, server)
-    stop = await _start(member, server, post, node_pb2.DESCRIPTOR.services_by_name["Node"].full_name,
-                        [service.stop, _soon(store.close)])  # fmt: skip
+    stop = await _start(
+        member, server, post, node_pb2.DESCRIPTOR.services_by_name["Node"].full_name, [service.stop, _soon(store.close)]
+    )
     return server, stop
 
 
@@ -61,14 +62,19 @@ async def serve_coordinator(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server
     service = CoordinatorService(member, store, post, **hooks)
     server = _server(member)
     coordinator_pb2_grpc.add_CoordinatorServicer_to_server(service, server)
-    stop = await _start(member, server, post, coordinator_pb2.DESCRIPTOR.services_by_name["Coordinator"].full_name,
-                        [service.stop, _soon(store.close)])  # fmt: skip
+    stop = await _start(
+        member,
+        server,
+        post,
+        coordinator_pb2.DESCRIPTOR.services_by_name["Coordinator"].full_name,
+        [service.stop, _soon(store.close)],
+    )
     service.resume()
     return server, stop
 
 
 def run(folder: Path, start: Start, *, with_parent: bool = False) -> None:
-    """Serve until SIGTERM or SIGINT; a second signal ends at once. ``with_parent``: also until the parent process ends."""
+    """Serve until SIGTERM or SIGINT; a second one ends at once. ``with_parent``: also until the parent process ends."""
     logs.configure(folder.name)
     asyncio.run(_until_signal(folder, start, os.getppid() if with_parent else None))
 
@@ -78,7 +84,7 @@ async def _until_signal(folder: Path, start: Start, parent: int | None) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    _server_, stop = await start(folder)
+    _server, stop = await start(folder)
     while not ended.is_set() and (parent is None or os.getppid() == parent):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1):
@@ -107,8 +113,11 @@ async def _start(member: Member, server: grpc.aio.Server, post: PostOffice, serv
     except RuntimeError:
         bound = 0
     if bound == 0:
-        raise LocalError("config.invalid", f"{member.name} cannot listen on {address}: the address is in use or not here.",
-                         "Stop whatever uses it, or change `listen` in member.toml.")  # fmt: skip
+        raise LocalError(
+            "config.invalid",
+            f"{member.name} cannot listen on {address}: the address is in use or not here.",
+            "Stop whatever uses it, or change `listen` in member.toml.",
+        )
     await server.start()
     for name in ("", service):
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)

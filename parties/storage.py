@@ -55,5 +55,8 @@ class Database:
             yield
         except (sqlite3.OperationalError, sqlite3.DatabaseError, OSError) as problem:
             reason = str(problem) if isinstance(problem, sqlite3.Error) else problem.strerror
-            raise LocalError("store.failed", f"Local storage failed at {self._path.name}: {reason}.",
-                             "Make room on the disk or mend its permissions; nothing was sent for this step.") from problem  # fmt: skip
+            raise LocalError(
+                "store.failed",
+                f"Local storage failed at {self._path.name}: {reason}.",
+                "Make room on the disk or mend its permissions; nothing was sent for this step.",
+            ) from problem

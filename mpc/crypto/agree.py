@@ -26,7 +26,9 @@ def exchange(private: bytes, peer_public: bytes) -> bytes:
         # OpenSSL raises on the all-zero secret, which is what every low-order point gives (RFC 7748, 6.1).
         return X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(peer_public))
     except ValueError as problem:
-        raise LocalError("protocol.point", "A public key is of low order or malformed; no secret can come of it.") from problem
+        raise LocalError(
+            "protocol.point", "A public key is of low order or malformed; no secret can come of it."
+        ) from problem
 
 
 def hkdf(key: bytes, *, salt: bytes, info: bytes, length: int = 32) -> bytes:

@@ -1,8 +1,8 @@
 """Small cells without a third seat (protocols.md, P3): an owner spoils what it may not let out.
 
-In a cell where its own rows have fewer than min_entities entities, none included, an owner adds a random word to each value
-and one to the flag word of the measure. The recipient sees a flag that is not 0 and noise, neither who spoiled nor why.
-It is never a refusal, which would tell whether the X of a WHERE is a customer.
+In a cell where its own rows have fewer than min_entities entities, none included, an owner adds a random word to each
+value and one to the flag word of the measure. The recipient sees a flag that is not 0 and noise, neither who spoiled
+nor why. It is never a refusal, which would tell whether the X of a WHERE is a customer.
 """
 
 from __future__ import annotations

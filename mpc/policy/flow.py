@@ -39,8 +39,14 @@ from mpc.policy.needs import (
 from mpc.query.plan import Plan
 
 __all__ = [
-    "ContributorSet", "Limits", "Recipient", "Request", "check", "contributor_sets_conflict", "suggest",
-]  # fmt: skip
+    "ContributorSet",
+    "Limits",
+    "Recipient",
+    "Request",
+    "check",
+    "contributor_sets_conflict",
+    "suggest",
+]
 
 
 @dataclass(frozen=True)
@@ -155,14 +161,22 @@ def _solvable(
     def listed(sets: set[frozenset[str]]) -> str:
         return " / ".join(sorted("+".join(sorted(s)) for s in sets))
 
-    told = "\n".join(f"  - {t}.{c}: now {listed(now[t, c])}, before {listed(before.get((t, c), set())) or '-'}"
-                     for t, c in columns[: refusal.SHOWN])  # fmt: skip
+    told = "\n".join(
+        f"  - {t}.{c}: now {listed(now[t, c])}, before {listed(before.get((t, c), set())) or '-'}"
+        for t, c in columns[: refusal.SHOWN]
+    )
     return LocalError(
         "policy.contributors",
         f"{party} does not let a column into totals of different sets of institutions over the same data, "
         f"since single parts could be solved for:\n{told}",
         f"Ask for the same set of institutions as before, or wait until {party}'s data has changed. "
-        + (f'{party} can allow it by contributor_sets = "any" in its grant at line {", ".join(map(str, lines))} of '
-           "policy.toml." if lines else ""),
-        party=party, columns=[f"{t}.{c}" for t, c in columns], lines=lines,
-    )  # fmt: skip
+        + (
+            f'{party} can allow it by contributor_sets = "any" in its grant at line {", ".join(map(str, lines))} of '
+            "policy.toml."
+            if lines
+            else ""
+        ),
+        party=party,
+        columns=[f"{t}.{c}" for t, c in columns],
+        lines=lines,
+    )

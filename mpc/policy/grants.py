@@ -78,14 +78,18 @@ class Policy:
 
 
 #: what a preset stands for; single keys beside it override
-PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType({
-    "joint-statistics": {
-        "uses": ("join", "filter", "group", "aggregate", "arithmetic"), "min_entities": 10, "min_contributors": 2,
-    },
-    "decision": {"uses": ("join", "join_reveal", "threshold"), "max_bits": 1},
-    "portrait": {"uses": ("join", "join_reveal", "row")},
-    "intersection": {"uses": ("join", "join_reveal", "aggregate"), "min_entities": 10},
-})  # fmt: skip
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "joint-statistics": {
+            "uses": ("join", "filter", "group", "aggregate", "arithmetic"),
+            "min_entities": 10,
+            "min_contributors": 2,
+        },
+        "decision": {"uses": ("join", "join_reveal", "threshold"), "max_bits": 1},
+        "portrait": {"uses": ("join", "join_reveal", "row")},
+        "intersection": {"uses": ("join", "join_reveal", "aggregate"), "min_entities": 10},
+    }
+)
 
 
 def parse_policy(text: str) -> Policy:
@@ -198,8 +202,10 @@ def _words(allowed: tuple[str, ...], noun: str) -> Callable[[Any], tuple[str, ..
 def _one_of(*allowed: str) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if value not in allowed or not isinstance(value, str):
-            raise _Wrong(f"{value!r} is not a choice" + _close(str(value), allowed),
-                         f"Allowed: {', '.join(_toml(a) for a in allowed)}.")  # fmt: skip
+            raise _Wrong(
+                f"{value!r} is not a choice" + _close(str(value), allowed),
+                f"Allowed: {', '.join(_toml(a) for a in allowed)}.",
+            )
         return value
 
     return read
@@ -249,13 +255,28 @@ def _day(value: Any) -> dt.date:
     return value
 
 
-_READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType({
-    "table": _name, "columns": _texts, "to": _to, "uses": _words(USES, "use"), "purposes": _texts,
-    "trust": _words(TRUST, "trust level"), "min_entities": _whole, "min_contributors": _whole,
-    "contributor_sets": _one_of("one", "any"), "alone": _boolean, "max_share": _or_off(_share),
-    "max_numbers": _or_off(_whole), "max_bits": _whole, "round_to": _or_off(_positive), "budget": _or_off(_budget),
-    "approval": _one_of("auto", "manual"), "expires": _day, "preset": _one_of(*PRESETS),
-})  # fmt: skip
+_READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+    {
+        "table": _name,
+        "columns": _texts,
+        "to": _to,
+        "uses": _words(USES, "use"),
+        "purposes": _texts,
+        "trust": _words(TRUST, "trust level"),
+        "min_entities": _whole,
+        "min_contributors": _whole,
+        "contributor_sets": _one_of("one", "any"),
+        "alone": _boolean,
+        "max_share": _or_off(_share),
+        "max_numbers": _or_off(_whole),
+        "max_bits": _whole,
+        "round_to": _or_off(_positive),
+        "budget": _or_off(_budget),
+        "approval": _one_of("auto", "manual"),
+        "expires": _day,
+        "preset": _one_of(*PRESETS),
+    }
+)
 
 #: keys no rule of this version applies -> the value that asks for nothing
 _NOT_YET: Mapping[str, Any] = MappingProxyType(

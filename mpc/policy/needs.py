@@ -84,10 +84,16 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
             for recipient in outside(party, request) if use.party == party else ():
                 pooled = reveal.pooled and party in reveal.contributors
                 need = Need(
-                    use.table, use.column, use.use, recipient, reveal.what, use.where, alone=not reveal.pooled,
+                    use.table,
+                    use.column,
+                    use.use,
+                    recipient,
+                    reveal.what,
+                    use.where,
+                    alone=not reveal.pooled,
                     others=len(organisations(reveal, request) - {recipient.organisation}) if pooled else None,
                     several_sets=reveal.pooled and use.use in ADDED and column_of(use) in mixed,
-                )  # fmt: skip
+                )
                 key = (column_of(use), need.use, need.recipient, need.alone, need.others, need.several_sets)
                 found.setdefault(key, need)
     return tuple(found.values())

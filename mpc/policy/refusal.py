@@ -46,14 +46,20 @@ def refused(party: str, unmet: Sequence[Need], policy: Policy, request: Request)
         _advice(party, missing, grant, code),
         missing=[
             {
-                "party": party, "table": m.table, "columns": list(m.columns), "use": m.use, "to": list(m.to),
-                "reveals": m.need.what, "where": m.need.where, "line": m.closest.line if m.closest else None,
+                "party": party,
+                "table": m.table,
+                "columns": list(m.columns),
+                "use": m.use,
+                "to": list(m.to),
+                "reveals": m.need.what,
+                "where": m.need.where,
+                "line": m.closest.line if m.closest else None,
                 "reasons": list(m.reasons),
             }
             for m in missing
         ],
         grant=grant,
-    )  # fmt: skip
+    )
 
 
 def grant_text(needs: Iterable[Need], request: Request) -> str:
@@ -93,10 +99,19 @@ def _grants(needs: Iterable[Need], request: Request) -> list[Grant]:
             for (t, r, o, m, u), cs in blocks.items()
         )
         if named or not beside:
-            out.append(Grant(
-                table, named or (ALL,), to, uses_of, (request.purpose,) if request.purpose else Grant.purposes,
-                (request.trust,), min_contributors=others, contributor_sets="any" if mixed else "one", approval="auto",
-            ))  # fmt: skip
+            out.append(
+                Grant(
+                    table,
+                    named or (ALL,),
+                    to,
+                    uses_of,
+                    (request.purpose,) if request.purpose else Grant.purposes,
+                    (request.trust,),
+                    min_contributors=others,
+                    contributor_sets="any" if mixed else "one",
+                    approval="auto",
+                )
+            )
     return out
 
 
@@ -152,8 +167,10 @@ def _because(reason: Obstacle, grant: Grant, need: Need, request: Request) -> st
 def _advice(party: str, missing: Sequence[Missing], grant: str, code: str) -> str:
     if all(m.reasons == ("manual",) for m in missing):
         lines = ", ".join(str(n) for n in sorted({m.closest.line for m in missing if m.closest}))
-        return (f'{party} can write approval = "auto" into its grant at line {lines} of policy.toml; '
-                "left out it means manual approval, which a later version brings.")  # fmt: skip
+        return (
+            f'{party} can write approval = "auto" into its grant at line {lines} of policy.toml; '
+            "left out it means manual approval, which a later version brings."
+        )
     advice = f"If {party} agrees, this in its policy.toml allows it:\n\n{grant}"
     if code == "policy.contributors":
         advice = f"Let more institutions contribute, the same in every total. {advice}"
@@ -172,8 +189,11 @@ def two_party(reveal: str, readers: Sequence[str], contributors: Sequence[str], 
         "Send the result to a recipient of a third institution, or let a third one contribute. If the other one "
         "agrees to be read, ask with --allow-two-party (Python: allow_two_party=True); its grant then needs "
         "min_contributors = 1." + (f"\nIn its policy.toml:\n\n{grant}" if grant else ""),
-        reveals=reveal, recipients=list(readers), contributors=list(contributors), grant=grant,
-    )  # fmt: skip
+        reveals=reveal,
+        recipients=list(readers),
+        contributors=list(contributors),
+        grant=grant,
+    )
 
 
 def _quoted(text: str) -> str:

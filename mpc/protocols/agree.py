@@ -51,8 +51,15 @@ class Context:
     def digest(self) -> bytes:
         outside = [part for name in sorted(self.outside) for part in (name.encode(), self.outside[name])]
         names = [n.encode() for n in self.participants]
-        return digest("context", self.job, self.attempt.to_bytes(4, "big"), self.statement,
-                      len(names).to_bytes(4, "big"), *names, *outside)  # fmt: skip
+        return digest(
+            "context",
+            self.job,
+            self.attempt.to_bytes(4, "big"),
+            self.statement,
+            len(names).to_bytes(4, "big"),
+            *names,
+            *outside,
+        )
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ def agree(session: Session, context: Context, sign: Sign, verify: Verify) -> Rou
     mine = Announce(public_key(private), sign(ANNOUNCE, announced_bytes(here, me, public_key(private))))
 
     step = session.at("announce").path
-    heard = yield Round(step, {j: mine for j in others}, others)
+    heard = yield Round(step, dict.fromkeys(others, mine), others)
     announced = {j: expect(heard[j], Announce, party=j, step=step) for j in others} | {me: mine}
     for j in sorted(others):
         verify(j, ANNOUNCE, announced_bytes(here, j, announced[j].public_key), announced[j].signature)
@@ -82,7 +89,7 @@ def agree(session: Session, context: Context, sign: Sign, verify: Verify) -> Rou
     common = agreed_digest(here, announced)
     word = Agreed(common, sign(AGREED, common))
     step = session.at("agreed").path
-    heard = yield Round(step, {j: word for j in others}, others)
+    heard = yield Round(step, dict.fromkeys(others, word), others)
     agreed = {j: expect(heard[j], Agreed, party=j, step=step) for j in others} | {me: word}
     verify_agreed(common, {j: agreed[j] for j in others}, verify, step)
 
@@ -98,7 +105,9 @@ def verify_agreement(context: Context, agreement: Agreement, verify: Verify) -> 
         raise LocalError("job.differs", "The proof of agreement does not cover exactly the job's participants.")
     here = context.digest()
     for j in sorted(agreement.announced):
-        verify(j, ANNOUNCE, announced_bytes(here, j, agreement.announced[j].public_key), agreement.announced[j].signature)
+        verify(
+            j, ANNOUNCE, announced_bytes(here, j, agreement.announced[j].public_key), agreement.announced[j].signature
+        )
     verify_agreed(agreed_digest(here, agreement.announced), agreement.agreed, verify, AGREED)
 
 
@@ -107,16 +116,27 @@ def verify_agreed(common: bytes, agreed: Mapping[str, Agreed], verify: Verify, s
     for j in sorted(agreed):
         verify(j, AGREED, agreed[j].digest, agreed[j].signature)
         if agreed[j].digest != common:
-            raise PeerError("job.differs", f"{j} was shown another job, roster, plan or set of keys than this member.",
-                            "Nothing was sent. Compare rosters and versions; the coordinator may be showing two faces.",
-                            party=j, step=step)  # fmt: skip
+            raise PeerError(
+                "job.differs",
+                f"{j} was shown another job, roster, plan or set of keys than this member.",
+                "Nothing was sent. Compare rosters and versions; the coordinator may be showing two faces.",
+                party=j,
+                step=step,
+            )
 
 
 def pair_coins(context: Context, private: bytes, me: str, my_public: bytes, peer: str, peer_public: bytes) -> Coins:
     """The coins that ``me`` and ``peer`` share; PeerError protocol.point blames a peer with a low-order key."""
     try:
-        key = pair_key(private=private, me=me, my_public=my_public, peer=peer, peer_public=peer_public,
-                       job=context.job, attempt=context.attempt)  # fmt: skip
+        key = pair_key(
+            private=private,
+            me=me,
+            my_public=my_public,
+            peer=peer,
+            peer_public=peer_public,
+            job=context.job,
+            attempt=context.attempt,
+        )
     except LocalError as problem:
         raise PeerError(problem.code, f"{peer}: {problem.message}", party=peer, step=ANNOUNCE) from problem
     return Coins(key)

@@ -6,8 +6,8 @@
       ── y_i, block by block ──────────────▶   y = Σ y_i
                                                 ── y ──────────────────────▶   Σ x_i = y − Σ_i stream(k_iR)
 
-s_ij = stream(k_ij, …/zero): the zero-shares cancel in the sum. The streams to R come off at R alone. Where R is itself a
-contributor it adds no mask of its own and takes off those of the others.
+s_ij = stream(k_ij, …/zero): the zero-shares cancel in the sum. The streams to R come off at R alone. Where R is itself
+a contributor it adds no mask of its own and takes off those of the others.
 
 Trust level: parties (nothing rests on C). Adversary: semi-honest; C, an outside R and up to n − 2 contributors together
 learn no more than the sum; without R, nothing.
@@ -115,8 +115,13 @@ def _stream(session: Session, s: Sum, peer: str, purpose: str, count: int) -> Ri
 def _block(message: object, s: Sum, part: slice, party: str, step: str) -> RingWords:
     said = expect(message, Words, party=party, step=step)  # type: ignore[arg-type]
     if said.ring != s.bits or len(said.words) != part.stop - part.start:
-        raise PeerError("protocol.size", f"{party} sent {len(said.words)} words of {said.ring} bits at {step}, "
-                        f"where the plan has {part.stop - part.start} of {s.bits}.", party=party, step=step)  # fmt: skip
+        raise PeerError(
+            "protocol.size",
+            f"{party} sent {len(said.words)} words of {said.ring} bits at {step}, "
+            f"where the plan has {part.stop - part.start} of {s.bits}.",
+            party=party,
+            step=step,
+        )
     return said.words
 
 

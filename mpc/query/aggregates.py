@@ -1,4 +1,5 @@
-"""Aggregates: COUNT, SUM, AVG, VARIANCE, STDDEV and their kin as expressions over ``Agg`` nodes (rows, count, sum, squares).
+"""Aggregates: COUNT, SUM, AVG, VARIANCE, STDDEV and their kin as expressions over ``Agg`` nodes (rows,
+count, sum, squares).
 
 What is revealed is always a count or a sum; quotients and roots are built around them and computed in the clear.
 """
@@ -19,25 +20,26 @@ from mpc.query.scalars import Binder, only
 if TYPE_CHECKING:
     from mpc.query.relations import GroupBinder
 
-#: Rows of one table that bounds reckon with. A constant, since a catalog's row count is rounded and may change overnight,
+#: Rows of one table that bounds reckon with. A constant, since a catalog's row count is rounded and may change
+# overnight,
 #: and a plan must be a function of what the catalog digests cover. It costs nothing but ring width.
 ROW_CAP = 2**32
 
 Terms = Callable[[Sequence[Expr | None]], tuple[Term, ...]]
 
 
-def parts(source: Source, node: exp.Expression) -> tuple[exp.Expression, exp.Expression | None]:
+def parts(source: Source, node: exp.Expr) -> tuple[exp.Expr, exp.Expr | None]:
     """An aggregate call and its FILTER condition."""
     if isinstance(node, exp.Filter):
         return node.this, node.expression.this
     return node, None
 
 
-def name_of(node: exp.Expression) -> str:
+def name_of(node: exp.Expr) -> str:
     return node.sql("duckdb")[:120]
 
 
-def argument(source: Source, call: exp.Expression) -> tuple[exp.Expression | None, bool]:
+def argument(source: Source, call: exp.Expr) -> tuple[exp.Expr | None, bool]:
     """The argument of an aggregate (None: ``*``), and whether it is DISTINCT."""
     only(Binder(source), call, "this", "expressions", "big_int")
     if isinstance(call, exp.Anonymous):
@@ -60,13 +62,15 @@ def argument(source: Source, call: exp.Expression) -> tuple[exp.Expression | Non
     return arg, False
 
 
-def aggregate(binder: GroupBinder, node: exp.Expression, terms: Terms) -> Expr:
+def aggregate(binder: GroupBinder, node: exp.Expr, terms: Terms) -> Expr:
     """An aggregate over rows."""
     source = binder.source
     call, condition = parts(source, node)
     arg, distinct = argument(source, call)
     name = name_of(node)
-    counts_if = isinstance(call, exp.CountIf) or (isinstance(call, exp.Anonymous) and str(call.this).lower() == "countif")
+    counts_if = isinstance(call, exp.CountIf) or (
+        isinstance(call, exp.Anonymous) and str(call.this).lower() == "countif"
+    )
     if counts_if:
         assert arg is not None
         held = exp.and_(arg, condition) if condition is not None else arg
@@ -88,7 +92,7 @@ def aggregate(binder: GroupBinder, node: exp.Expression, terms: Terms) -> Expr:
     return statistic(call, sum_of(values, terms, name), count(values, terms, name), squares(values, terms, name))
 
 
-def statistic(call: exp.Expression, total: Expr, n: Expr, square: Expr) -> Expr:
+def statistic(call: exp.Expr, total: Expr, n: Expr, square: Expr) -> Expr:
     """SUM, AVG, VARIANCE … from sum, count and sum of squares."""
     if isinstance(call, exp.Sum):
         return total
@@ -127,13 +131,14 @@ def squares(values: Sequence[Expr], terms: Terms, name: str) -> Expr:
     return _agg("squares", valued, name) if valued else NULL
 
 
-def count_distinct(source: Source, node: exp.Expression, values: Sequence[Expr], terms: Terms, name: str) -> Expr:
+def count_distinct(source: Source, node: exp.Expr, values: Sequence[Expr], terms: Terms, name: str) -> Expr:
     valued = _valued(terms(values))
     if len({t.party for t in valued}) > 1:
         raise source.unsupported(
-            node, "COUNT(DISTINCT …) over several owners' rows",
+            node,
+            "COUNT(DISTINCT …) over several owners' rows",
             "It comes with joint queries (hidden join); until then count one owner's, or COUNT(*).",
-        )  # fmt: skip
+        )
     return _agg("distinct", valued, name) if valued else ZERO
 
 
@@ -143,11 +148,15 @@ def _valued(terms: tuple[Term, ...]) -> tuple[Term, ...]:
 
 def _agg(func: str, terms: tuple[Term, ...], name: str) -> Agg:
     value = terms[0].value
-    kind, scale = ("integer", 0) if value is None or func in ("rows", "count", "distinct") else (value.kind, value.scale)
+    kind, scale = (
+        ("integer", 0) if value is None or func in ("rows", "count", "distinct") else (value.kind, value.scale)
+    )
     if func == "squares":
         scale *= 2
     low, high = total_bounds(func, terms)
-    return Agg("decimal" if kind == "decimal" else "integer", scale, low, high, func in ("sum", "squares"), func, terms, name)
+    return Agg(
+        "decimal" if kind == "decimal" else "integer", scale, low, high, func in ("sum", "squares"), func, terms, name
+    )
 
 
 def total_bounds(func: str, terms: Sequence[Term]) -> tuple[int, int]:
@@ -170,7 +179,7 @@ def value_bounds(func: str, t: Term) -> tuple[int, int]:
 # ---- over a union of totals
 
 
-def scalar_aggregate(source: Source, node: exp.Expression, rows_: Sequence[Binder]) -> Expr:
+def scalar_aggregate(source: Source, node: exp.Expr, rows_: Sequence[Binder]) -> Expr:
     """SUM, COUNT, AVG of totals. SUM is NULL only where all of them are (unlike ``+``)."""
     call, condition = parts(source, node)
     arg, distinct = argument(source, call)

@@ -61,11 +61,13 @@ def word_bound(source: Source, f: Form, d: Draft) -> tuple[Ring, int]:
 def overflow(source: Source, what: str, low: int, high: int) -> LocalError:
     line, column = source.at(0)
     return LocalError(
-        "plan.overflow", f"The declared bounds let {what} lie anywhere from {_digits(low)} to {_digits(high)} (in units of its last "
+        "plan.overflow",
+        f"The declared bounds let {what} lie anywhere from {_digits(low)} to {_digits(high)} (in units of its last "
         "digit), which 38 digits do not hold.",
         "Ask the owner for tighter bounds, ROUND to fewer digits, or divide by a constant before summing (//).",
-        line=line, column=column,
-    )  # fmt: skip
+        line=line,
+        column=column,
+    )
 
 
 def _digits(value: int) -> str:

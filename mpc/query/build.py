@@ -96,8 +96,13 @@ def unify(parts: Sequence[Expr], what: str) -> list[Expr]:
         return list(parts)
     kinds = {p.kind for p in typed}
     if kinds == {"date", "text"} and all(isinstance(p, Const) for p in typed if p.kind == "text"):
-        return unify([date(str(p.value)) if isinstance(p, Const) and p.kind == "text" and p.value is not None else p
-                      for p in parts], what)  # fmt: skip
+        return unify(
+            [
+                date(str(p.value)) if isinstance(p, Const) and p.kind == "text" and p.value is not None else p
+                for p in parts
+            ],
+            what,
+        )
     if len(kinds) > 1 and not all(numeric(p) for p in typed):
         raise TypeProblem(f"{what} mixes {' and '.join(sorted(kinds))}")
     kind: NodeKind = typed[0].kind
@@ -257,10 +262,10 @@ def round_to(e: Expr, digits: int, how: str = "half") -> Expr:
     if digits >= e.scale:
         return e
     scale = max(digits, 0)
-    step = 10 ** (e.scale - digits)
+    step = int(10 ** (e.scale - digits))
 
     def units(value: int) -> int:
-        return rounding(Fraction(value, step), how) * 10 ** (scale - digits)
+        return int(rounding(Fraction(value, step), how) * 10 ** (scale - digits))
 
     low, high = None if e.low is None else units(e.low), None if e.high is None else units(e.high)
     return Round(e.kind, scale, low, high, e.nullable, e, digits, how)
@@ -278,8 +283,14 @@ def ratio(left: Expr, right: Expr, scale: int, widest: int, try_: bool) -> Expr:
     if left.low is None or left.high is None or right.low is None or right.high is None:
         raise TypeProblem("/ needs declared bounds")
     divisors = [v for v in (right.low, right.high, -1, 1) if v and right.low <= v <= right.high]
-    most = max((half_away(abs(Fraction(x * 10 ** (scale + right.scale), y * 10**left.scale)))
-                for x in (left.low, left.high) for y in divisors), default=0)  # fmt: skip
+    most = max(
+        (
+            half_away(abs(Fraction(x * 10 ** (scale + right.scale), y * 10**left.scale)))
+            for x in (left.low, left.high)
+            for y in divisors
+        ),
+        default=0,
+    )
     return fit(Ratio("decimal", scale, -most, most, True, left, right), widest, try_)
 
 
@@ -470,6 +481,8 @@ def fit(e: Expr, widest: int, try_: bool) -> Expr:
     if e.low is None or e.high is None or (-widest <= e.low and e.high <= widest):
         return e
     if not try_:
-        raise TypeProblem("the declared bounds do not exclude values that do not fit the type; "
-                          "take a wider one, or TRY_CAST, which gives NULL for them")  # fmt: skip
+        raise TypeProblem(
+            "the declared bounds do not exclude values that do not fit the type; "
+            "take a wider one, or TRY_CAST, which gives NULL for them"
+        )
     return Cast(e.kind, e.scale, max(e.low, -widest), min(e.high, widest), True, e, widest)

@@ -42,8 +42,13 @@ class Column:
 
     @property
     def type_name(self) -> str:
-        return {"decimal": f"DECIMAL(38,{self.scale})", "integer": "BIGINT", "date": "DATE",
-                "boolean": "BOOLEAN", "text": "VARCHAR"}[self.kind]  # fmt: skip
+        return {
+            "decimal": f"DECIMAL(38,{self.scale})",
+            "integer": "BIGINT",
+            "date": "DATE",
+            "boolean": "BOOLEAN",
+            "text": "VARCHAR",
+        }[self.kind]
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,12 @@ class Catalog:
         return {
             "party": self.party,
             "tables": [
-                {"name": t.name, "rows": t.rows, "description": t.description, "columns": [column(c) for c in t.columns]}
+                {
+                    "name": t.name,
+                    "rows": t.rows,
+                    "description": t.description,
+                    "columns": [column(c) for c in t.columns],
+                }
                 for t in self.tables
             ],
         }
@@ -123,12 +133,18 @@ class Catalog:
                 raise ValueError(f"unknown column kind {kind!r}")
             domain = f.get("domain")
             c = Column(
-                name=str(f["name"]), kind=kind, scale=int(f.get("scale", 0)),
-                low=int(f["low"]) if "low" in f else None, high=int(f["high"]) if "high" in f else None,
-                nullable=bool(f.get("nullable", True)), key=bool(f.get("key", False)),
+                name=str(f["name"]),
+                kind=kind,
+                scale=int(f.get("scale", 0)),
+                low=int(f["low"]) if "low" in f else None,
+                high=int(f["high"]) if "high" in f else None,
+                nullable=bool(f.get("nullable", True)),
+                key=bool(f.get("key", False)),
                 domain=None if domain is None else tuple(value(kind, v) for v in domain),
-                unit=str(f.get("unit", "")), description=str(f.get("description", "")), level=str(f.get("level", "")),
-            )  # fmt: skip
+                unit=str(f.get("unit", "")),
+                description=str(f.get("description", "")),
+                level=str(f.get("level", "")),
+            )
             if kind in ("integer", "decimal", "date") and (c.low is None or c.high is None or c.low > c.high):
                 raise ValueError(f"column {c.name}: bounds missing or in the wrong order")
             if not 0 <= c.scale <= 18:
@@ -137,7 +153,12 @@ class Catalog:
 
         try:
             tables = tuple(
-                Table(str(t["name"]), tuple(column(c) for c in t["columns"]), int(t["rows"]), str(t.get("description", "")))
+                Table(
+                    str(t["name"]),
+                    tuple(column(c) for c in t["columns"]),
+                    int(t["rows"]),
+                    str(t.get("description", "")),
+                )
                 for t in body["tables"]
             )
             for t in tables:
@@ -146,14 +167,15 @@ class Catalog:
             return Catalog(str(body["party"]), tables)
         except (KeyError, TypeError, ValueError) as problem:
             raise LocalError(
-                "plan.catalog", f"A published catalog cannot be used: {problem}.",
+                "plan.catalog",
+                f"A published catalog cannot be used: {problem}.",
                 "Its owner should look at catalog.json and run `heji node check`.",
-            ) from problem  # fmt: skip
+            ) from problem
 
 
 def round_up(rows: int) -> int:
     """A row count as it is published: rounded up to two significant digits (at least 10)."""
-    step = 10 ** max(len(str(max(rows, 1))) - 2, 1)
+    step = int(10 ** max(len(str(max(rows, 1))) - 2, 1))
     return -(-max(rows, 1) // step) * step
 
 

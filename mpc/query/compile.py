@@ -8,8 +8,7 @@ Nothing depends on data, on a catalog's row counts, or on who compiles.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
-import sqlglot
+from importlib.metadata import version
 
 from mpc.errors import LocalError
 from mpc.query.bounds import check_rows, word_bound
@@ -25,7 +24,7 @@ from mpc.query.reveals import reveals_of
 from mpc.query.separate import check_weights
 
 #: goes into every job and plan; a change of what is compiled changes the number
-PLANNER = f"heji-1/sqlglot-{sqlglot.__version__}"
+PLANNER = f"heji-1/sqlglot-{version('sqlglot')}"
 
 __all__ = ["PLANNER", "compile_plan", "parties_of"]
 
@@ -46,13 +45,16 @@ def compile_plan(sql: str, catalogs: Mapping[str, Catalog], *, recipients: tuple
 def _as_totals(source: Source, relation: Rows | Totals | Scalars) -> Totals:
     if isinstance(relation, Rows):
         raise LocalError(
-            "sql.unsupported", "Line 1, column 1: a result of single rows is not supported: they are never shown.",
+            "sql.unsupported",
+            "Line 1, column 1: a result of single rows is not supported: they are never shown.",
             "Use COUNT, SUM, AVG … with or without GROUP BY. Outputs by row come with joint queries (hidden join).",
-            line=1, column=1,
-        )  # fmt: skip
+            line=1,
+            column=1,
+        )
     if isinstance(relation, Scalars):
-        raise source.unsupported(None, "A UNION ALL of totals as a result",
-                                 "Add them up with SUM, or unite the rows and GROUP BY a label.")  # fmt: skip
+        raise source.unsupported(
+            None, "A UNION ALL of totals as a result", "Add them up with SUM, or unite the rows and GROUP BY a label."
+        )
     return relation
 
 
@@ -61,14 +63,21 @@ def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> Pl
     check_rows(source, exprs, totals)
     found = Reveals()
     if totals.keys:
-        found.lower(Agg("integer", 0, 0, 0, False, "rows", totals.rows, "COUNT(*)"))  # measure 0: is there such a group?
+        found.lower(
+            Agg("integer", 0, 0, 0, False, "rows", totals.rows, "COUNT(*)")
+        )  # measure 0: is there such a group?
     found.prepare(exprs)
     outputs = tuple(Output(name, found.lower(e)) for name, e in zip(_unique(totals.names), totals.exprs, strict=True))
     having = None if totals.having is None else found.lower(totals.having)
     order = tuple((found.lower(e), desc, first) for e, desc, first in totals.order)
     if not found.drafts:
-        raise LocalError("sql.unsupported", "Line 1, column 1: the query reads no table, or no row can pass its conditions.",
-                         "Select an aggregate of a table.", line=1, column=1)  # fmt: skip
+        raise LocalError(
+            "sql.unsupported",
+            "Line 1, column 1: the query reads no table, or no row can pass its conditions.",
+            "Select an aggregate of a table.",
+            line=1,
+            column=1,
+        )
     pools, place = _pools(source, totals, found.drafts, catalogs)
 
     def placed(e: Expr) -> Expr:
@@ -78,10 +87,14 @@ def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> Pl
         return rebuild(e, placed)
 
     finish = Finish(
-        pools[0].name if totals.keys else None, tuple(Output(o.name, placed(o.expr)) for o in outputs),
-        None if having is None else placed(having), tuple((placed(e), desc, first) for e, desc, first in order),
-        totals.limit, totals.offset, totals.distinct,
-    )  # fmt: skip
+        pools[0].name if totals.keys else None,
+        tuple(Output(o.name, placed(o.expr)) for o in outputs),
+        None if having is None else placed(having),
+        tuple((placed(e), desc, first) for e, desc, first in order),
+        totals.limit,
+        totals.offset,
+        totals.distinct,
+    )
     reveals = reveals_of(pools, found.drafts, place, catalogs)
     check_weights(found.drafts, pools, place)
     parties = tuple(sorted({s.party for p in pools for s in p.sources}))
@@ -115,10 +128,14 @@ def _pools(
         place.update({i: (p, m) for m, i in enumerate(members)})
         keys, boxes = _keys(source, totals, catalogs) if parties is None else ((), {})
         names = tuple(sorted({party for d in chosen for party in d.parties}))
-        pools.append(Pool(
-            f"pool{p}", keys, tuple(_measure(source, d, boxes) for d in chosen),
-            tuple(local_query(name, chosen, len(keys), _catalog(catalogs, name)) for name in names),
-        ))  # fmt: skip
+        pools.append(
+            Pool(
+                f"pool{p}",
+                keys,
+                tuple(_measure(source, d, boxes) for d in chosen),
+                tuple(local_query(name, chosen, len(keys), _catalog(catalogs, name)) for name in names),
+            )
+        )
     return tuple(pools), place
 
 
@@ -162,13 +179,15 @@ def _notes(totals: Totals, found: Reveals, reveals: Sequence[object], pools: Seq
     if totals.order:
         notes.append("ORDER BY is computed by the recipient in the clear: it hides nothing from the recipient.")
     if totals.limit is not None or totals.offset:
-        notes.append("LIMIT and OFFSET are applied by the recipient in the clear: all groups are revealed to the recipient.")
+        notes.append(
+            "LIMIT and OFFSET are applied by the recipient in the clear: all groups are revealed to the recipient."
+        )
     if totals.distinct:
         notes.append("DISTINCT is applied by the recipient in the clear.")
     single = sorted({p for d in found.drafts if len(d.parties) == 1 and not d.keyed for p in d.parties})
     if len(single) > 1:
-        notes.append(f"Totals of {', '.join(single)} are revealed one by one, since the query asks for each, or combines "
-                     "them in a way that is not a sum.")  # fmt: skip
+        notes.append(
+            f"Totals of {', '.join(single)} are revealed one by one, since the query asks for each, or combines "
+            "them in a way that is not a sum."
+        )
     return tuple(notes)
-
-

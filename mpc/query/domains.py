@@ -14,9 +14,9 @@ from mpc.query.aggregates import ROW_CAP
 from mpc.query.catalog import Catalog, Value
 from mpc.query.evaluate import Datum, NotEvaluable, constant, evaluate
 from mpc.query.nodes import Case, Column, Const, Expr, columns
+from mpc.query.parse import Source
 from mpc.query.plan import Box, Key
 from mpc.query.relations import GroupKey
-from mpc.query.parse import Source
 from mpc.query.rules.constants import constant_of
 from mpc.query.show import shown
 
@@ -38,7 +38,7 @@ class Domains:
         for i in present:
             found.update(self.values(key, key.by_branch[i]))
         first = key.by_branch[0]
-        ordered = sorted((v for v in found if v is not None), key=lambda v: v.encode() if isinstance(v, str) else v)  # type: ignore[arg-type, return-value]
+        ordered = sorted((v for v in found if v is not None), key=lambda v: v.encode() if isinstance(v, str) else v)
         assert first.kind != "double"
         return Key(key.name, first.kind, first.scale, tuple(ordered) + ((None,) if None in found else ()))
 
@@ -55,8 +55,12 @@ class Domains:
         cells = prod(len(k.domain) for k in keys)
         if cells > MAX_CELLS:
             sizes = " × ".join(f"{k.name}: {len(k.domain)}" for k in keys)
-            raise self._source.error("plan.domain", groups[0].node, f"the keys make {cells:,} cells ({sizes}), more than "
-                                     f"{MAX_CELLS:,}.", "Group by fewer keys, or by coarser ones (CASE, SUBSTRING).")  # fmt: skip
+            raise self._source.error(
+                "plan.domain",
+                groups[0].node,
+                f"the keys make {cells:,} cells ({sizes}), more than {MAX_CELLS:,}.",
+                "Group by fewer keys, or by coarser ones (CASE, SUBSTRING).",
+            )
 
     def values(self, key: GroupKey, e: Expr) -> frozenset[Value]:
         """The domain of one branch's key expression, NULL included where it can be."""
@@ -107,7 +111,7 @@ class Domains:
                 at: dict[Expr, Datum] = {
                     c: constant(Const(c.kind, c.scale, None, None, True, v)) for c, v in zip(read, values, strict=True)
                 }
-                found.add(constant_of(e, evaluate(e, lambda x, at=at: at[x])).value)  # type: ignore[misc]
+                found.add(constant_of(e, evaluate(e, at.__getitem__)).value)
         except NotEvaluable:
             return None
         return frozenset(found)
@@ -116,13 +120,19 @@ class Domains:
         read = columns(e)
         bare = isinstance(e, Column)
         names = ", ".join(f"{c.party}.{c.table}.{c.name}" for c in read)
-        what = f"{names} has no declared domain" if bare else f"the values of {shown(e)} do not follow from declared domains"
+        what = (
+            f"{names} has no declared domain"
+            if bare
+            else f"the values of {shown(e)} do not follow from declared domains"
+        )
         owner = " and ".join(dict.fromkeys(c.party for c in read)) or "the owner"
         return self._source.error(
-            "plan.domain", key.node, f"cannot group by {key.name}: {what}, so its values would themselves be revealed.",
+            "plan.domain",
+            key.node,
+            f"cannot group by {key.name}: {what}, so its values would themselves be revealed.",
             f"{owner} can declare a domain for {names or key.name} (a list or a code list) or narrow bounds; "
             "or group by CASE with constant labels.",
-        )  # fmt: skip
+        )
 
 
 def _range(e: Expr) -> frozenset[Value] | None:

@@ -39,7 +39,7 @@ def constant(e: n.Const) -> Datum:
 
 def _number(e: n.Expr, leaf: Leaf) -> Fraction | None:
     value = evaluate(e, leaf)
-    return None if value is None else Fraction(value)  # type: ignore[arg-type]
+    return None if value is None else Fraction(value)
 
 
 def _arith(e: n.Arith, leaf: Leaf) -> Datum:
@@ -128,7 +128,7 @@ def _coalesce(e: n.Coalesce, leaf: Leaf) -> Datum:
 def _extreme(e: n.Extreme, leaf: Leaf) -> Datum:
     values = [v for a in e.args if (v := evaluate(a, leaf)) is not None]
     pick = min if e.op == "least" else max
-    return pick(values, key=lambda v: v.encode() if isinstance(v, str) else v) if values else None  # type: ignore[arg-type, return-value]
+    return pick(values, key=lambda v: v.encode() if isinstance(v, str) else v) if values else None
 
 
 def _null_if(e: n.NullIf, leaf: Leaf) -> Datum:
@@ -217,7 +217,7 @@ def _text(e: n.Text, leaf: Leaf) -> Datum:
         return text.upper() if e.name == "upper" else text.lower()
     if e.name == "trim":
         return text.strip(" ")
-    start, length = (e.numbers if e.name == "substring" else (1, e.numbers[0]))
+    start, length = e.numbers if e.name == "substring" else (1, e.numbers[0])
     return text[start - 1 : start - 1 + length] if e.name != "right" else text[max(len(text) - length, 0) :]
 
 
@@ -247,8 +247,9 @@ def to_double(value: Fraction) -> float:
 def sqrt_double(value: Fraction) -> float:
     """The double nearest to the square root of an exact rational.
 
-    r = floor(sqrt(value) · 2^k) with r of at least 64 bits, its last bit set if anything was cut off (a sticky bit, below
-    the 53 bits and the half of a double): rounding r · 2^-k to nearest, ties to even, then equals rounding the root.
+    r = floor(sqrt(value) · 2^k) with r of at least 64 bits, its last bit set if anything was cut off (a sticky bit,
+    below the 53 bits and the half of a double): rounding r · 2^-k to nearest, ties to even, then equals rounding the
+    root.
     """
     if value == 0:
         return 0.0
@@ -261,9 +262,26 @@ def sqrt_double(value: Fraction) -> float:
 
 
 _RULES: dict[type[n.Expr], Callable[..., Datum]] = {
-    n.Const: lambda e, _leaf: constant(e), n.Arith: _arith, n.Neg: _neg, n.Compare: _compare, n.Logic: _logic,
-    n.Not: _not, n.Case: _case, n.IsNull: lambda e, leaf: evaluate(e.arg, leaf) is None, n.InList: _in, n.Like: _like,
-    n.Coalesce: _coalesce, n.Extreme: _extreme, n.NullIf: _null_if, n.Abs: _abs, n.Round: _round,
-    n.Extract: _extract, n.Cast: _cast, n.Ratio: _ratio, n.Text: _text, n.Divide: _divide, n.Sqrt: _sqrt,
+    n.Const: lambda e, _leaf: constant(e),
+    n.Arith: _arith,
+    n.Neg: _neg,
+    n.Compare: _compare,
+    n.Logic: _logic,
+    n.Not: _not,
+    n.Case: _case,
+    n.IsNull: lambda e, leaf: evaluate(e.arg, leaf) is None,
+    n.InList: _in,
+    n.Like: _like,
+    n.Coalesce: _coalesce,
+    n.Extreme: _extreme,
+    n.NullIf: _null_if,
+    n.Abs: _abs,
+    n.Round: _round,
+    n.Extract: _extract,
+    n.Cast: _cast,
+    n.Ratio: _ratio,
+    n.Text: _text,
+    n.Divide: _divide,
+    n.Sqrt: _sqrt,
     n.Scaled: _scaled,
-}  # fmt: skip
+}

@@ -13,30 +13,40 @@ from mpc.query.plan import Measure, Plan, Pool
 def explain(plan: Plan, recipients: tuple[str, ...]) -> dict[str, Any]:
     """Everything that follows from the plan. Integers that may pass 2^53 are strings."""
     return {
-        "planner": plan.version, "plan": plan.digest(), "trust": plan.trust, "parties": list(plan.parties),
+        "planner": plan.version,
+        "plan": plan.digest(),
+        "trust": plan.trust,
+        "parties": list(plan.parties),
         "recipients": list(recipients),
         "local_queries": [
-            {"party": s.party, "pool": p.name, "tables": list(s.tables), "sql": s.sql} for p in plan.pools for s in p.sources
+            {"party": s.party, "pool": p.name, "tables": list(s.tables), "sql": s.sql}
+            for p in plan.pools
+            for s in p.sources
         ],
         "pools": [_pool(p) for p in plan.pools],
         "steps": _steps(plan, recipients),
         "ledger": [asdict(e) for e in ledger(plan, recipients)],
         "notes": list(plan.notes),
-    }  # fmt: skip
+    }
 
 
 def _pool(p: Pool) -> dict[str, Any]:
     return {
-        "name": p.name, "parties": list(p.parties), "cells": p.cells,
+        "name": p.name,
+        "parties": list(p.parties),
+        "cells": p.cells,
         "keys": [{"name": k.name, "kind": k.kind, "values": len(k.domain)} for k in p.keys],
         "measures": [_measure(m) for m in p.measures],
-    }  # fmt: skip
+    }
 
 
 def _measure(m: Measure) -> dict[str, Any]:
     return {
         "name": m.name,
-        "words": [{"kind": w.kind, "ring": w.ring, "scale": w.scale, "low": str(-w.bound), "high": str(w.bound)} for w in m.words],
+        "words": [
+            {"kind": w.kind, "ring": w.ring, "scale": w.scale, "low": str(-w.bound), "high": str(w.bound)}
+            for w in m.words
+        ],
     }
 
 
@@ -47,15 +57,22 @@ def _steps(plan: Plan, recipients: tuple[str, ...]) -> list[dict[str, Any]]:
     ]
     for i, p in enumerate(plan.pools):
         for bits in (64, 128):
-            words = sum(c for pool, _, _, c in plan.columns(bits) if pool == i)  # type: ignore[arg-type]
+            words = sum(c for pool, _, _, c in plan.columns(bits) if pool == i)
             if not words:
                 continue
             blocks = -(-words * (bits // 64) // BLOCK_WORDS)
             sent = words * bits // 8 * len(recipients)
-            steps.append({
-                "step": f"{p.name}/w{bits}", "protocol": "P3 secure sum", "trust": "parties", "rounds": blocks * len(recipients),
-                "words": words, "ring": bits, "bytes": {party: sent for party in p.parties},
-            })  # fmt: skip
+            steps.append(
+                {
+                    "step": f"{p.name}/w{bits}",
+                    "protocol": "P3 secure sum",
+                    "trust": "parties",
+                    "rounds": blocks * len(recipients),
+                    "words": words,
+                    "ring": bits,
+                    "bytes": dict.fromkeys(p.parties, sent),
+                }
+            )
     return steps
 
 
@@ -64,21 +81,31 @@ def render(explained: dict[str, Any]) -> str:
     out = [
         f"Parties: {', '.join(explained['parties'])}   Recipients: {', '.join(explained['recipients'])}   "
         f"Trust: {explained['trust']}",
-        "", "Each party computes on its own tables:",
-    ]  # fmt: skip
+        "",
+        "Each party computes on its own tables:",
+    ]
     for q in explained["local_queries"]:
         out += [f"  {q['party']} ({q['pool']})", f"    {q['sql']}"]
     out += ["", "What is added up and revealed:"]
     for p in explained["pools"]:
         keys = " × ".join(f"{k['name']} ({k['values']})" for k in p["keys"]) or "one cell"
-        out.append(f"  {p['name']}: {' + '.join(p['parties'])}, by {keys}" if p["keys"] else f"  {p['name']}: {' + '.join(p['parties'])}")
+        out.append(
+            f"  {p['name']}: {' + '.join(p['parties'])}, by {keys}"
+            if p["keys"]
+            else f"  {p['name']}: {' + '.join(p['parties'])}"
+        )
         for m in p["measures"]:
             out.append(f"    {m['name']}")
-            out += [f"      {w['kind']:8} |total| ≤ {int(w['high']):,} units of 10^-{w['scale']}, ring 2^{w['ring']}" for w in m["words"]]
+            out += [
+                f"      {w['kind']:8} |total| ≤ {int(w['high']):,} units of 10^-{w['scale']}, ring 2^{w['ring']}"
+                for w in m["words"]
+            ]
     out += ["", "Joint steps:"]
     for s in explained["steps"]:
         size = max(s["bytes"].values(), default=0)
-        out.append(f"  {s['step']:12} {s['protocol']}, {s['rounds']} round(s)" + (f", {size:,} bytes a party" if size else ""))
+        out.append(
+            f"  {s['step']:12} {s['protocol']}, {s['rounds']} round(s)" + (f", {size:,} bytes a party" if size else "")
+        )
     out += ["", "Who learns what:"]
     out += [f"  {e['role']:12} {e['learns']}" for e in explained["ledger"]]
     if explained["notes"]:

@@ -1,11 +1,11 @@
 """What the recipient computes in the clear from opened words: quotients, roots, HAVING, ORDER BY, LIMIT.
 
-Everything is exact rationals until it is shown: COUNT and SUM equal the plaintext SQL to the last digit; AVG, VARIANCE and
-STDDEV are the doubles nearest to the exact values (DuckDB's differ in their last digits, since it adds up doubles).
+Everything is exact rationals until it is shown: COUNT and SUM equal the plaintext SQL to the last digit; AVG, VARIANCE
+and STDDEV are the doubles nearest to the exact values (DuckDB's differ in their last digits, since it adds up doubles).
 
-Suppression: an output that depends on a suppressed measure is NULL and named in the row's ``suppressed``. A group whose row
-count is suppressed stays, since nobody can tell whether it is empty; so does a row whose HAVING depends on a suppressed value
-(unknown is not "no"). In ORDER BY a suppressed value sorts as NULL.
+Suppression: an output that depends on a suppressed measure is NULL and named in the row's ``suppressed``. A group whose
+row count is suppressed stays, since nobody can tell whether it is empty; so does a row whose HAVING depends on a
+suppressed value (unknown is not "no"). In ORDER BY a suppressed value sorts as NULL.
 """
 
 from __future__ import annotations
@@ -65,7 +65,11 @@ def _rows(plan: Plan, opened: Opened) -> Iterator[_Row]:
     main = next((i for i, p in enumerate(plan.pools) if p.name == f.pool), None)
     keyed = [()] if main is None else cells(plan.pools[main])
     for cell, key in enumerate(keyed):
-        if main is not None and not opened.pools[main].suppressed[0][cell] and opened.pools[main].words[0][0][cell] == 0:
+        if (
+            main is not None
+            and not opened.pools[main].suppressed[0][cell]
+            and opened.pools[main].words[0][0][cell] == 0
+        ):
             continue  # no row anywhere: SQL has no such group
         leaf = _leaf(plan, opened, main, cell, key)
         hides = _hides(opened, main, cell)
@@ -95,7 +99,9 @@ def _hides(opened: Opened, main: int | None, cell: int) -> Callable[[Expr], bool
 
     def hides(e: Expr) -> bool:
         return any(
-            opened.pools[n.pool].suppressed[n.measure][cell if n.pool == main else 0] for n in walk(e) if isinstance(n, WordRef)
+            opened.pools[n.pool].suppressed[n.measure][cell if n.pool == main else 0]
+            for n in walk(e)
+            if isinstance(n, WordRef)
         )
 
     return hides

@@ -1,8 +1,8 @@
 """Turns outputs over aggregates into revealed words: what is revealed, and what the recipient computes from it.
 
-The rule at the heart of the product: a linear combination of totals becomes ONE word per cell, so that only the combination
-is seen and never its parts. SQL makes such a sum NULL where a part is NULL; a second word counts those. What is not linear
-(a quotient, a comparison) needs its parts revealed, each as a measure of its own; a note says so.
+The rule at the heart of the product: a linear combination of totals becomes ONE word per cell, so that only the
+combination is seen and never its parts. SQL makes such a sum NULL where a part is NULL; a second word counts those.
+What is not linear (a quotient, a comparison) needs its parts revealed, each as a measure of its own; a note says so.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ class Reveals:
         folded = self._foldable(e)
         if folded is None:
             if isinstance(e, IsNull) and isinstance(e.arg, Agg) and e.arg.func in ("sum", "squares"):
-                return build.compare("=", self._word(replace(e.arg, func="count", kind="integer", scale=0, nullable=False)), ZERO)
+                return build.compare(
+                    "=", self._word(replace(e.arg, func="count", kind="integer", scale=0, nullable=False)), ZERO
+                )
             return rebuild(e, self.lower)
         atoms, rest, constant = folded
         if all(isinstance(a := atom_of(leaf), Agg) and a in self._alone for leaf, _ in atoms):
@@ -108,12 +110,12 @@ class Reveals:
             atoms = {leaf: c for leaf, c in atoms.items() if isinstance(atom_of(leaf), Agg)}
         if len(atoms) < 2:
             return None
-        return [(leaf, c) for leaf, c in atoms.items()], rest, constant
+        return list(atoms.items()), rest, constant
 
     def _combined(
         self, e: Expr, atoms: list[tuple[Expr, Fraction]], rest: list[tuple[Expr, Fraction]], constant: Fraction
     ) -> Expr:
-        """One word for the sum, one for the NULLs among its parts (``missing``, or present in cells that may be empty)."""
+        """A word for the sum, one for the NULLs among its parts (``missing``, or present where cells can be empty)."""
         kept = [(atom_of(leaf) or leaf, c) for leaf, c in atoms if c != 0]
         keyed = any(a.keyed for leaf, _ in atoms for a in aggregates(leaf))
         nullable = [leaf for leaf, _ in atoms if leaf.nullable]
@@ -190,9 +192,9 @@ class Reveals:
         return WordRef(number, f.scale, None, None, False, draft, 0, words.index(word))  # type: ignore[arg-type]
 
 
-def _counted(e: Expr) -> Expr:
+def _counted(e: Agg) -> Agg:
     """What tells whether a total is NULL: the count of its values."""
-    if isinstance(e, Agg) and e.func in ("sum", "squares"):
+    if e.func in ("sum", "squares"):
         low, high = total_bounds("count", e.terms)
         return replace(e, func="count", kind="integer", scale=0, low=low, high=high, nullable=False)
     return e
@@ -203,5 +205,3 @@ def _constant(value: Fraction, e: Expr) -> Expr:
     if scaled.denominator == 1 and e.kind != "double":
         return build.const(e.kind, int(scaled), e.scale)
     return build.divide(build.integer(value.numerator), build.integer(value.denominator))
-
-

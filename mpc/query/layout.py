@@ -1,7 +1,7 @@
 """From a local answer to ring words, cell by cell, and from opened totals back to numbers.
 
-Cells are the Cartesian product of the keys' domains in row-major order (the last key runs fastest). A cell that is absent from
-a local answer is zeros and zero entities. A word is the column's total in units modulo 2^64 or 2^128.
+Cells are the Cartesian product of the keys' domains in row-major order (the last key runs fastest). A cell that is
+absent from a local answer is zeros and zero entities. A word is the column's total in units modulo 2^64 or 2^128.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Answer = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Filled:
-    """One party's words of one pool. ``words[m][w]``: (cells,) or (cells, 2) uint64; ``small[m]``: (cells,) bool, cells in
-    which it must spoil the measure. ``repr`` shows no values."""
+    """One party's words of one pool. ``words[m][w]``: (cells,) or (cells, 2) uint64; ``small[m]``: (cells,) bool, cells
+    in which it must spoil the measure. ``repr`` shows no values."""
 
     words: tuple[tuple[RingWords, ...], ...]
     small: tuple[NDArray[np.bool_], ...]
@@ -83,9 +83,10 @@ def _cells_of(p: Pool, answer: Answer) -> NDArray[np.intp]:
             own = np.fromiter((index[_comparable(v)] for v in answer[f"k{i}"]), dtype=np.intp, count=rows)
         except KeyError:
             raise LocalError(
-                "data.bounds", f"A row has a value of {key.name} that is not in its declared domain.",
+                "data.bounds",
+                f"A row has a value of {key.name} that is not in its declared domain.",
                 "Add it to the domain in catalog.json, or correct the data; `heji node check` names the table.",
-            ) from None  # fmt: skip
+            ) from None
         cells = cells * len(key.domain) + own
     if len(np.unique(cells)) != rows or (not p.keys and rows != 1):
         raise LocalError("internal", "A local answer has a group twice, or not exactly one row without groups.")
@@ -99,16 +100,22 @@ def _comparable(value: object) -> tuple[type, object]:
 
 def _outside(p: Pool) -> LocalError:
     names = ", ".join(k.name for k in p.keys)
-    return LocalError("data.bounds", f"A row's {names} is not in the declared domains of its own table.",
-                      "Correct the data or the domain; `heji node check` names the table.")  # fmt: skip
+    return LocalError(
+        "data.bounds",
+        f"A row's {names} is not in the declared domains of its own table.",
+        "Correct the data or the domain; `heji node check` names the table.",
+    )
 
 
 def _word(p: Pool, measure: Measure, word: Word, values: RingWords, at: NDArray[np.intp]) -> RingWords:
     """A dense column of one word. ``values``: (rows, 2) little-endian two's complement of 128 bits."""
     low, high = values[:, 0], values[:, 1]
     if not _within(low, high, word.bound):
-        raise LocalError("data.bounds", f"{measure.name} passes the bounds that follow from the declared ones.",
-                         "The table no longer fits its catalog entry; look with `heji node check`.")  # fmt: skip
+        raise LocalError(
+            "data.bounds",
+            f"{measure.name} passes the bounds that follow from the declared ones.",
+            "The table no longer fits its catalog entry; look with `heji node check`.",
+        )
     dense = ring(word.ring).zeros(p.cells)
     dense[at] = low if word.ring == 64 else values
     return dense
@@ -131,7 +138,7 @@ def read(plan: Plan, totals: Mapping[str, RingWords]) -> Opened:
     flags: list[list[tuple[bool, ...]]] = [[() for _ in p.measures] for p in plan.pools]
     start: dict[str, int] = {}
     for bits in (64, 128):
-        for p, m, w, cells in plan.columns(bits):  # type: ignore[arg-type]
+        for p, m, w, cells in plan.columns(bits):
             name = f"pool{p}/w{bits}"
             begin = start.get(name, 0)
             start[name] = begin + cells
@@ -140,9 +147,9 @@ def read(plan: Plan, totals: Mapping[str, RingWords]) -> Opened:
                 flags[p][m] = tuple(bool(v) for v in column != 0)
             else:
                 words[p][m][w] = tuple(ring(bits).to_ints(column))
-    return Opened(tuple(
-        PoolTotals(tuple(tuple(m) for m in pool), tuple(flag)) for pool, flag in zip(words, flags, strict=True)
-    ))  # fmt: skip
+    return Opened(
+        tuple(PoolTotals(tuple(tuple(m) for m in pool), tuple(flag)) for pool, flag in zip(words, flags, strict=True))
+    )
 
 
 def cells(p: Pool) -> Sequence[tuple[Value, ...]]:

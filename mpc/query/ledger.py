@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from mpc.query.plan import Key, Plan, Pool
 
 _KINDS = {
-    "rows": "the number of rows", "count": "the number of values that are not NULL", "sum": "the sum",
-    "squares": "the sum of squares", "nulls": "how many of the added totals are NULL",
-}  # fmt: skip
+    "rows": "the number of rows",
+    "count": "the number of values that are not NULL",
+    "sum": "the sum",
+    "squares": "the sum of squares",
+    "nulls": "how many of the added totals are NULL",
+}
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,13 @@ def ledger(plan: Plan, recipients: tuple[str, ...]) -> tuple[Entry, ...]:
         found += [Entry(recipient, text) for pool in plan.pools for text in _revealed(pool)]
         found += [Entry(recipient, note) for note in plan.notes]
         if recipient in plan.parties:
-            found.append(Entry(recipient, "as it takes part itself: its own share, so what the others' values sum to without it"))
+            found.append(
+                Entry(recipient, "as it takes part itself: its own share, so what the others' values sum to without it")
+            )
     for party in plan.parties:
-        found.append(Entry(party, "the job's text: SQL, purpose, recipients, participants; of the others' data nothing"))
+        found.append(
+            Entry(party, "the job's text: SQL, purpose, recipients, participants; of the others' data nothing")
+        )
     found.append(Entry("coordinator", _coordinator(plan, recipients)))
     found.append(Entry("helper", "nothing: sums need no helper"))
     return tuple(found)
@@ -54,8 +61,10 @@ def _cells(keys: tuple[Key, ...]) -> str:
 
 
 def _coordinator(plan: Plan, recipients: tuple[str, ...]) -> str:
-    words = {bits: sum(c for _, _, _, c in plan.columns(bits)) for bits in (64, 128)}  # type: ignore[arg-type]
+    words = {bits: sum(c for _, _, _, c in plan.columns(bits)) for bits in (64, 128)}
     counts = " and ".join(f"{n:,} masked words of {bits} bits" for bits, n in words.items() if n)
     each = f" for each of {len(recipients)} recipients" if len(recipients) > 1 else ""
-    return (f"the job's text and approvals; from all parties together at most {counts}{each}, uniformly random to it; "
-            "the shape of the result; nothing of any value")  # fmt: skip
+    return (
+        f"the job's text and approvals; from all parties together at most {counts}{each}, uniformly random to it; "
+        "the shape of the result; nothing of any value"
+    )

@@ -1,7 +1,7 @@
 """Linear forms of totals: what a revealed word adds up, as exact coefficients of atoms.
 
-An *atom* is one of: an ``Agg`` (its NULL taken as 0), or an exact expression over one party's aggregates, which that party
-computes by itself. Folding a linear combination into one word is what keeps the parts from being shown.
+An *atom* is one of: an ``Agg`` (its NULL taken as 0), or an exact expression over one party's aggregates, which that
+party computes by itself. Folding a linear combination into one word is what keeps the parts from being shown.
 """
 
 from __future__ import annotations
@@ -58,8 +58,13 @@ def flatten(e: Expr, factor: Fraction = Fraction(1)) -> Iterator[tuple[Expr | No
 
 def _keeps_value(e: Expr) -> bool:
     """A cast that only aligns scales."""
-    return (isinstance(e, Cast) and not e.most and numeric(e) and numeric(e.arg)
-            and (e.kind != "double" and e.arg.kind != "double" and e.scale >= e.arg.scale))  # fmt: skip
+    return (
+        isinstance(e, Cast)
+        and not e.most
+        and numeric(e)
+        and numeric(e.arg)
+        and (e.kind != "double" and e.arg.kind != "double" and e.scale >= e.arg.scale)
+    )
 
 
 def atom_of(e: Expr) -> Expr | None:
@@ -130,8 +135,12 @@ def part_bounds(form_: Form, party: str) -> tuple[int, int]:
         part = part_of(atom, party)
         if part is None:
             continue
-        ends = sorted((k * min(part.low or 0, 0 if part.nullable else part.low or 0),
-                       k * max(part.high or 0, 0 if part.nullable else part.high or 0)))  # fmt: skip
+        ends = sorted(
+            (
+                k * min(part.low or 0, 0 if part.nullable else part.low or 0),
+                k * max(part.high or 0, 0 if part.nullable else part.high or 0),
+            )
+        )
         low, high = low + ends[0], high + ends[1]
     return low, high
 

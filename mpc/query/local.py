@@ -6,15 +6,16 @@
         UNION ALL …
       ) GROUP BY k0, …)
 
-A value column belongs to one aggregate and is NULL in the scans of others. Entities are the distinct keys among the rows that
-count for the measure: the smallest over its aggregates, and where a party's tables have different keys the largest single
-count, since the same entity may be in both.
+A value column belongs to one aggregate and is NULL in the scans of others. Entities are the distinct keys among the
+rows that count for the measure: the smallest over its aggregates, and where a party's tables have different keys the
+largest single count, since the same entity may be in both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 from mpc.query import build
 from mpc.query.catalog import Catalog
@@ -25,7 +26,6 @@ from mpc.query.nodes import Agg, Case, Column, Const, Expr, Term, aggregates, is
 from mpc.query.plan import LocalQuery
 from mpc.query.printer import identifier, sql, sql_type, units
 from mpc.query.rules.cancel import linear_terms
-from fractions import Fraction
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ def local_query(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog
     for m, (_draft, words) in enumerate(zip(drafts, parts, strict=True)):
         for w, word in enumerate(words):
             q.outer.append(f"CAST({_word(word, q.names)} AS DECIMAL(38,0)) AS m{m}w{w}")
-        q.outer.append(f"{_entities(q, m, [a for word in words for _, part in word for a in aggregates(part)])} AS m{m}e")
+        q.outer.append(
+            f"{_entities(q, m, [a for word in words for _, part in word for a in aggregates(part)])} AS m{m}e"
+        )
     return LocalQuery(party, _print(q), tuple(sorted({s.table for s in q.scans})))
 
 
@@ -78,8 +80,12 @@ def _word(parts: list[tuple[int, Expr]], names: Mapping[Expr, str]) -> str:
     """Σ coefficient · part, in units, NULL taken as 0."""
     if not parts:
         return "0"
-    return " + ".join(f"CAST({k} AS HUGEINT) * CAST(COALESCE({sql(part, names)}, 0) AS HUGEINT)" if k != 1
-                      else f"CAST(COALESCE({sql(part, names)}, 0) AS HUGEINT)" for k, part in parts)  # fmt: skip
+    return " + ".join(
+        f"CAST({k} AS HUGEINT) * CAST(COALESCE({sql(part, names)}, 0) AS HUGEINT)"
+        if k != 1
+        else f"CAST(COALESCE({sql(part, names)}, 0) AS HUGEINT)"
+        for k, part in parts
+    )
 
 
 def _register(q: _Query, agg: Agg) -> None:
@@ -88,8 +94,13 @@ def _register(q: _Query, agg: Agg) -> None:
         return
     column = _value_column(q, _by_scan(q, agg))
     v = f"v{column}"
-    call = {"rows": f"COUNT({v})", "count": f"COUNT({v})", "sum": f"SUM({v})", "distinct": f"COUNT(DISTINCT {v})",
-            "squares": f"SUM(CAST({v} AS HUGEINT) * CAST({v} AS HUGEINT))"}[agg.func]  # fmt: skip
+    call = {
+        "rows": f"COUNT({v})",
+        "count": f"COUNT({v})",
+        "sum": f"SUM({v})",
+        "distinct": f"COUNT(DISTINCT {v})",
+        "squares": f"SUM(CAST({v} AS HUGEINT) * CAST({v} AS HUGEINT))",
+    }[agg.func]
     name = f"{ {'rows': 'n', 'count': 'n', 'sum': 's', 'distinct': 'd', 'squares': 'q'}[agg.func] }{column}"
     if not any(m.endswith(f" AS {name}") for m in q.middle):
         q.middle.append(f"CAST({call} AS {sql_type(agg)}) AS {name}")
@@ -137,7 +148,7 @@ def _entities(q: _Query, measure: int, found: Sequence[Agg]) -> str:
     unique = list(dict.fromkeys(counts))
     if not unique:
         return "CAST(0 AS BIGINT)"
-    names = []
+    names: list[str] = []
     for text in unique:
         known = [m.rsplit(" AS ", 1)[1] for m in q.middle if m.rsplit(" AS ", 1)[0] == text]
         if not known:
@@ -152,8 +163,10 @@ def _entities_of(q: _Query, agg: Agg) -> str:
     column = _value_column(q, by_scan)
     active = {scan: counting(e) if agg.func in ("sum", "squares") else None for scan, e in by_scan.items()}
     if any(active.values()):
-        marks = {s: (a or build.case([(build.negate(build.is_null_test(by_scan[s])), build.integer(1))], build.NULL))
-                 for s, a in active.items()}  # fmt: skip
+        marks = {
+            s: (a or build.case([(build.negate(build.is_null_test(by_scan[s])), build.integer(1))], build.NULL))
+            for s, a in active.items()
+        }
         column = _value_column(q, marks)
     counts = []
     for i, (key, scans) in enumerate(_classes(q).items()):
@@ -165,8 +178,9 @@ def _entities_of(q: _Query, agg: Agg) -> str:
 def counting(e: Expr) -> Expr | None:
     """1 for the rows that count for the entities behind a SUM, else NULL; None: all whose value is not NULL.
 
-    A column, or a sum of columns with weights, counts wherever it is not NULL. Of a CASE only the rows in arms that show a
-    value count, and of everything else only where it is not 0: an expression that is 0 for all but one row shows that row.
+    A column, or a sum of columns with weights, counts wherever it is not NULL. Of a CASE only the rows in arms that
+    show a value count, and of everything else only where it is not 0: an expression that is 0 for all but one row shows
+    that row.
     """
     atoms = [a for a, _ in linear_terms(e, Fraction(1)) if a is not None]
     if not atoms and not isinstance(e, Case):

@@ -1,19 +1,19 @@
 """Typed scalar expressions: what the planner computes with, what local SQL is printed from, what a recipient evaluates.
 
-Every node knows its ``kind`` and ``scale``, the interval ``low … high`` of its values in units (decimals times 10^scale,
-dates as days since 1970-01-01, booleans 0 and 1; None: unknown, as for text and doubles), and whether it can be NULL.
-Nodes are made by ``mpc.query.build``, which infers these; they are immutable and compare by value.
+Every node knows its ``kind`` and ``scale``, the interval ``low … high`` of its values in units (decimals times
+10^scale, dates as days since 1970-01-01, booleans 0 and 1; None: unknown, as for text and doubles), and whether it can
+be NULL. Nodes are made by ``mpc.query.build``, which infers these; they are immutable and compare by value.
 
 Three layers use them: row expressions over one table's ``Column``s, aggregates over rows (``Agg``, only inside the
-compiler), and the finish over revealed words (``WordRef``, ``KeyRef``, ``Divide``, ``Sqrt``, ``Scaled``), which alone may be
-``double``.
+compiler), and the finish over revealed words (``WordRef``, ``KeyRef``, ``Divide``, ``Sqrt``, ``Scaled``), which alone
+may be ``double``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 from mpc.query.catalog import Value
 
@@ -183,7 +183,7 @@ class Text(Expr):
 
 @dataclass(frozen=True)
 class Term:
-    """One branch of an aggregate: the rows of ``table`` that pass ``where``, with ``keys``; ``value`` None is COUNT(*)."""
+    """A branch of an aggregate: rows of ``table`` that pass ``where``, with ``keys``; ``value`` None is COUNT(*)."""
 
     party: str
     table: str
@@ -194,7 +194,10 @@ class Term:
 
 @dataclass(frozen=True)
 class Agg(Expr):
-    """``rows`` (COUNT(*)), ``count``, ``sum``, ``squares`` (SUM(x*x)) or ``distinct`` of the terms' values; ``name`` as written."""
+    """``rows`` (COUNT(*)), ``count``, ``sum``, ``squares`` (SUM(x*x)) or ``distinct`` of the terms' values.
+
+    ``name`` as written.
+    """
 
     func: str
     terms: tuple[Term, ...]
@@ -274,7 +277,7 @@ def rebuild(e: Expr, change: Callable[[Expr], Expr]) -> Expr:
         whens = tuple((change(c), change(v)) for c, v in e.whens)
         default = change(e.default)
         return e if whens == e.whens and default == e.default else replace(e, whens=whens, default=default)
-    changed = {}
+    changed: dict[str, Any] = {}
     for f in fields(e):
         value = getattr(e, f.name)
         if isinstance(value, Expr):

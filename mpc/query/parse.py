@@ -1,7 +1,7 @@
 """SQL text to sqlglot's tree, and errors that point into the text.
 
-sqlglot only parses. Names are resolved by our own binder (``mpc.query.relations``, ``mpc.query.scalars``), since sqlglot's
-qualify lets whole-row references through (query.md, "Names are not trusted").
+sqlglot only parses. Names are resolved by our own binder (``mpc.query.relations``, ``mpc.query.scalars``), since
+sqlglot's qualify lets whole-row references through (query.md, "Names are not trusted").
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Source:
 
     text: str
 
-    def position(self, node: exp.Expression | None) -> tuple[int, int]:
+    def position(self, node: exp.Expr | None) -> tuple[int, int]:
         """Line and column (from 1) where a node begins; (1, 1) where sqlglot keeps none."""
         starts = [n.meta["start"] for n in node.walk() if "start" in n.meta] if node is not None else []
         return self.at(min(starts, default=0))
@@ -36,14 +36,14 @@ class Source:
     def at(self, offset: int) -> tuple[int, int]:
         return self.text.count("\n", 0, offset) + 1, offset - self.text.rfind("\n", 0, offset)
 
-    def error(self, code: str, node: exp.Expression | None, message: str, advice: str = "") -> LocalError:
+    def error(self, code: str, node: exp.Expr | None, message: str, advice: str = "") -> LocalError:
         """An error about a node, with its line and column in message and facts. A suggestion is part of the message."""
         line, column = self.position(node)
         if advice.startswith("Did you mean"):
             message, advice = f"{message} {advice}", ""
         return LocalError(code, f"Line {line}, column {column}: {message}", advice, line=line, column=column)
 
-    def unsupported(self, node: exp.Expression | None, what: str, advice: str) -> LocalError:
+    def unsupported(self, node: exp.Expr | None, what: str, advice: str) -> LocalError:
         return self.error("sql.unsupported", node, f"{what} is not supported.", advice)
 
 
@@ -51,17 +51,29 @@ def parse(sql: str) -> tuple[Source, exp.Query]:
     """Exactly one SELECT statement. Raises LocalError sql.syntax or sql.unsupported."""
     source = Source(sql)
     if len(sql) > MAX_SQL:
-        raise LocalError("sql.unsupported", f"The query has {len(sql)} characters; at most {MAX_SQL} are read.",
-                         "Leave out what is generated, or use several queries.", line=1, column=1)  # fmt: skip
+        raise LocalError(
+            "sql.unsupported",
+            f"The query has {len(sql)} characters; at most {MAX_SQL} are read.",
+            "Leave out what is generated, or use several queries.",
+            line=1,
+            column=1,
+        )
     if "\x00" in sql:
         raise LocalError("sql.syntax", "Line 1, column 1: the text contains a NUL character.", line=1, column=1)
     try:
-        statements = [s for s in sqlglot.parse(sql, dialect="duckdb") if s is not None and not isinstance(s, exp.Semicolon)]
+        statements = [
+            s for s in sqlglot.parse(sql, dialect="duckdb") if s is not None and not isinstance(s, exp.Semicolon)
+        ]
     except ParseError as problem:
         raise _syntax(source, problem) from None
     except SqlglotError:
-        raise LocalError("sql.syntax", "Line 1, column 1: the text cannot be split into words.",
-                         "Look for a quote or a comment that is not closed.", line=1, column=1) from None  # fmt: skip
+        raise LocalError(
+            "sql.syntax",
+            "Line 1, column 1: the text cannot be split into words.",
+            "Look for a quote or a comment that is not closed.",
+            line=1,
+            column=1,
+        ) from None
     except RecursionError:
         raise too_deep() from None
     if not statements:
@@ -82,11 +94,16 @@ def _verb(sql: str) -> str:
 
 
 def too_deep() -> LocalError:
-    return LocalError("sql.unsupported", "The query is nested too deeply.",
-                      "Use IN lists instead of long chains of OR, and fewer nested brackets.", line=1, column=1)  # fmt: skip
+    return LocalError(
+        "sql.unsupported",
+        "The query is nested too deeply.",
+        "Use IN lists instead of long chains of OR, and fewer nested brackets.",
+        line=1,
+        column=1,
+    )
 
 
-def _depth(root: exp.Expression) -> int:
+def _depth(root: exp.Expr) -> int:
     """Nesting below a node, without recursion."""
     deepest, todo = 0, [(root, 1)]
     while todo:
@@ -102,12 +119,17 @@ def _syntax(source: Source, problem: ParseError) -> LocalError:
     near = str(first.get("highlight") or "")
     column = max(end - len(near) + 1, 1)  # sqlglot counts to the end of the word
     said = str(first.get("description") or "the text cannot be parsed").rstrip(".")
-    return LocalError("sql.syntax", f"Line {line}, column {column}: {said}" + (f" near {near!r}." if near else "."),
-                      "The dialect is DuckDB's.", line=line, column=column)  # fmt: skip
+    return LocalError(
+        "sql.syntax",
+        f"Line {line}, column {column}: {said}" + (f" near {near!r}." if near else "."),
+        "The dialect is DuckDB's.",
+        line=line,
+        column=column,
+    )
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """"Did you mean balance?" or nothing."""
+    """ "Did you mean balance?" or nothing."""
     by_lower = {k.lower(): k for k in known}
     near = get_close_matches(word.lower(), list(by_lower), n=1)
     return f"Did you mean {by_lower[near[0]]}?" if near else ""

@@ -25,7 +25,9 @@ Ring = Literal[64, 128]
 #: rows: COUNT(*) · count: COUNT(x), or how many added scalars were not NULL · sum: SUM(x), or a linear combination of
 #: totals · squares: SUM(x*x) · nulls: how many added scalars were NULL
 WordKind = Literal["rows", "count", "sum", "squares", "nulls"]
-Use = Literal["join", "join_reveal", "filter", "group", "aggregate", "extreme", "arithmetic", "product", "threshold", "row"]
+Use = Literal[
+    "join", "join_reveal", "filter", "group", "aggregate", "extreme", "arithmetic", "product", "threshold", "row"
+]
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ Box = tuple[tuple[int, ...] | None, ...]
 
 @dataclass(frozen=True)
 class Reach:
-    """The cells in which a party can have rows of a measure: the union of ``boxes``. Elsewhere its words are zeros, and it
-    is not "an owner with too few entities" but none at all, as everybody can read off the plan."""
+    """The cells in which a party can have rows of a measure: the union of ``boxes``. Elsewhere its words are zeros, and
+    it is not "an owner with too few entities" but none at all, as everybody can read off the plan."""
 
     party: str
     boxes: tuple[Box, ...]
@@ -76,8 +78,8 @@ class LocalQuery:
 
     Columns of the answer, one row per non-empty cell: ``k0 .. kN`` the keys (text as VARCHAR, boolean as BOOLEAN,
     all others in units as BIGINT), ``m{i}w{j}`` measure i's word j as DECIMAL(38,0) in units, ``m{i}e`` the number of
-    distinct entities behind measure i as BIGINT. Tables appear as ``"name"``: the node provides a view of that name with
-    the catalog's columns in their catalog types (decimal as DECIMAL(38,scale)).
+    distinct entities behind measure i as BIGINT. Tables appear as ``"name"``: the node provides a view of that name
+    with the catalog's columns in their catalog types (decimal as DECIMAL(38,scale)).
     """
 
     party: str

@@ -1,8 +1,8 @@
 """Prints nodes as DuckDB SQL that cannot fail on any value within the declared bounds.
 
-Numbers are computed in units as BIGINT or, where their bounds or those of an operand pass 63 bits, HUGEINT; a decimal column
-enters as ``x * 10^scale`` cast to that width. Dates, booleans and text stay themselves. Divisors go through NULLIF, casts
-that may not fit become CASE: an error that depends on a value would be an answer (query.md).
+Numbers are computed in units as BIGINT or, where their bounds or those of an operand pass 63 bits, HUGEINT; a decimal
+column enters as ``x * 10^scale`` cast to that width. Dates, booleans and text stay themselves. Divisors go through
+NULLIF, casts that may not fit become CASE: an error that depends on a value would be an answer (query.md).
 """
 
 from __future__ import annotations
@@ -90,8 +90,10 @@ def _arith(e: n.Arith, names: Names) -> str:
             return f"({sql(e.left, names)} - {sql(e.right, names)})"
         return f"({sql(e.left, names)} {e.op} CAST({sql(e.right, names)} AS INTEGER))"
     same = e.scale if e.op in "+-" else 0
-    aligned = [replace(p, low=_up(p.low, same - p.scale), high=_up(p.high, same - p.scale)) if same else p
-               for p in (e.left, e.right)]  # fmt: skip
+    aligned = [
+        replace(p, low=_up(p.low, same - p.scale), high=_up(p.high, same - p.scale)) if same else p
+        for p in (e.left, e.right)
+    ]
     width = _width(e, *aligned)
     left, right = (_at(p, same or p.scale, width, names) for p in (e.left, e.right))
     if e.op in ("//", "%"):
@@ -153,8 +155,10 @@ def _aligned(left: n.Expr, right: n.Expr) -> tuple[n.Expr, n.Expr]:
     if not n.numeric(left) or left.scale == right.scale:
         return left, right
     scale = max(left.scale, right.scale)
-    a, b = (n.Cast(p.kind, scale, _up(p.low, scale - p.scale), _up(p.high, scale - p.scale), p.nullable, p, 0)
-            for p in (left, right))  # fmt: skip
+    a, b = (
+        n.Cast(p.kind, scale, _up(p.low, scale - p.scale), _up(p.high, scale - p.scale), p.nullable, p, 0)
+        for p in (left, right)
+    )
     return a, b
 
 
@@ -183,7 +187,9 @@ def _cast(e: n.Cast, names: Names) -> str:
         return _to_text(e.arg, names)
     if e.arg.kind == "boolean":
         return f"CAST({sql(e.arg, names)} AS {_width(e)})"
-    width = _width(e, replace(e.arg, low=_up(e.arg.low, e.scale - e.arg.scale), high=_up(e.arg.high, e.scale - e.arg.scale)))
+    width = _width(
+        e, replace(e.arg, low=_up(e.arg.low, e.scale - e.arg.scale), high=_up(e.arg.high, e.scale - e.arg.scale))
+    )
     text = _at(e.arg, e.scale, width, names)
     if e.most:
         text = f"(CASE WHEN {text} BETWEEN {-e.most} AND {e.most} THEN {text} END)"
@@ -200,8 +206,10 @@ def _decimal_text(e: n.Expr, names: Names) -> str:
     if not e.scale:
         return f"CAST({x} AS VARCHAR)"
     step = f"CAST({10**e.scale} AS {_width(e)})"
-    return (f"(CASE WHEN {x} < 0 THEN '-' ELSE '' END || CAST(ABS({x}) // {step} AS VARCHAR) || '.' || "
-            f"LPAD(CAST(ABS({x}) % {step} AS VARCHAR), {e.scale}, '0'))")  # fmt: skip
+    return (
+        f"(CASE WHEN {x} < 0 THEN '-' ELSE '' END || CAST(ABS({x}) // {step} AS VARCHAR) || '.' || "
+        f"LPAD(CAST(ABS({x}) % {step} AS VARCHAR), {e.scale}, '0'))"
+    )
 
 
 def _ratio(e: n.Ratio, names: Names) -> str:
@@ -225,8 +233,18 @@ def _text(e: n.Text, names: Names) -> str:
 
 
 _PRINTERS: dict[type[n.Expr], Callable[..., str]] = {
-    n.Column: _column, n.Const: _const, n.Arith: _arith, n.Compare: _compare, n.Case: _case, n.InList: _in, n.Like: _like,
-    n.NullIf: _null_if, n.Round: _round, n.Cast: _cast, n.Ratio: _ratio, n.Text: _text,
+    n.Column: _column,
+    n.Const: _const,
+    n.Arith: _arith,
+    n.Compare: _compare,
+    n.Case: _case,
+    n.InList: _in,
+    n.Like: _like,
+    n.NullIf: _null_if,
+    n.Round: _round,
+    n.Cast: _cast,
+    n.Ratio: _ratio,
+    n.Text: _text,
     n.Neg: lambda e, names: f"(-{sql(e.arg, names)})",
     n.Abs: lambda e, names: f"ABS({sql(e.arg, names)})",
     n.Not: lambda e, names: f"(NOT {sql(e.arg, names)})",
@@ -235,7 +253,7 @@ _PRINTERS: dict[type[n.Expr], Callable[..., str]] = {
     n.Coalesce: lambda e, names: _call("COALESCE", e.args, names),
     n.Extreme: lambda e, names: _call(e.op.upper(), e.args, names),
     n.Extract: lambda e, names: f"EXTRACT({e.part.upper()} FROM {sql(e.arg, names)})",
-}  # fmt: skip
+}
 
 
 def date_text(day: int) -> str:

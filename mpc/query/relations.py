@@ -4,14 +4,14 @@
     Totals    the answer of an aggregating SELECT: outputs over aggregates, by keys
     Scalars   a UNION ALL of one-row Totals, to be aggregated once more
 
-A column of a relation *is* its expression over catalog columns, so resolving a name substitutes it: CTE inlining, subquery
-flattening and pushing WHERE into the branches need no rules of their own. Every identifier resolves to a catalog column of a
-named table, or the query is refused.
+A column of a relation *is* its expression over catalog columns, so resolving a name substitutes it: CTE inlining,
+subquery flattening and pushing WHERE into the branches need no rules of their own. Every identifier resolves to a
+catalog column of a named table, or the query is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlglot import exp
@@ -22,10 +22,10 @@ from mpc.query.aggregates import aggregate
 from mpc.query.build import FALSE, TypeProblem
 from mpc.query.catalog import Catalog
 from mpc.query.catalog import Table as CatalogTable
-from mpc.query.nodes import Agg, Const, Expr, KeyRef, Term, is_null, walk
+from mpc.query.nodes import Expr, KeyRef, Term, walk
 from mpc.query.parse import Source, did_you_mean
 from mpc.query.rules import simplify, simplify_filter
-from mpc.query.scalars import JOINT, Binder, has_aggregate, is_aggregate, only
+from mpc.query.scalars import Binder, has_aggregate, only
 
 #: branches of one union, and nodes of one expression: far beyond what people write, short of what exhausts memory
 MAX_BRANCHES, MAX_NODES = 256, 4000
@@ -58,7 +58,7 @@ class GroupKey:
 
     name: str
     by_branch: tuple[Expr, ...]
-    node: exp.Expression
+    node: exp.Expr
 
 
 @dataclass(frozen=True)
@@ -110,32 +110,52 @@ def find_column(source: Source, node: exp.Column, visible: Sequence[Visible]) ->
         raise source.unsupported(node, "* here", "Name the columns.")
     if node.args.get("catalog") or not isinstance(node.this, exp.Identifier):
         raise source.error("sql.unknown_column", node, "no column has a name of this form.", "Write table.column.")
-    name, qualifier = node.name, tuple(p.lower() for p in (node.args["db"].name, node.table) if p) if node.args.get("db") else (
-        (node.table.lower(),) if node.table else ())  # fmt: skip
+    name, qualifier = (
+        node.name,
+        tuple(p.lower() for p in (node.args["db"].name, node.table) if p)
+        if node.args.get("db")
+        else ((node.table.lower(),) if node.table else ()),
+    )
     searched = [v for v in visible if not qualifier or qualifier in ((v.alias,), v.path)]
     if qualifier and not searched:
         known = [v.alias for v in visible if v.alias]
-        raise source.error("sql.unknown_table", node, f"{'.'.join(qualifier)} is not a table of this FROM.",
-                           did_you_mean(qualifier[-1], known) or f"There are: {', '.join(known) or 'none'}.")  # fmt: skip
+        raise source.error(
+            "sql.unknown_table",
+            node,
+            f"{'.'.join(qualifier)} is not a table of this FROM.",
+            did_you_mean(qualifier[-1], known) or f"There are: {', '.join(known) or 'none'}.",
+        )
     found = [(v, i) for v in searched for i, n in enumerate(v.relation.names) if n.lower() == name.lower()]
     if len(found) > 1:
-        raise source.error("sql.ambiguous_column", node, f"several columns are called {name}.",
-                           "Put the table's name or alias in front, or rename one with AS.")  # fmt: skip
+        raise source.error(
+            "sql.ambiguous_column",
+            node,
+            f"several columns are called {name}.",
+            "Put the table's name or alias in front, or rename one with AS.",
+        )
     if found:
         return found[0]
     if any(name.lower() == v.alias for v in visible):
-        raise source.error("sql.unknown_column", node, f"{name} is a table, not a column; whole rows are never shown.",
-                           f"Name a column: {name}.…")  # fmt: skip
+        raise source.error(
+            "sql.unknown_column",
+            node,
+            f"{name} is a table, not a column; whole rows are never shown.",
+            f"Name a column: {name}.…",
+        )
     where = next((".".join(v.path) for v in searched if v.path), "") if len(searched) == 1 else ""
     known = [n for v in searched for n in v.relation.names]
-    raise source.error("sql.unknown_column", node, f"{where or 'no table here'} has no column {name}." if where
-                       else f"no table here has a column {name}.", did_you_mean(name, known))  # fmt: skip
+    raise source.error(
+        "sql.unknown_column",
+        node,
+        f"{where or 'no table here'} has no column {name}." if where else f"no table here has a column {name}.",
+        did_you_mean(name, known),
+    )
 
 
 class RowBinder(Binder):
     """Expressions over one branch of rows."""
 
-    def __init__(self, source: Source, visible: Visible, branch: Branch, aliases: Mapping[str, exp.Expression] | None = None):
+    def __init__(self, source: Source, visible: Visible, branch: Branch, aliases: Mapping[str, exp.Expr] | None = None):
         super().__init__(source)
         self._visible, self._branch, self._aliases = visible, branch, dict(aliases or {})
 
@@ -169,12 +189,15 @@ class ClearBinder(Binder):
         assert isinstance(visible.relation, Totals)
         return visible.relation.exprs[index]
 
-    def subquery(self, node: exp.Expression) -> Expr:
+    def subquery(self, node: exp.Expr) -> Expr:
         inner = node.this if isinstance(node, exp.Subquery) else node
         totals = self._query.bind(inner)
         if not isinstance(totals, Totals) or not totals.one_row or len(totals.exprs) != 1:
-            raise self.source.unsupported(node, "A subquery that is not one total",
-                                          "Write (SELECT SUM(x) FROM party.table WHERE …): one aggregate, no GROUP BY.")  # fmt: skip
+            raise self.source.unsupported(
+                node,
+                "A subquery that is not one total",
+                "Write (SELECT SUM(x) FROM party.table WHERE …): one aggregate, no GROUP BY.",
+            )
         return totals.exprs[0]
 
 
@@ -186,11 +209,11 @@ class GroupBinder(ClearBinder):
         assert isinstance(visible.relation, Rows)
         self._rows, self._from, self._keys = visible.relation, visible, tuple(keys)
 
-    def bind(self, node: exp.Expression) -> Expr:
+    def bind(self, node: exp.Expr) -> Expr:
         key = self._key(node)
         return super().bind(node) if key is None else key
 
-    def _key(self, node: exp.Expression) -> Expr | None:
+    def _key(self, node: exp.Expr) -> Expr | None:
         """The key that this expression repeats, if it does."""
         if not self._keys or has_aggregate(node) or not any(node.find_all(exp.Column)) or any(node.find_all(exp.Query)):
             return None
@@ -207,14 +230,18 @@ class GroupBinder(ClearBinder):
         if not node.table and node.name.lower() in self.aliases and not self._is_column(node):
             return self.aliases[node.name.lower()]
         find_column(self.source, node, self._visible)
-        raise self.source.error("sql.unsupported", node, f"{node.name} is neither grouped by nor inside an aggregate.",
-                                f"Write SUM({node.name}) or put it into GROUP BY. Single rows of others are never shown; "
-                                "outputs by row come with joint queries (hidden join).")  # fmt: skip
+        raise self.source.error(
+            "sql.unsupported",
+            node,
+            f"{node.name} is neither grouped by nor inside an aggregate.",
+            f"Write SUM({node.name}) or put it into GROUP BY. Single rows of others are never shown; "
+            "outputs by row come with joint queries (hidden join).",
+        )
 
     def _is_column(self, node: exp.Column) -> bool:
         return node.name.lower() in (n.lower() for n in self._rows.names)
 
-    def by_branch(self, node: exp.Expression, condition: exp.Expression | None = None) -> tuple[Expr, ...]:
+    def by_branch(self, node: exp.Expr, condition: exp.Expr | None = None) -> tuple[Expr, ...]:
         """A row expression in every branch, in one type; where ``condition`` is not TRUE it is NULL."""
         bound = []
         for branch in self._rows.branches:
@@ -223,7 +250,7 @@ class GroupBinder(ClearBinder):
             bound.append(value if condition is None else build.case([(binder.bind(condition), value)], build.NULL))
         return self._query.aligned(bound, node)
 
-    def aggregate(self, node: exp.Expression) -> Expr:
+    def aggregate(self, node: exp.Expr) -> Expr:
         """An aggregate over the rows, by keys."""
         return aggregate(self, node, self.terms)
 
@@ -238,8 +265,9 @@ class GroupBinder(ClearBinder):
 def terms_of(rows: Rows, keys: Sequence[GroupKey], values: Sequence[Expr | None]) -> tuple[Term, ...]:
     return tuple(
         Term(b.party, b.table, b.where, tuple(k.by_branch[i] for k in keys), values[i])
-        for i, b in enumerate(rows.branches) if b.where != FALSE
-    )  # fmt: skip
+        for i, b in enumerate(rows.branches)
+        if b.where != FALSE
+    )
 
 
 def key_ref(index: int, key: GroupKey) -> KeyRef:
@@ -258,7 +286,7 @@ class QueryBinder:
         self._catalogs = {c.party.lower(): c for c in catalogs.values()}
         self._ctes: dict[str, Relation] = {}
 
-    def bind(self, query: exp.Expression) -> Relation:
+    def bind(self, query: exp.Expr) -> Relation:
         """The relation of a SELECT, UNION ALL or bracketed query. Raises LocalError sql.*."""
         outer = dict(self._ctes)
         try:
@@ -276,7 +304,7 @@ class QueryBinder:
         finally:
             self._ctes = outer
 
-    def _define(self, with_: exp.Expression | None) -> None:
+    def _define(self, with_: exp.Expr | None) -> None:
         if with_ is None:
             return
         only(_Plain(self.source), with_, "expressions")
@@ -288,23 +316,25 @@ class QueryBinder:
                 raise self.source.unsupported(cte.args["alias"], f"A second WITH {name}", "Give it another name.")
             self._ctes[name.lower()] = self._renamed(self.bind(cte.this), cte.args["alias"])
 
-    def _refuse_taken_name(self, name: str, node: exp.Expression, path: tuple[str, ...] = ()) -> None:
+    def _refuse_taken_name(self, name: str, node: exp.Expr, path: tuple[str, ...] = ()) -> None:
         """A CTE or alias may not pass for a catalog table."""
         taken = [(c.party.lower(), t.name.lower()) for c in self._catalogs.values() for t in c.tables]
         if any(t == name.lower() and (p, t) != path for p, t in taken):
             raise self.source.unsupported(node, f"The name {name}, which is a published table's", "Take another name.")
 
-    def _renamed(self, relation: Relation, alias: exp.Expression) -> Relation:
+    def _renamed(self, relation: Relation, alias: exp.Expr) -> Relation:
         """A relation with the column names of ``AS t(a, b)``."""
         columns = alias.args.get("columns") or []
         if len(columns) > len(relation.names):
-            raise self.source.error("sql.unknown_column", alias, f"there are only {len(relation.names)} columns to name.")
+            raise self.source.error(
+                "sql.unknown_column", alias, f"there are only {len(relation.names)} columns to name."
+            )
         names = tuple(c.name for c in columns) + relation.names[len(columns) :]
         return replace(relation, names=names)
 
     # -- FROM
 
-    def visible(self, node: exp.Expression) -> Visible:
+    def visible(self, node: exp.Expr) -> Visible:
         """One item of FROM."""
         if isinstance(node, exp.Table):
             return self._table(node)
@@ -323,7 +353,8 @@ class QueryBinder:
         if not isinstance(node.this, exp.Identifier):
             raise self.source.unsupported(node, "A table function", "Name a table as party.table.")
         if not node.db and node.name.lower() in self._ctes:
-            relation, path = self._ctes[node.name.lower()], ()
+            relation = self._ctes[node.name.lower()]
+            path: tuple[str, ...] = ()
         else:
             table, party = self._catalog_table(node)
             columns = tuple(build.column(party, table.name, c) for c in table.columns)
@@ -339,16 +370,28 @@ class QueryBinder:
         every = [f"{c.party}.{t.name}" for c in self._catalogs.values() for t in c.tables]
         if not node.db:
             same = [n for n in every if n.split(".")[1].lower() == node.name.lower()]
-            raise self.source.error("sql.unknown_table", node, f"{node.name} does not say whose table it is.",
-                                    f"Write {' or '.join(same)}." if same else "Name tables as party.table.")  # fmt: skip
+            raise self.source.error(
+                "sql.unknown_table",
+                node,
+                f"{node.name} does not say whose table it is.",
+                f"Write {' or '.join(same)}." if same else "Name tables as party.table.",
+            )
         catalog = self._catalogs.get(node.db.lower())
         table = catalog.table(node.name) if catalog else None
         if catalog is None:
-            raise self.source.error("sql.unknown_table", node, f"no party {node.db} publishes tables.",
-                                    did_you_mean(f"{node.db}.{node.name}", every))  # fmt: skip
+            raise self.source.error(
+                "sql.unknown_table",
+                node,
+                f"no party {node.db} publishes tables.",
+                did_you_mean(f"{node.db}.{node.name}", every),
+            )
         if table is None:
-            raise self.source.error("sql.unknown_table", node, f"{catalog.party} publishes no table {node.name}.",
-                                    did_you_mean(f"{node.db}.{node.name}", every))  # fmt: skip
+            raise self.source.error(
+                "sql.unknown_table",
+                node,
+                f"{catalog.party} publishes no table {node.name}.",
+                did_you_mean(f"{node.db}.{node.name}", every),
+            )
         return table, catalog.party
 
     # -- UNION ALL
@@ -357,35 +400,43 @@ class QueryBinder:
         if not isinstance(node, exp.Union) or node.args.get("distinct"):
             name = type(node).__name__.upper()
             raise self.source.unsupported(
-                node, "UNION without ALL" if name == "UNION" else name,
+                node,
+                "UNION without ALL" if name == "UNION" else name,
                 "Write UNION ALL: UNION would have to compare rows of different owners. "
                 "Finding equal rows comes with joint queries (hidden join).",
-            )  # fmt: skip
+            )
         if node.args.get("by_name"):
             raise self.source.unsupported(node, "UNION ALL BY NAME", "List the columns in one order in every branch.")
         only(_Plain(self.source), node, "this", "expression", "with_", "order")
         left, right = self.bind(node.left), self.bind(node.right)
         if len(left.names) != len(right.names):
-            raise self.source.error("sql.type", node.right, f"the branches of UNION ALL have {len(left.names)} and "
-                                    f"{len(right.names)} columns.", "Select the same columns in every branch.")  # fmt: skip
+            raise self.source.error(
+                "sql.type",
+                node.right,
+                f"the branches of UNION ALL have {len(left.names)} and {len(right.names)} columns.",
+                "Select the same columns in every branch.",
+            )
         if isinstance(left, Rows) and isinstance(right, Rows):
             return self._union_rows(left, right, node)
         tables = [Scalars(r.names, (r.exprs,)) if isinstance(r, Totals) and r.one_row else r for r in (left, right)]
         if not all(isinstance(t, Scalars) for t in tables):
-            raise self.source.unsupported(node, "UNION ALL of rows and totals, or of grouped totals",
-                                          "Unite the rows first, then group them.")  # fmt: skip
+            raise self.source.unsupported(
+                node, "UNION ALL of rows and totals, or of grouped totals", "Unite the rows first, then group them."
+            )
         rows = tuple(row for t in tables if isinstance(t, Scalars) for row in t.rows)
         columns = [self.aligned(column, node) for column in zip(*rows, strict=True)]
         return Scalars(left.names, tuple(zip(*columns, strict=True)))
 
-    def _union_rows(self, left: Rows, right: Rows, node: exp.Expression) -> Rows:
+    def _union_rows(self, left: Rows, right: Rows, node: exp.Expr) -> Rows:
         branches = left.branches + right.branches
         if len(branches) > MAX_BRANCHES:
             raise self.source.unsupported(node, f"A union of more than {MAX_BRANCHES} branches", "Use several queries.")
         columns = [self.aligned([b.columns[i] for b in branches], node) for i in range(len(left.names))]
-        return Rows(left.names, tuple(replace(b, columns=c) for b, c in zip(branches, zip(*columns, strict=True), strict=True)))
+        return Rows(
+            left.names, tuple(replace(b, columns=c) for b, c in zip(branches, zip(*columns, strict=True), strict=True))
+        )
 
-    def aligned(self, parts: Sequence[Expr], node: exp.Expression) -> tuple[Expr, ...]:
+    def aligned(self, parts: Sequence[Expr], node: exp.Expr) -> tuple[Expr, ...]:
         """The branches' expressions in one type, simplified, of bounded size."""
         try:
             found = tuple(simplify(e) for e in build.unify(list(parts), "UNION ALL"))
@@ -403,5 +454,3 @@ def limited(nodes: Iterator[Expr]) -> Iterator[Expr]:
 
 class _Plain(Binder):
     """Only for ``only``."""
-
-

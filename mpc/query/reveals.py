@@ -15,13 +15,16 @@ from mpc.query.uses import uses_of
 
 
 def reveals_of(
-    pools: Sequence[Pool], drafts: Sequence[Draft], place: Mapping[int, tuple[int, int]], catalogs: Mapping[str, Catalog]
+    pools: Sequence[Pool],
+    drafts: Sequence[Draft],
+    place: Mapping[int, tuple[int, int]],
+    catalogs: Mapping[str, Catalog],
 ) -> tuple[Reveal, ...]:
     """One reveal a measure and set of parties that can be together in a cell.
 
-    Where a key keeps the parties apart in every cell (a constant label for each branch), these are single totals of one party
-    each. Where only some cells have a single party, its reveal stays ``pooled`` with that one contributor, so that a key
-    cannot get around an owner's min_contributors.
+    Where a key keeps the parties apart in every cell (a constant label for each branch), these are single totals of one
+    party each. Where only some cells have a single party, its reveal stays ``pooled`` with that one contributor, so
+    that a key cannot get around an owner's min_contributors.
     """
     found = []
     for i, d in enumerate(drafts):

@@ -1,6 +1,7 @@
 """Binds scalar SQL to typed nodes: one small function a construct, in a closed table. What is not in it is refused.
 
-Subclasses of ``Binder`` say what a column, an aggregate and a subquery mean where the expression stands (``relations.py``).
+Subclasses of ``Binder`` say what a column, an aggregate and a subquery mean where the expression stands
+(``relations.py``).
 """
 
 from __future__ import annotations
@@ -15,8 +16,17 @@ from mpc.query.build import TypeProblem
 from mpc.query.nodes import Expr, NodeKind, is_null
 from mpc.query.parse import Source
 
-AGGREGATES = (exp.Sum, exp.Count, exp.CountIf, exp.Avg, exp.Variance, exp.VariancePop, exp.Stddev, exp.StddevSamp,
-              exp.StddevPop)  # fmt: skip
+AGGREGATES = (
+    exp.Sum,
+    exp.Count,
+    exp.CountIf,
+    exp.Avg,
+    exp.Variance,
+    exp.VariancePop,
+    exp.Stddev,
+    exp.StddevSamp,
+    exp.StddevPop,
+)
 JOINT = "It comes with joint queries (hidden join); until then "
 
 
@@ -32,17 +42,21 @@ class Binder:
     def column(self, node: exp.Column) -> Expr:
         raise NotImplementedError
 
-    def aggregate(self, node: exp.Expression) -> Expr:
-        raise self.source.unsupported(node, f"The aggregate {_name(node)} here",
-                                      "Aggregates stand in SELECT, HAVING and ORDER BY, and not inside each other.")  # fmt: skip
-
-    def subquery(self, node: exp.Expression) -> Expr:
+    def aggregate(self, node: exp.Expr) -> Expr:
         raise self.source.unsupported(
-            node, "A subquery inside a row's expression or condition",
-            f"{JOINT}write the constant, or compute both totals and compare them in the outer SELECT.",
-        )  # fmt: skip
+            node,
+            f"The aggregate {_name(node)} here",
+            "Aggregates stand in SELECT, HAVING and ORDER BY, and not inside each other.",
+        )
 
-    def bind(self, node: exp.Expression) -> Expr:
+    def subquery(self, node: exp.Expr) -> Expr:
+        raise self.source.unsupported(
+            node,
+            "A subquery inside a row's expression or condition",
+            f"{JOINT}write the constant, or compute both totals and compare them in the outer SELECT.",
+        )
+
+    def bind(self, node: exp.Expr) -> Expr:
         """The typed node. Raises LocalError sql.*, plan.inexact."""
         if is_aggregate(node):
             return self.aggregate(node)
@@ -56,33 +70,34 @@ class Binder:
         except TypeProblem as problem:
             raise self.source.error("sql.type", node, f"{problem}.") from None
 
-    def many(self, nodes: Sequence[exp.Expression]) -> list[Expr]:
+    def many(self, nodes: Sequence[exp.Expr]) -> list[Expr]:
         return [self.bind(x) for x in nodes]
 
 
-def is_aggregate(node: exp.Expression) -> bool:
+def is_aggregate(node: exp.Expr) -> bool:
     """One of the aggregates we know, with or without FILTER."""
-    return isinstance(node, AGGREGATES) or isinstance(node, exp.Filter) or (
+    return isinstance(node, (*AGGREGATES, exp.Filter)) or (
         isinstance(node, exp.Anonymous) and str(node.this).lower() in ("count_star", "countif")
     )
 
 
-def has_aggregate(node: exp.Expression) -> bool:
+def has_aggregate(node: exp.Expr) -> bool:
     """Whether an aggregate of this query level stands in the expression (those in subqueries are theirs)."""
     if is_aggregate(node):
         return True
     return any(has_aggregate(c) for c in node.iter_expressions() if not isinstance(c, exp.Query))
 
 
-def only(binder: Binder, node: exp.Expression, *allowed: str) -> None:
+def only(binder: Binder, node: exp.Expr, *allowed: str) -> None:
     """Refuse a node that carries parts we would silently ignore."""
     for key, value in node.args.items():
         if value and key not in allowed and not (isinstance(value, list) and not value):
-            raise binder.source.unsupported(node, f"{_name(node)} with {key.strip('_').replace('_', ' ').upper()}",
-                                            "Write it without.")  # fmt: skip
+            raise binder.source.unsupported(
+                node, f"{_name(node)} with {key.strip('_').replace('_', ' ').upper()}", "Write it without."
+            )
 
 
-def _name(node: exp.Expression) -> str:
+def _name(node: exp.Expr) -> str:
     if isinstance(node, exp.Anonymous):
         return f"{node.this}()"
     if isinstance(node, exp.Func):
@@ -92,7 +107,7 @@ def _name(node: exp.Expression) -> str:
 
 # ---- what is refused by name
 
-_ADVICE: dict[type[exp.Expression], tuple[str, str]] = {
+_ADVICE: dict[type[exp.Expr], tuple[str, str]] = {
     exp.Window: ("A window function (OVER)", "Use GROUP BY and aggregates."),
     exp.Min: ("MIN", f"It shows one entity's value. {JOINT}use histogram bins by CASE with COUNT(*)."),
     exp.Max: ("MAX", f"It shows one entity's value. {JOINT}use histogram bins by CASE with COUNT(*)."),
@@ -115,14 +130,15 @@ _ADVICE: dict[type[exp.Expression], tuple[str, str]] = {
 }
 
 
-def refuse(source: Source, node: exp.Expression) -> LocalError:
+def refuse(source: Source, node: exp.Expr) -> LocalError:
     """The refusal of a construct by its name."""
     for kind, (what, advice) in _ADVICE.items():
         if isinstance(node, kind):
             return source.unsupported(node, what, advice)
     if isinstance(node, exp.AggFunc):
-        return source.unsupported(node, f"The aggregate {_name(node)}",
-                                  "Use COUNT, SUM, AVG, VARIANCE, STDDEV or COUNT_IF.")  # fmt: skip
+        return source.unsupported(
+            node, f"The aggregate {_name(node)}", "Use COUNT, SUM, AVG, VARIANCE, STDDEV or COUNT_IF."
+        )
     if isinstance(node, exp.Func):
         return source.unsupported(node, f"The function {_name(node)}", "docs/sql.md lists the functions that are.")
     return source.unsupported(node, f"{_name(node)}", "docs/sql.md lists what is.")
@@ -142,18 +158,18 @@ def _literal(b: Binder, node: exp.Literal) -> Expr:
     return build.number(text)
 
 
-def _binary(op: str) -> Callable[[Binder, exp.Expression], Expr]:
-    def rule(b: Binder, node: exp.Expression) -> Expr:
+def _binary(op: str) -> Callable[[Binder, exp.Expr], Expr]:
+    def rule(b: Binder, node: exp.Expr) -> Expr:
         return build.arith(op, b.bind(node.this), b.bind(node.expression))
 
     return rule
 
 
-def _comparison(op: str) -> Callable[[Binder, exp.Expression], Expr]:
+def _comparison(op: str) -> Callable[[Binder, exp.Expr], Expr]:
     return lambda b, node: build.compare(op, b.bind(node.this), b.bind(node.expression))
 
 
-def _connector(op: str) -> Callable[[Binder, exp.Expression], Expr]:
+def _connector(op: str) -> Callable[[Binder, exp.Expr], Expr]:
     return lambda b, node: build.logic(op, *(b.bind(x) for x in node.flatten()))
 
 
@@ -161,9 +177,11 @@ def _div(b: Binder, node: exp.Div) -> Expr:
     if b.in_the_clear:
         return build.divide(b.bind(node.this), b.bind(node.expression))
     raise b.source.error(
-        "plan.inexact", node, "a division inside a row's expression is floating point, which cannot be summed exactly.",
+        "plan.inexact",
+        node,
+        "a division inside a row's expression is floating point, which cannot be summed exactly.",
         "Write CAST(x / NULLIF(y, 0) AS DECIMAL(18, 6)), multiply instead, or divide the totals.",
-    )  # fmt: skip
+    )
 
 
 def _is(b: Binder, node: exp.Is) -> Expr:
@@ -197,8 +215,8 @@ def _in(b: Binder, node: exp.In) -> Expr:
     return build.in_list(arg, [simplify(i) for i in items])
 
 
-def _like(fold_case: bool) -> Callable[[Binder, exp.Expression], Expr]:
-    def rule(b: Binder, node: exp.Expression, escape: str = "") -> Expr:
+def _like(fold_case: bool) -> Callable[[Binder, exp.Expr], Expr]:
+    def rule(b: Binder, node: exp.Expr, escape: str = "") -> Expr:
         pattern = node.expression
         if not isinstance(pattern, exp.Literal) or not pattern.is_string:
             raise b.source.unsupported(pattern, "LIKE with a pattern that is not a constant", "Write it in quotes.")
@@ -208,13 +226,17 @@ def _like(fold_case: bool) -> Callable[[Binder, exp.Expression], Expr]:
 
 
 def _escape(b: Binder, node: exp.Escape) -> Expr:
-    if isinstance(node.this, exp.Like | exp.ILike) and isinstance(node.expression, exp.Literal) and len(node.expression.this) == 1:
+    if (
+        isinstance(node.this, exp.Like | exp.ILike)
+        and isinstance(node.expression, exp.Literal)
+        and len(node.expression.this) == 1
+    ):
         return _like(isinstance(node.this, exp.ILike))(b, node.this, str(node.expression.this))  # type: ignore[call-arg]
     raise b.source.unsupported(node, "ESCAPE here", "Write x LIKE 'pattern' ESCAPE '#'.")
 
 
 def _case(b: Binder, node: exp.Case) -> Expr:
-    def condition(when: exp.Expression) -> Expr:
+    def condition(when: exp.Expr) -> Expr:
         return b.bind(when) if node.this is None else build.compare("=", b.bind(node.this), b.bind(when))
 
     whens = [(condition(w.this), b.bind(w.args["true"])) for w in node.args["ifs"]]
@@ -233,10 +255,15 @@ def _round(b: Binder, node: exp.Round) -> Expr:
     return build.round_to(b.bind(node.this), 0 if digits is None else _whole(b, digits))
 
 
-def _whole(b: Binder, node: exp.Expression) -> int:
+def _whole(b: Binder, node: exp.Expr) -> int:
     """A constant integer argument."""
     sign, inner = (-1, node.this) if isinstance(node, exp.Neg) else (1, node)
-    if isinstance(inner, exp.Literal) and not inner.is_string and str(inner.this).isdecimal() and len(str(inner.this)) < 10:
+    if (
+        isinstance(inner, exp.Literal)
+        and not inner.is_string
+        and str(inner.this).isdecimal()
+        and len(str(inner.this)) < 10
+    ):
         return sign * int(inner.this)
     raise b.source.unsupported(node, "Anything but a whole number here", "Write the number.")
 
@@ -248,12 +275,12 @@ def _extract(b: Binder, node: exp.Extract) -> Expr:
     return build.extract(part, b.bind(node.expression))
 
 
-def _part(part: str) -> Callable[[Binder, exp.Expression], Expr]:
+def _part(part: str) -> Callable[[Binder, exp.Expr], Expr]:
     return lambda b, node: build.extract(part, b.bind(node.this))
 
 
-def _slice(name: str) -> Callable[[Binder, exp.Expression], Expr]:
-    def rule(b: Binder, node: exp.Expression) -> Expr:
+def _slice(name: str) -> Callable[[Binder, exp.Expr], Expr]:
+    def rule(b: Binder, node: exp.Expr) -> Expr:
         length = _whole(b, node.expression)
         if length < 0:
             raise b.source.unsupported(node, f"{name.upper()} with a negative length", "Count from the other side.")
@@ -270,8 +297,8 @@ def _substring(b: Binder, node: exp.Substring) -> Expr:
     return build.text("substring", [b.bind(node.this)], (start, 10**6 if length is None else _whole(b, length)))
 
 
-def _text(name: str) -> Callable[[Binder, exp.Expression], Expr]:
-    def rule(b: Binder, node: exp.Expression) -> Expr:
+def _text(name: str) -> Callable[[Binder, exp.Expr], Expr]:
+    def rule(b: Binder, node: exp.Expr) -> Expr:
         only(b, node, "this")
         return build.text(name, [b.bind(node.this)])
 
@@ -282,7 +309,7 @@ def _text(name: str) -> Callable[[Binder, exp.Expression], Expr]:
 _INTEGERS = {"TINYINT": 2**7 - 1, "SMALLINT": 2**15 - 1, "INT": 2**31 - 1, "BIGINT": 2**63 - 1, "INT128": 10**38 - 1}
 
 
-def _target(b: Binder, node: exp.Expression) -> tuple[NodeKind, int, int]:
+def _target(b: Binder, node: exp.Expr) -> tuple[NodeKind, int, int]:
     """Kind, scale and most units of a CAST's type."""
     name = node.this.value if hasattr(node.this, "value") else str(node.this)
     if name in _INTEGERS:
@@ -299,8 +326,12 @@ def _target(b: Binder, node: exp.Expression) -> tuple[NodeKind, int, int]:
     if name in ("DOUBLE", "FLOAT"):
         if b.in_the_clear:
             return "double", 0, 0
-        raise b.source.error("plan.inexact", node, f"CAST to {name} is floating point, which cannot be summed exactly.",
-                             "Use DECIMAL(p, s).")  # fmt: skip
+        raise b.source.error(
+            "plan.inexact",
+            node,
+            f"CAST to {name} is floating point, which cannot be summed exactly.",
+            "Use DECIMAL(p, s).",
+        )
     raise b.source.unsupported(node, f"CAST to {name}", "Use DECIMAL(p, s), BIGINT, DATE, BOOLEAN or VARCHAR.")
 
 
@@ -319,11 +350,12 @@ def _cast(b: Binder, node: exp.Cast | exp.TryCast) -> Expr:
 def _sqrt(b: Binder, node: exp.Sqrt) -> Expr:
     if b.in_the_clear:
         return build.sqrt(b.bind(node.this))
-    raise b.source.error("plan.inexact", node, "a square root of single rows is floating point.",
-                         "Take the root of a total.")  # fmt: skip
+    raise b.source.error(
+        "plan.inexact", node, "a square root of single rows is floating point.", "Take the root of a total."
+    )
 
 
-def _concat(b: Binder, node: exp.Expression) -> Expr:
+def _concat(b: Binder, node: exp.Expr) -> Expr:
     parts = node.flatten() if isinstance(node, exp.DPipe) else node.expressions
     args = b.many(list(parts))
     if isinstance(node, exp.Concat) and any(a.nullable for a in args):
@@ -331,25 +363,61 @@ def _concat(b: Binder, node: exp.Expression) -> Expr:
     return build.text("concat", args)
 
 
-_RULES: dict[type[exp.Expression], Callable[..., Expr]] = {
-    exp.Column: lambda b, x: b.column(x), exp.Literal: _literal, exp.Paren: lambda b, x: b.bind(x.this),
-    exp.Null: lambda b, x: build.NULL, exp.Boolean: lambda b, x: build.TRUE if x.this else build.FALSE,
-    exp.Add: _binary("+"), exp.Sub: _binary("-"), exp.Mul: _binary("*"), exp.IntDiv: _binary("//"), exp.Mod: _binary("%"),
-    exp.Div: _div, exp.Neg: lambda b, x: build.neg(b.bind(x.this)),
-    exp.EQ: _comparison("="), exp.NEQ: _comparison("<>"), exp.LT: _comparison("<"), exp.LTE: _comparison("<="),
-    exp.GT: _comparison(">"), exp.GTE: _comparison(">="), exp.NullSafeEQ: _comparison("is"),
+_RULES: dict[type[exp.Expr], Callable[..., Expr]] = {
+    exp.Column: lambda b, x: b.column(x),
+    exp.Literal: _literal,
+    exp.Paren: lambda b, x: b.bind(x.this),
+    exp.Null: lambda b, x: build.NULL,
+    exp.Boolean: lambda b, x: build.TRUE if x.this else build.FALSE,
+    exp.Add: _binary("+"),
+    exp.Sub: _binary("-"),
+    exp.Mul: _binary("*"),
+    exp.IntDiv: _binary("//"),
+    exp.Mod: _binary("%"),
+    exp.Div: _div,
+    exp.Neg: lambda b, x: build.neg(b.bind(x.this)),
+    exp.EQ: _comparison("="),
+    exp.NEQ: _comparison("<>"),
+    exp.LT: _comparison("<"),
+    exp.LTE: _comparison("<="),
+    exp.GT: _comparison(">"),
+    exp.GTE: _comparison(">="),
+    exp.NullSafeEQ: _comparison("is"),
     exp.NullSafeNEQ: lambda b, x: build.negate(build.compare("is", b.bind(x.this), b.bind(x.expression))),
-    exp.And: _connector("and"), exp.Or: _connector("or"), exp.Not: lambda b, x: build.negate(b.bind(x.this)),
-    exp.Is: _is, exp.Between: _between, exp.In: _in, exp.Like: _like(False), exp.ILike: _like(True), exp.Escape: _escape,
-    exp.Case: _case, exp.If: _if, exp.Abs: lambda b, x: build.absolute(b.bind(x.this)), exp.Round: _round,
+    exp.And: _connector("and"),
+    exp.Or: _connector("or"),
+    exp.Not: lambda b, x: build.negate(b.bind(x.this)),
+    exp.Is: _is,
+    exp.Between: _between,
+    exp.In: _in,
+    exp.Like: _like(False),
+    exp.ILike: _like(True),
+    exp.Escape: _escape,
+    exp.Case: _case,
+    exp.If: _if,
+    exp.Abs: lambda b, x: build.absolute(b.bind(x.this)),
+    exp.Round: _round,
     exp.Floor: lambda b, x: build.round_to(b.bind(x.this), 0, "floor"),
     exp.Ceil: lambda b, x: build.round_to(b.bind(x.this), 0, "ceil"),
     exp.Coalesce: lambda b, x: build.coalesce(b.many([x.this, *x.expressions])),
     exp.Nullif: lambda b, x: build.null_if(b.bind(x.this), b.bind(x.expression)),
     exp.Least: lambda b, x: build.extreme("least", b.many([x.this, *x.expressions])),
     exp.Greatest: lambda b, x: build.extreme("greatest", b.many([x.this, *x.expressions])),
-    exp.Extract: _extract, exp.Year: _part("year"), exp.Quarter: _part("quarter"), exp.Month: _part("month"),
-    exp.Day: _part("day"), exp.Left: _slice("left"), exp.Right: _slice("right"), exp.Substring: _substring,
-    exp.Upper: _text("upper"), exp.Lower: _text("lower"), exp.Trim: _text("trim"), exp.Length: _text("length"),
-    exp.DPipe: _concat, exp.Concat: _concat, exp.Cast: _cast, exp.TryCast: _cast, exp.Sqrt: _sqrt,
-}  # fmt: skip
+    exp.Extract: _extract,
+    exp.Year: _part("year"),
+    exp.Quarter: _part("quarter"),
+    exp.Month: _part("month"),
+    exp.Day: _part("day"),
+    exp.Left: _slice("left"),
+    exp.Right: _slice("right"),
+    exp.Substring: _substring,
+    exp.Upper: _text("upper"),
+    exp.Lower: _text("lower"),
+    exp.Trim: _text("trim"),
+    exp.Length: _text("length"),
+    exp.DPipe: _concat,
+    exp.Concat: _concat,
+    exp.Cast: _cast,
+    exp.TryCast: _cast,
+    exp.Sqrt: _sqrt,
+}

@@ -45,8 +45,9 @@ def bind_select(query: QueryBinder, node: exp.Select) -> Relation:
     if len(relations) == 1 and isinstance(relations[0], Scalars):
         if aggregating:
             return _over_scalars(query, node, visible[0])
-        raise source.unsupported(node, "A UNION ALL of totals as a result",
-                                 "Add them up with SUM, or unite the rows and GROUP BY a label.")  # fmt: skip
+        raise source.unsupported(
+            node, "A UNION ALL of totals as a result", "Add them up with SUM, or unite the rows and GROUP BY a label."
+        )
     if not all(isinstance(r, Totals) for r in relations) or (
         len(relations) > 1 and not all(isinstance(r, Totals) and r.one_row for r in relations)
     ):
@@ -63,10 +64,12 @@ def bind_select(query: QueryBinder, node: exp.Select) -> Relation:
 
 
 def _join_advice() -> str:
-    return f"{JOINT}use UNION ALL of the owners' tables, or add up totals: SELECT (SELECT SUM(…) …) + (SELECT SUM(…) …)."
+    return (
+        f"{JOINT}use UNION ALL of the owners' tables, or add up totals: SELECT (SELECT SUM(…) …) + (SELECT SUM(…) …)."
+    )
 
 
-def _second(node: exp.Select) -> exp.Expression:
+def _second(node: exp.Select) -> exp.Expr:
     joins = node.args.get("joins")
     return joins[0] if joins else node
 
@@ -107,12 +110,16 @@ def _projected(query: QueryBinder, node: exp.Select, visible: Visible) -> Rows:
             columns.append(tuple(b.columns[item] for b in branches))
             continue
         aliases = _aliases_before(node, item)
-        columns.append(query.aligned([RowBinder(query.source, visible, b, aliases).bind(item.unalias()) for b in branches], item))
-    names = tuple(visible.relation.names[i] if isinstance(i, int) else i.alias_or_name or i.sql("duckdb") for i in items)
+        columns.append(
+            query.aligned([RowBinder(query.source, visible, b, aliases).bind(item.unalias()) for b in branches], item)
+        )
+    names = tuple(
+        visible.relation.names[i] if isinstance(i, int) else i.alias_or_name or i.sql("duckdb") for i in items
+    )
     return Rows(names, tuple(replace(b, columns=c) for b, c in zip(branches, zip(*columns, strict=True), strict=True)))
 
 
-def _aliases_before(node: exp.Select, item: exp.Expression) -> dict[str, exp.Expression]:
+def _aliases_before(node: exp.Select, item: exp.Expr) -> dict[str, exp.Expr]:
     """Aliases defined to the left, which DuckDB lets an expression use."""
     found = {}
     for x in node.expressions:
@@ -123,11 +130,17 @@ def _aliases_before(node: exp.Select, item: exp.Expression) -> dict[str, exp.Exp
     return found
 
 
-def _items(query: QueryBinder, node: exp.Select, visible: Sequence[Visible]) -> list[exp.Expression | int]:
+def _items(query: QueryBinder, node: exp.Select, visible: Sequence[Visible]) -> list[exp.Expr | int]:
     """The SELECT list with ``*`` spelled out as column numbers (of the only relation)."""
-    items: list[exp.Expression | int] = []
+    items: list[exp.Expr | int] = []
     for x in node.expressions:
-        star = x if isinstance(x, exp.Star) else x.this if isinstance(x, exp.Column) and isinstance(x.this, exp.Star) else None
+        star = (
+            x
+            if isinstance(x, exp.Star)
+            else x.this
+            if isinstance(x, exp.Column) and isinstance(x.this, exp.Star)
+            else None
+        )
         if star is None:
             items.append(x)
             continue
@@ -147,7 +160,7 @@ def _restricted(query: QueryBinder, node: exp.Select, visible: Visible, branch: 
     return branch.restricted(_condition(query, bound, where.this))
 
 
-def _condition(query: QueryBinder, bound: Expr, node: exp.Expression) -> Expr:
+def _condition(query: QueryBinder, bound: Expr, node: exp.Expr) -> Expr:
     if bound.kind != "boolean" and not (bound == build.NULL):
         raise query.source.error("sql.type", node, f"a condition is needed, and this is {bound.kind}.")
     return build.const("boolean", None) if bound == build.NULL else bound
@@ -165,10 +178,16 @@ def _grouped(query: QueryBinder, node: exp.Select, visible: Visible) -> Totals:
     order, limit, offset = _tail(query, node, binder, exprs)
     having = node.args.get("having")
     return Totals(
-        names, exprs, keys, terms_of(rows, keys, [None] * len(branches)),
+        names,
+        exprs,
+        keys,
+        terms_of(rows, keys, [None] * len(branches)),
         None if having is None else _condition(query, binder.bind(having.this), having.this),
-        order, limit, offset, _distinct(query, node),
-    )  # fmt: skip
+        order,
+        limit,
+        offset,
+        _distinct(query, node),
+    )
 
 
 def _keys(query: QueryBinder, node: exp.Select, visible: Visible) -> tuple[GroupKey, ...]:
@@ -182,7 +201,7 @@ def _keys(query: QueryBinder, node: exp.Select, visible: Visible) -> tuple[Group
         wanted = [x for x in node.expressions if not has_aggregate(x) and any(x.find_all(exp.Column))]
     else:
         wanted = [_grouping(query, node, visible, x) for x in group.expressions]
-    keys = []
+    keys: list[GroupKey] = []
     for x in wanted:
         inner = x.unalias()
         if has_aggregate(inner):
@@ -193,7 +212,7 @@ def _keys(query: QueryBinder, node: exp.Select, visible: Visible) -> tuple[Group
     return tuple(keys)
 
 
-def _grouping(query: QueryBinder, node: exp.Select, visible: Visible, x: exp.Expression) -> exp.Expression:
+def _grouping(query: QueryBinder, node: exp.Select, visible: Visible, x: exp.Expr) -> exp.Expr:
     """A GROUP BY item: an ordinal, an alias of SELECT, or an expression."""
     if isinstance(x, exp.Cube | exp.Rollup | exp.GroupingSets):
         raise query.source.unsupported(x, "GROUPING SETS, CUBE or ROLLUP", "Use one query for each grouping.")
@@ -201,12 +220,13 @@ def _grouping(query: QueryBinder, node: exp.Select, visible: Visible, x: exp.Exp
         position = str(x.this)
         if not position.isdecimal() or not 1 <= int(position) <= len(node.expressions):
             raise query.source.error("sql.unknown_column", x, f"SELECT has no item {position}.")
-        return node.expressions[int(position) - 1]  # type: ignore[no-any-return]
+        chosen: exp.Expr = node.expressions[int(position) - 1]
+        return chosen
     if isinstance(x, exp.Column) and not x.table:
         is_column = x.name.lower() in (n.lower() for n in visible.relation.names)
         named = [i for i in node.expressions if isinstance(i, exp.Alias) and i.alias.lower() == x.name.lower()]
         if named and not is_column:
-            return named[0]  # type: ignore[no-any-return]
+            return named[0]
     return x
 
 
@@ -219,7 +239,9 @@ def _over_totals(query: QueryBinder, node: exp.Select, visible: Sequence[Visible
     inner = visible[0].relation if len(visible) == 1 else Totals((), ())
     assert isinstance(inner, Totals)
     if inner.limit is not None or inner.offset or inner.distinct:
-        raise query.source.unsupported(node, "A query over a result with LIMIT or DISTINCT", "Put them into the outer query.")
+        raise query.source.unsupported(
+            node, "A query over a result with LIMIT or DISTINCT", "Put them into the outer query."
+        )
     if node.args.get("group") or node.args.get("having"):
         raise query.source.unsupported(node, "HAVING or GROUP BY over totals", "Use WHERE on the outer query.")
     names, exprs = _outputs(query, node, binder)
@@ -228,8 +250,16 @@ def _over_totals(query: QueryBinder, node: exp.Select, visible: Sequence[Visible
     if where is not None:
         condition = _condition(query, binder.bind(where.this), where.this)
         having = condition if having is None else build.logic("and", having, condition)
-    return replace(inner, names=names, exprs=exprs, having=having, order=order or inner.order, limit=limit, offset=offset,
-                   distinct=_distinct(query, node))  # fmt: skip
+    return replace(
+        inner,
+        names=names,
+        exprs=exprs,
+        having=having,
+        order=order or inner.order,
+        limit=limit,
+        offset=offset,
+        distinct=_distinct(query, node),
+    )
 
 
 class _ScalarBinder(ClearBinder):
@@ -240,10 +270,8 @@ class _ScalarBinder(ClearBinder):
         assert isinstance(visible.relation, Scalars)
         self._scalars, self._from = visible.relation, visible
 
-    def aggregate(self, node: exp.Expression) -> Expr:
-        rows = [
-            Visible(self._from.alias, (), Totals(self._scalars.names, row)) for row in self._scalars.rows
-        ]
+    def aggregate(self, node: exp.Expr) -> Expr:
+        rows = [Visible(self._from.alias, (), Totals(self._scalars.names, row)) for row in self._scalars.rows]
         return scalar_aggregate(self.source, node, [ClearBinder(self._query, [row]) for row in rows])
 
 
@@ -311,12 +339,10 @@ def _tail(
     return tuple(found), _count(query, node.args.get("limit")), _count(query, node.args.get("offset")) or 0
 
 
-def _count(query: QueryBinder, node: exp.Expression | None) -> int | None:
+def _count(query: QueryBinder, node: exp.Expr | None) -> int | None:
     if node is None:
         return None
     number = node.expression
     if node.args.get("limit_options") or not (isinstance(number, exp.Literal) and str(number.this).isdecimal()):
         raise query.source.unsupported(node, "LIMIT or OFFSET that is not a whole number", "Write the number.")
     return int(str(number.this))
-
-

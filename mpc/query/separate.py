@@ -1,8 +1,8 @@
 """Keeps pooled totals pooled: who really adds something, and weights that would let the parts be told apart.
 
-S = w·A + B with a large w shows both parts; so do A + B beside A − B, or A + B beside A. Both are judged on *formal* forms:
-a word as coefficients of (party, table, condition, expression), linear through sums, which also finds a party whose
-contribution cancels. What cancels only for the data at hand is caught by the entity counts (``mpc.query.local``).
+S = w·A + B with a large w shows both parts; so do A + B beside A − B, or A + B beside A. Both are judged on *formal*
+forms: a word as coefficients of (party, table, condition, expression), linear through sums, which also finds a party
+whose contribution cancels. What cancels only for the data at hand is caught by the entity counts (``mpc.query.local``).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MAX_RATIO = 100
 
 @dataclass(frozen=True)
 class Unit:
-    """Something one party adds up: Σ ``atom`` over the rows of ``table`` that pass ``where`` (atom None: their number)."""
+    """Something one party adds up: Σ ``atom`` over ``table``'s rows that pass ``where`` (atom None: their number)."""
 
     party: str
     func: str
@@ -103,17 +103,21 @@ def _check_ratio(d: Draft, form: Formal) -> None:
     steps: dict[str, set[Fraction]] = {}
     for unit, c in form.items():
         mine = steps.setdefault(unit.party, set())
-        mine |= {abs(c) * s for s in (_steps(unit.atom) if unit.atom is not None and unit.func in ("sum", "scalar") else {Fraction(1)})}
+        mine |= {
+            abs(c) * s
+            for s in (_steps(unit.atom) if unit.atom is not None and unit.func in ("sum", "scalar") else {Fraction(1)})
+        }
     for p, heavy in sorted(steps.items()):
         for q, light in sorted(steps.items()):
             if p != q and heavy != light and heavy and light and max(heavy) > MAX_RATIO * min(light):
                 ratio = max(heavy) / min(light)
                 raise LocalError(
                     "plan.unsafe_weights",
-                    f"In {', '.join(d.names) or 'a total'} the values of {p} weigh up to {float(ratio):g} times those of {q}: "
-                    "the high digits of the sum would be one's, the low digits the other's.",
+                    f"In {', '.join(d.names) or 'a total'} the values of {p} weigh up to "
+                    f"{float(ratio):g} times those of {q}: the high digits of the sum would be one's, "
+                    "the low digits the other's.",
                     f"Use weights within a factor of {MAX_RATIO}, and bring both into the same unit.",
-                )  # fmt: skip
+                )
 
 
 def _steps(e: Expr) -> set[Fraction]:
@@ -155,7 +159,8 @@ def _check_isolation(drafts: Sequence[Draft]) -> None:
         if rank(rows) - rank(others) > rank(alone):
             raise LocalError(
                 "plan.unsafe_weights",
-                f"The totals asked for can be combined into one of {party} alone, which the query does not ask for by itself.",
+                f"The totals asked for can be combined into one of {party} alone, which the query does not "
+                "ask for by itself.",
                 "Ask for the pooled total only, or for each party's total by itself.",
             )
 

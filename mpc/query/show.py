@@ -73,8 +73,10 @@ _SHOW: dict[type[n.Expr], Callable[..., str]] = {
     n.Extreme: lambda e: f"{e.op.upper()}({', '.join(map(show, e.args))})",
     n.NullIf: _call("NULLIF"),
     n.Abs: _call("ABS"),
-    n.Round: lambda e: f"{'ROUND' if e.how == 'half' else e.how.upper()}({show(e.arg)}"
-    + (f", {e.digits})" if e.how == "half" else ")"),
+    n.Round: lambda e: (
+        f"{'ROUND' if e.how == 'half' else e.how.upper()}({show(e.arg)}"
+        + (f", {e.digits})" if e.how == "half" else ")")
+    ),
     n.Extract: lambda e: f"EXTRACT({e.part.upper()} FROM {show(e.arg)})",
     n.Cast: _cast,
     n.Text: _text,

@@ -1,14 +1,15 @@
 """Which columns a revealed value derives from, and how: the grants it needs (query.md, Policy).
 
-    aggregate    in the value of a measure; for what derives from no column, the keys of its table (COUNT(*))
-    arithmetic   besides, where the value is more than the bare column, or enters with another weight than ±1
-    filter       in WHERE, FILTER, CASE and every other condition
-    group        in a GROUP BY key
+aggregate    in the value of a measure; for what derives from no column, the keys of its table (COUNT(*))
+arithmetic   besides, where the value is more than the bare column, or enters with another weight than ±1
+filter       in WHERE, FILTER, CASE and every other condition
+group        in a GROUP BY key
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 
 from mpc.query.catalog import Catalog
 from mpc.query.fold import Draft
@@ -52,7 +53,7 @@ def uses_of(draft: Draft, catalogs: Mapping[str, Catalog]) -> tuple[ColumnUse, .
 
 def _true(k: int, atom: Expr, scale: int) -> float:
     """A coefficient in true values: aligning scales is no weight."""
-    return k / 10 ** (scale - atom.scale)
+    return float(Fraction(k) / 10 ** (scale - atom.scale))
 
 
 def _term(t: Term, agg: Agg, weighed: bool, catalogs: Mapping[str, Catalog]) -> Iterator[ColumnUse]:

@@ -25,10 +25,11 @@ def register(app: App) -> None:
 
 
 def demo(
-    *, firms: Annotated[int, Parameter(help="synthetic firms to make")] = DEFAULT_FIRMS,
+    *,
+    firms: Annotated[int, Parameter(help="synthetic firms to make")] = DEFAULT_FIRMS,
     seed: Annotated[int, Parameter(help="seed of the synthetic data")] = DEFAULT_SEED,
     json: Annotated[bool, Parameter(negative="", help="the same for programs, on stdout")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Run several jobs between a tax bureau, two banks and a telecom on this machine, and check every result.
 
     Five processes on loopback, mutual TLS, real tables; afterwards everything is stopped and deleted. Exit status 1 if
@@ -54,12 +55,16 @@ def demo(
 
 
 def introduce() -> None:
-    Console(highlight=False).print(Panel(
-        "A tax bureau, two banks and a telecom run a node each, beside their own tables. A coordinator adds up what they "
-        "send, which is masked. The recipient opens the sum, and nothing else.\n"
-        "[i]I don't know how much you have, nor how much he has, but I can know how much you two have together.[/i]",
-        title="Heji 合计", width=100,
-    ))  # fmt: skip
+    Console(highlight=False).print(
+        Panel(
+            "A tax bureau, two banks and a telecom run a node each, beside their own tables. A coordinator adds up "
+            "what they send, masked. The recipient opens the sum, and nothing else.\n"
+            "[i]I don't know how much you have, nor how much he has, "
+            "but I can know how much you two have together.[/i]",
+            title="Heji 合计",
+            width=100,
+        )
+    )
 
 
 def show(told: Told) -> None:
@@ -87,7 +92,9 @@ def verdict(told: Told) -> Text:
     else:
         text.append("✗ differs from the plaintext: " + "; ".join(c.differences[:5]), "bold red")
     parties = ", ".join(told.result.statement["parties"])
-    text.append(f"  ·  {parties} → {told.story.recipient}  ·  {told.seconds:.2f} s  ·  {told.bytes:,} masked bytes", "dim")
+    text.append(
+        f"  ·  {parties} → {told.story.recipient}  ·  {told.seconds:.2f} s  ·  {told.bytes:,} masked bytes", "dim"
+    )
     return text
 
 
@@ -95,13 +102,17 @@ def conclude(report: Report) -> None:
     out.print()
     out.rule("[bold]What the coordinator saw", align="left")
     out.print(f"Of the first job, read from its own store just now (job {report.told[0].job[:16]}…):")
-    table = Table("party", "what it held (only the demo can look)", "what the coordinator received of it", header_style="bold")
+    table = Table(
+        "party", "what it held (only the demo can look)", "what the coordinator received of it", header_style="bold"
+    )
     for seen in report.seen:
         table.add_row(seen.party, seen.held, " ".join(seen.received) + " …")
     out.print(table)
     cells = sum(t.comparison.cells for t in report.told)
     good = "[green]all equal to the plaintext to the last digit[/green]" if report.exact else "[red]NOT all equal[/red]"
-    out.print(f"{len(report.told)} jobs, {cells} values, {good}, {report.seconds:.1f} s. Everything is stopped and deleted.")
+    out.print(
+        f"{len(report.told)} jobs, {cells} values, {good}, {report.seconds:.1f} s. Everything is stopped and deleted."
+    )
 
 
 def as_dict(report: Report) -> dict[str, object]:
@@ -111,13 +122,22 @@ def as_dict(report: Report) -> dict[str, object]:
         "seconds": round(report.seconds, 3),
         "jobs": [
             {
-                "name": t.story.name, "title": t.story.title, "sql": t.story.sql, "recipient": t.story.recipient, "job": t.job,
-                "rows": t.result.rows, "plaintext": t.plaintext, "statement": t.result.statement,
-                "exact": t.comparison.exact, "values_compared": t.comparison.cells,
-                "values_suppressed": t.comparison.suppressed, "differences": list(t.comparison.differences),
-                "seconds": round(t.seconds, 3), "bytes": t.bytes,
+                "name": t.story.name,
+                "title": t.story.title,
+                "sql": t.story.sql,
+                "recipient": t.story.recipient,
+                "job": t.job,
+                "rows": t.result.rows,
+                "plaintext": t.plaintext,
+                "statement": t.result.statement,
+                "exact": t.comparison.exact,
+                "values_compared": t.comparison.cells,
+                "values_suppressed": t.comparison.suppressed,
+                "differences": list(t.comparison.differences),
+                "seconds": round(t.seconds, 3),
+                "bytes": t.bytes,
             }
             for t in report.told
         ],
         "coordinator_saw": [{"party": s.party, "held": s.held, "received": list(s.received)} for s in report.seen],
-    }  # fmt: skip
+    }

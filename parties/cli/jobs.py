@@ -24,16 +24,21 @@ from parties.results import Result, json_text
 from parties.rpc.v1 import coordinator_pb2 as pb
 
 Consortium = Annotated[
-    Path | None, Parameter(name="--consortium", help="consortium or member folder; else $HEJI_CONSORTIUM, else this folder")
+    Path | None,
+    Parameter(name="--consortium", help="consortium or member folder; else $HEJI_CONSORTIUM, else this folder"),
 ]
-As = Annotated[str | None, Parameter(name="--as", help="whose identity is used; else the recipient's, if its keys lie there")]
+As = Annotated[
+    str | None, Parameter(name="--as", help="whose identity is used; else the recipient's, if its keys lie there")
+]
 To = Annotated[tuple[str, ...], Parameter(name="--to", negative="", help="recipient of the result (may repeat)")]
 File = Annotated[Path | None, Parameter(name=["--file", "-f"], help="read the SQL from a file")]
 Format = Annotated[Literal["table", "json", "csv", "parquet"], Parameter(help="table, json, csv or parquet")]
 Out = Annotated[Path | None, Parameter(name="--out", help="write the result to this file")]
 Purpose = Annotated[str, Parameter(help="what the result is for; owners grant purposes")]
 Trust = Annotated[Literal["helper", "parties"], Parameter(help="the weakest trust level you accept")]
-TwoParty = Annotated[bool, Parameter(negative="", help="two parties and a total for one of them: it learns the other's input")]
+TwoParty = Annotated[
+    bool, Parameter(negative="", help="two parties and a total for one of them: it learns the other's input")
+]
 
 
 def register(app: App) -> None:
@@ -64,9 +69,18 @@ def catalog(*, consortium: Consortium = None, as_: As = None, json: bool = False
 
 
 def explain(
-    sql: str | None = None, /, *, file: File = None, to: To = (), purpose: Purpose = "", trust: Trust = "helper",
-    allow_two_party: TwoParty = False, consortium: Consortium = None, as_: As = None, json: bool = False,
-) -> None:  # fmt: skip
+    sql: str | None = None,
+    /,
+    *,
+    file: File = None,
+    to: To = (),
+    purpose: Purpose = "",
+    trust: Trust = "helper",
+    allow_two_party: TwoParty = False,
+    consortium: Consortium = None,
+    as_: As = None,
+    json: bool = False,
+) -> None:
     """Show what a query would do and reveal, and what every owner would say to it. Nothing runs.
 
     Example: heji explain "SELECT SUM(balance) FROM bank_a.accounts" --to analyst
@@ -93,10 +107,19 @@ def explain(
 
 
 def query(
-    sql: str | None = None, /, *, file: File = None, to: To = (), purpose: Purpose = "", trust: Trust = "helper",
-    allow_two_party: TwoParty = False, format: Format = "table", out: Out = None,
-    consortium: Consortium = None, as_: As = None,
-) -> None:  # fmt: skip
+    sql: str | None = None,
+    /,
+    *,
+    file: File = None,
+    to: To = (),
+    purpose: Purpose = "",
+    trust: Trust = "helper",
+    allow_two_party: TwoParty = False,
+    format: Format = "table",
+    out: Out = None,
+    consortium: Consortium = None,
+    as_: As = None,
+) -> None:
     """Run a query over several parties' tables and print the result, if it is for you.
 
     Example: heji query "SELECT SUM(b) FROM (SELECT balance AS b FROM bank_a.accounts
@@ -114,10 +137,14 @@ def query(
         if heji.name not in recipients:
             job = heji.submit(text, recipients, purpose=purpose, trust=trust, allow_two_party=allow_two_party)
             plain(json_text({"job": job.id}) if format == "json" else job.id)
-            err.print(f"The result goes to {', '.join(recipients)}, not to {heji.name}. Follow it with `heji jobs wait`.")
+            err.print(
+                f"The result goes to {', '.join(recipients)}, not to {heji.name}. Follow it with `heji jobs wait`."
+            )
             return
         with progress() as watch:
-            result = heji.query(text, recipients, purpose=purpose, trust=trust, allow_two_party=allow_two_party, watch=watch)
+            result = heji.query(
+                text, recipients, purpose=purpose, trust=trust, allow_two_party=allow_two_party, watch=watch
+            )
     deliver(result, format, out)
 
 
@@ -206,8 +233,13 @@ def deliver(result: Result, form: str, target: Path | None) -> None:
     else:
         out.print(table_of(result))
         statement = result.statement
-        err.print(Text(f"job {statement['job'][:16]} · from {', '.join(statement['parties'])} · trust {statement['trust']}"
-                       + (f" · {n} values suppressed" if (n := statement["suppressed_values"]) else ""), style="dim"))  # fmt: skip
+        err.print(
+            Text(
+                f"job {statement['job'][:16]} · from {', '.join(statement['parties'])} · trust {statement['trust']}"
+                + (f" · {n} values suppressed" if (n := statement["suppressed_values"]) else ""),
+                style="dim",
+            )
+        )
 
 
 @contextmanager
@@ -228,16 +260,33 @@ def progress() -> Iterator[Callable[[pb.JobStatus], None]]:
 
 def status_dict(status: pb.JobStatus) -> dict[str, Any]:
     return {
-        "job": status.job, "state": status.state, "submitter": status.submitter, "recipients": list(status.recipients),
-        "purpose": status.purpose, "sql": status.sql, "attempt": status.attempt, "created": status.created,
-        "updated": status.updated, "expires": status.expires, "bytes": status.bytes,
+        "job": status.job,
+        "state": status.state,
+        "submitter": status.submitter,
+        "recipients": list(status.recipients),
+        "purpose": status.purpose,
+        "sql": status.sql,
+        "attempt": status.attempt,
+        "created": status.created,
+        "updated": status.updated,
+        "expires": status.expires,
+        "bytes": status.bytes,
         "error": decode(status.error).to_dict() if status.error else None,
-    }  # fmt: skip
+    }
 
 
 def catalog_table(found: Catalog) -> Table:
-    table = Table("table", "column", "type", "range or domain", "key", "description", header_style="bold",
-                  title=found.party, title_justify="left")  # fmt: skip
+    table = Table(
+        "table",
+        "column",
+        "type",
+        "range or domain",
+        "key",
+        "description",
+        header_style="bold",
+        title=found.party,
+        title_justify="left",
+    )
     for t in found.tables:
         for i, c in enumerate(t.columns):
             if c.domain is not None:
@@ -246,11 +295,11 @@ def catalog_table(found: Catalog) -> Table:
                 shown = "" if c.low is None else f"{c.low} … {c.high}" + (f" (1/{10**c.scale})" if c.scale else "")
             name = f"{t.name} (≤ {t.rows:,} rows)" if i == 0 else ""
             kind = f"DECIMAL({c.scale})" if c.kind == "decimal" else c.kind.upper()
-            table.add_row(name, Text(c.name), kind, Text(shown), "key" if c.key else "", Text(f"{c.description} {c.unit}".strip()))
+            table.add_row(
+                name, Text(c.name), kind, Text(shown), "key" if c.key else "", Text(f"{c.description} {c.unit}".strip())
+            )
     return table
 
 
 def indent(text: str) -> str:
     return "\n".join("  " + line for line in text.splitlines())
-
-

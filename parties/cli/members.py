@@ -50,12 +50,14 @@ def register(app: App) -> None:
 
 
 def consortium_init(
-    folder: Path, /, *,
+    folder: Path,
+    /,
+    *,
     party: Annotated[tuple[str, ...], Parameter(negative="", help="a data holder's name (may repeat)")],
     modeler: Annotated[tuple[str, ...], Parameter(negative="", help="a modeler without data (may repeat)")] = (),
     coordinator: str = "coordinator",
     organisation: Annotated[tuple[str, ...], Parameter(negative="", help="NAME=ORGANISATION (may repeat)")] = (),
-) -> None:  # fmt: skip
+) -> None:
     """Make a practice consortium: keys, certificates, a roster signed by all, a folder for each member.
 
     For practice only: real members make their keys on their own premises (heji node init).
@@ -70,9 +72,16 @@ def consortium_init(
 
 
 def node_init(
-    folder: Path, /, *, name: str, address: str, organisation: str = "",
-    role: Annotated[tuple[str, ...], Parameter(negative="", help="party, coordinator, helper, modeler or auditor")] = ("party",),
-) -> None:  # fmt: skip
+    folder: Path,
+    /,
+    *,
+    name: str,
+    address: str,
+    organisation: str = "",
+    role: Annotated[tuple[str, ...], Parameter(negative="", help="party, coordinator, helper, modeler or auditor")] = (
+        "party",
+    ),
+) -> None:
     """Make a member's keys on its own premises, and a public card to hand to the others.
 
     Example: heji node init /etc/heji/tax --name tax --address node.tax.example:7443
@@ -83,21 +92,21 @@ def node_init(
 
 def node_serve(folder: Folder, /, *, with_parent: WithParent = False) -> None:
     """Serve a party's node until Ctrl-C or SIGTERM. Logs are JSON lines on stderr, without values."""
-    from parties import serve  # noqa: PLC0415  # the server's imports are not for every command
+    from parties import serve  # the server's imports are not for every command
 
     serve.run(folder, serve.serve_node, with_parent=with_parent)
 
 
 def coordinator_serve(folder: Folder, /, *, with_parent: WithParent = False) -> None:
     """Serve a coordinator until Ctrl-C or SIGTERM. Unfinished jobs go on with a new attempt."""
-    from parties import serve  # noqa: PLC0415
+    from parties import serve
 
     serve.run(folder, serve.serve_coordinator, with_parent=with_parent)
 
 
 def node_check(folder: Folder, /) -> None:
-    """Look at keys, roster, certificates, tables against the catalog, policy, clock and disk. Exit status 1 if one is bad."""
-    from parties.node.check import check_member  # noqa: PLC0415
+    """Look at keys, roster, certificates, tables against catalog, policy, clock and disk. Status 1 if one is bad."""
+    from parties.node.check import check_member
 
     findings = check_member(folder, now())
     for f in findings:
@@ -110,38 +119,68 @@ def node_check(folder: Folder, /) -> None:
 
 
 def table_add(
-    folder: Folder, location: str, /, *,
+    folder: Folder,
+    location: str,
+    /,
+    *,
     table: Annotated[str | None, Parameter(help="the table inside a database")] = None,
     sql: Annotated[str | None, Parameter(help="a SELECT over the source instead of a whole table")] = None,
     name: Annotated[str | None, Parameter(help="name to publish; else the file's or table's")] = None,
     key: Annotated[tuple[str, ...], Parameter(negative="", help="column that marks one entity (may repeat)")] = (),
-    type: Annotated[tuple[str, ...], Parameter(negative="", help="COLUMN=TYPE: INTEGER, DECIMAL(12,2), DATE, BOOLEAN, TEXT")] = (),
+    type: Annotated[
+        tuple[str, ...], Parameter(negative="", help="COLUMN=TYPE: INTEGER, DECIMAL(12,2), DATE, BOOLEAN, TEXT")
+    ] = (),
     domain: Annotated[tuple[str, ...], Parameter(negative="", help="COLUMN=v1,v2,…: all values it can have")] = (),
     bounds: Annotated[tuple[str, ...], Parameter(negative="", help="COLUMN=LOW:HIGH, inclusive")] = (),
-    grant: Annotated[tuple[str, ...], Parameter(negative="", help="a use to grant to all: aggregate, group, filter, arithmetic")] = (),
+    grant: Annotated[
+        tuple[str, ...], Parameter(negative="", help="a use to grant to all: aggregate, group, filter, arithmetic")
+    ] = (),
     min_entities: Annotated[int | None, Parameter(help="with --grant: entities behind a cell (default 10)")] = None,
-    min_contributors: Annotated[int | None, Parameter(help="with --grant: institutions behind a pooled cell (default 2)")] = None,
+    min_contributors: Annotated[
+        int | None, Parameter(help="with --grant: institutions behind a pooled cell (default 2)")
+    ] = None,
     encoding: Annotated[str | None, Parameter(help="of a CSV file: utf-8 or gb18030")] = None,
     description: str = "",
     replace: Annotated[bool, Parameter(negative="", help="publish anew under a name that is taken")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Publish a table: infer types, scale, bounds and domains, write the catalog entry, say what to review.
 
     LOCATION is a .csv, .parquet or .duckdb file, sqlite:FILE or postgresql://…. Nothing is granted without --grant.
     Example: heji node table add demo/tax firms.csv --key uscc --grant aggregate --grant group
     """
-    from parties.node.tables import add_table  # noqa: PLC0415
+    from parties.node.tables import add_table
 
     uses = tuple(u.strip() for g in grant for u in g.split(",") if u.strip())
     proposal = add_table(
-        folder, location, name=name, table=table, sql=sql, keys=key, types=dict(pair(t) for t in type),
-        domains=dict(pair(d) for d in domain), bounds=dict(pair(b) for b in bounds), grants=uses,
-        min_entities=min_entities, min_contributors=min_contributors, encoding=encoding, description=description,
+        folder,
+        location,
+        name=name,
+        table=table,
+        sql=sql,
+        keys=key,
+        types=dict(pair(t) for t in type),
+        domains=dict(pair(d) for d in domain),
+        bounds=dict(pair(b) for b in bounds),
+        grants=uses,
+        min_entities=min_entities,
+        min_contributors=min_contributors,
+        encoding=encoding,
+        description=description,
         replace=replace,
-    )  # fmt: skip
-    shown = Table("column", "type", "bounds or domain", "key", header_style="bold", title=proposal.table.name, title_justify="left")
+    )
+    shown = Table(
+        "column",
+        "type",
+        "bounds or domain",
+        "key",
+        header_style="bold",
+        title=proposal.table.name,
+        title_justify="left",
+    )
     for c in proposal.table.columns:
-        limits = ", ".join(map(str, c.domain)) if c.domain is not None else "" if c.low is None else f"{c.low} … {c.high}"
+        limits = (
+            ", ".join(map(str, c.domain)) if c.domain is not None else "" if c.low is None else f"{c.low} … {c.high}"
+        )
         shown.add_row(Text(c.name), c.type_name, Text(limits), "key" if c.key else "")
     out.print(shown)
     for line in proposal.review:
@@ -165,8 +204,17 @@ def roster_sign(roster: Path, /, *, as_: Annotated[Path, Parameter(name="--as", 
 def roster_show(roster: Path, /) -> None:
     """Show a roster: members, roles, organisations, addresses, key fingerprints, who has signed."""
     read = rosters.Roster.load(roster)
-    table = Table("member", "organisation", "roles", "address", "identity", "signed", header_style="bold",
-                  title=f"{read.consortium}, version {read.version}, {read.digest()}", title_justify="left")  # fmt: skip
+    table = Table(
+        "member",
+        "organisation",
+        "roles",
+        "address",
+        "identity",
+        "signed",
+        header_style="bold",
+        title=f"{read.consortium}, version {read.version}, {read.digest()}",
+        title_justify="left",
+    )
     left = set(read.unsigned_by())
     for m in read.members:
         state = "revoked" if m.revoked else "no" if m.name in left else "yes"

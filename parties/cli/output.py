@@ -21,8 +21,13 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 def complain(error: HejiError) -> None:
     """What happened, why, what to do next, and the stable code."""
     who = f" ({error.party})" if isinstance(error, PeerError) and error.party else ""
-    err.print(Text.assemble(("Refused" if error.code.startswith(("policy", "plan", "sql")) else "Failed", "bold red"),
-                            f"{who}: ", error.message))  # fmt: skip
+    err.print(
+        Text.assemble(
+            ("Refused" if error.code.startswith(("policy", "plan", "sql")) else "Failed", "bold red"),
+            f"{who}: ",
+            error.message,
+        )
+    )
     if error.advice:
         err.print(Padding(Text(error.advice), (0, 0, 0, 2)))
     err.print(Text(f"[{error.code}]", style="dim"))

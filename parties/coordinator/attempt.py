@@ -58,10 +58,18 @@ class AttemptRun:
     """One attempt; ``run`` returns what it leaves or raises why it ended."""
 
     def __init__(
-        self, member: Member, post: PostOffice, proposed: Proposed, signed: node_pb2.SignedJob,
-        catalogs: list[node_pb2.SignedCatalog], number: int, *, tell: Callable[[News], None],
-        on_message: Callable[[Sent], None], seed: Callable[[], bytes],
-    ) -> None:  # fmt: skip
+        self,
+        member: Member,
+        post: PostOffice,
+        proposed: Proposed,
+        signed: node_pb2.SignedJob,
+        catalogs: list[node_pb2.SignedCatalog],
+        number: int,
+        *,
+        tell: Callable[[News], None],
+        on_message: Callable[[Sent], None],
+        seed: Callable[[], bytes],
+    ) -> None:
         self._member, self._post, self._proposed = member, post, proposed
         self._signed, self._catalogs, self.number = signed, catalogs, number
         self._tell, self._on_message, self._seed = tell, on_message, seed
@@ -97,8 +105,14 @@ class AttemptRun:
     async def run(self, approvals: dict[str, node_pb2.Approval]) -> Finished:
         """Run the attempt at all participants and play the coordinator's own role."""
         statements = {p: a.statement for p, a in approvals.items()}
-        cast = cast_of(self._proposed.raw, self.number, self._proposed.plan, coordinator=self._member.name,
-                       inside=self._proposed.inside, approvals=statements)  # fmt: skip
+        cast = cast_of(
+            self._proposed.raw,
+            self.number,
+            self._proposed.plan,
+            coordinator=self._member.name,
+            inside=self._proposed.inside,
+            approvals=statements,
+        )
         inbox = Inbox({p: allowed_bytes(cast, p, self._member.name) for p in self._proposed.participants})
         self._post.open(self._key, inbox)
         request = node_pb2.RunRequest(job=self._key[0], attempt=self.number, approvals=list(approvals.values()))
@@ -116,7 +130,9 @@ class AttemptRun:
             for task in (mine, *followers):
                 task.cancel()
             await asyncio.gather(mine, *followers, return_exceptions=True)
-            self._post.shut(self._key, PeerError("peer.aborted", "The coordinator has ended this attempt.", party=self._member.name))
+            self._post.shut(
+                self._key, PeerError("peer.aborted", "The coordinator has ended this attempt.", party=self._member.name)
+            )
 
     async def _reason(self, problem: BaseException, tasks: list[asyncio.Task[object]]) -> HejiError:
         """The most telling of the failures that came at once: somebody's own error before the echo of it elsewhere."""
@@ -138,8 +154,10 @@ class AttemptRun:
 
     async def _play(self, cast: Cast, inbox: Inbox) -> Outcome:
         member = self._member
-        outboxes = {p: Outbox(p, member.channel(p), self._key, member.config.reconnect_seconds)
-                    for p in self._proposed.participants}  # fmt: skip
+        outboxes = {
+            p: Outbox(p, member.channel(p), self._key, member.config.reconnect_seconds)
+            for p in self._proposed.participants
+        }
         total = rounds_of(cast, member.name)
 
         def on_round(number: int, _step: Round) -> None:
@@ -148,8 +166,15 @@ class AttemptRun:
         try:
             session = Session(member.name, own_coins(self._seed(), *self._key))
             role = play_coordinator(session, cast, member.sign, member.verify)
-            return await drive(member.name, role, inbox, outboxes, patience=member.config.step_seconds,
-                               on_round=on_round, on_message=self._on_message)  # fmt: skip
+            return await drive(
+                member.name,
+                role,
+                inbox,
+                outboxes,
+                patience=member.config.step_seconds,
+                on_round=on_round,
+                on_message=self._on_message,
+            )
         finally:
             await asyncio.gather(*(o.close() for o in outboxes.values()))
 
@@ -168,7 +193,9 @@ class AttemptRun:
 
         async def tell(party: str) -> None:
             with contextlib.suppress(grpc.aio.AioRpcError):
-                await node_pb2_grpc.NodeStub(self._member.channel(party)).Close(node_pb2.CloseRequest(job=self._key[0]), timeout=5)
+                await node_pb2_grpc.NodeStub(self._member.channel(party)).Close(
+                    node_pb2.CloseRequest(job=self._key[0]), timeout=5
+                )
 
         await asyncio.gather(*(tell(p) for p in self._proposed.participants))
 
@@ -176,10 +203,12 @@ class AttemptRun:
 def proof_bytes(finished: Finished) -> bytes:
     """JSON of what an outside recipient needs to check and open the totals."""
     agreement = finished.outcome.agreement
-    return json.dumps({
-        "attempt": finished.cast.context.attempt,
-        "coordinator": finished.cast.coordinator,
-        "approvals": {p: [a.statement.hex(), a.signature.hex()] for p, a in finished.approvals.items()},
-        "announced": {p: [a.public_key.hex(), a.signature.hex()] for p, a in agreement.announced.items()},
-        "agreed": {p: [a.digest.hex(), a.signature.hex()] for p, a in agreement.agreed.items()},
-    }).encode()  # fmt: skip
+    return json.dumps(
+        {
+            "attempt": finished.cast.context.attempt,
+            "coordinator": finished.cast.coordinator,
+            "approvals": {p: [a.statement.hex(), a.signature.hex()] for p, a in finished.approvals.items()},
+            "announced": {p: [a.public_key.hex(), a.signature.hex()] for p, a in agreement.announced.items()},
+            "agreed": {p: [a.digest.hex(), a.signature.hex()] for p, a in agreement.agreed.items()},
+        }
+    ).encode()

@@ -1,8 +1,8 @@
 """The coordinator: takes jobs, schedules attempts, keeps masked totals for recipients, tells who watches.
 
-A job is persisted before its submission is answered. An attempt that fails because a member was away is tried again with
-new keys, up to ``attempts`` times while the job has not expired; a refusal or a deviation ends the job at once. After a
-restart unfinished jobs go on with a new attempt.
+A job is persisted before its submission is answered. An attempt that fails because a member was away is tried again
+with new keys, up to ``attempts`` times while the job has not expired; a refusal or a deviation ends the job at once.
+After a restart unfinished jobs go on with a new attempt.
 """
 
 from __future__ import annotations
@@ -85,8 +85,9 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
             job = read_job(self._member, request.job, request.signature)
             if job.submitter != caller:
                 raise LocalError("job.invalid", f"{caller} may not submit a job of {job.submitter}.")
-            fresh = self._store.add(job.id, request.job, request.signature, job.submitter, job.recipients,
-                                    self._member.clock(), job.expires)  # fmt: skip
+            fresh = self._store.add(
+                job.id, request.job, request.signature, job.submitter, job.recipients, self._member.clock(), job.expires
+            )
             if fresh:
                 log.info("submitted", job=job.id, submitter=job.submitter)
                 self._start(job.id)
@@ -132,8 +133,12 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
                 raise LocalError("job.state", f"Only {row.submitter} can cancel this job.")
             if row.state in FINAL:
                 raise LocalError("job.state", f"The job is {row.state}; there is nothing to cancel.")
-            self._store.transition(row.id, "cancelled", self._member.clock(),
-                                   error=encode(LocalError("job.cancelled", f"{caller} cancelled the job.")))  # fmt: skip
+            self._store.transition(
+                row.id,
+                "cancelled",
+                self._member.clock(),
+                error=encode(LocalError("job.cancelled", f"{caller} cancelled the job.")),
+            )
             if (task := self._tasks.get(row.id)) is not None:
                 task.cancel()
             await self._tell(row.id)
@@ -148,8 +153,11 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
             if caller not in row.recipients:
                 raise LocalError("job.not_recipient", f"{caller} is no recipient of this job.")
             if row.state != "done":
-                raise LocalError("job.state", f"The job is {row.state}; there is no result yet.",
-                                 "Wait for it with `heji jobs wait`.")  # fmt: skip
+                raise LocalError(
+                    "job.state",
+                    f"The job is {row.state}; there is no result yet.",
+                    "Wait for it with `heji jobs wait`.",
+                )
             yield pb.Sealed(proof=self._store.proof(row.id))
             for name, body in self._store.totals(row.id):
                 if not name.endswith(f"/{caller}"):
@@ -219,8 +227,11 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
             async with asyncio.timeout(seconds):
                 return await run.run(approvals)
         except TimeoutError:
-            raise LocalError("job.limits", f"The job took longer than the coordinator allows ({seconds:.0f} s).",
-                             "Ask for less, or ask the coordinator's operator for a longer `job_seconds`.") from None  # fmt: skip
+            raise LocalError(
+                "job.limits",
+                f"The job took longer than the coordinator allows ({seconds:.0f} s).",
+                "Ask for less, or ask the coordinator's operator for a longer `job_seconds`.",
+            ) from None
 
     def _finish(self, row: JobRow, run: AttemptRun, finished: Finished, seen: list[tuple[str, str, bytes]]) -> None:
         totals = {name: words.tobytes() for name, words in finished.outcome.totals.items()}
@@ -254,8 +265,17 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
                 self._news[job] = news
                 asyncio.get_running_loop().create_task(self._tell(job, news))
 
-        run = AttemptRun(self._member, self._post, proposed, signed, list(found.values()), number,
-                         tell=tell, on_message=on_message, seed=self._seed)  # fmt: skip
+        run = AttemptRun(
+            self._member,
+            self._post,
+            proposed,
+            signed,
+            list(found.values()),
+            number,
+            tell=tell,
+            on_message=on_message,
+            seed=self._seed,
+        )
         return run, seen
 
     async def _catalogs(
@@ -298,15 +318,25 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         job = Job.from_bytes(row.raw)
         assert job_id(row.raw) == row.id
         return pb.JobStatus(
-            job=row.id, state=row.state, submitter=row.submitter, recipients=row.recipients, attempt=row.attempt,
-            created=row.created, updated=row.updated, expires=row.expires, error=row.error, phase=news.phase,
-            done=news.done, total=news.total, bytes=row.bytes or news.bytes, sql=job.sql, purpose=job.purpose,
-        )  # fmt: skip
+            job=row.id,
+            state=row.state,
+            submitter=row.submitter,
+            recipients=row.recipients,
+            attempt=row.attempt,
+            created=row.created,
+            updated=row.updated,
+            expires=row.expires,
+            error=row.error,
+            phase=news.phase,
+            done=news.done,
+            total=news.total,
+            bytes=row.bytes or news.bytes,
+            sql=job.sql,
+            purpose=job.purpose,
+        )
 
     async def stop(self) -> None:
         """End all attempts; unfinished jobs go on after the next start."""
         for task in list(self._tasks.values()):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-
-

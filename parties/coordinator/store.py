@@ -66,8 +66,16 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._db = Database(path, _SCHEMA)
 
-    def add(self, job: str, raw: bytes, signature: bytes, submitter: str, recipients: tuple[str, ...],
-            now: int, expires: int) -> bool:  # fmt: skip
+    def add(
+        self,
+        job: str,
+        raw: bytes,
+        signature: bytes,
+        submitter: str,
+        recipients: tuple[str, ...],
+        now: int,
+        expires: int,
+    ) -> bool:
         """Persist a submitted job; False where exactly this job is here already (a repeated submission)."""
         if self.get(job) is not None:
             return False
@@ -84,19 +92,25 @@ class Store:
         return _job(row) if row else None
 
     def unfinished(self) -> list[JobRow]:
-        return [_job(r) for r in self._db.rows("SELECT * FROM jobs WHERE state IN ('submitted', 'approving', 'running')")]
+        return [
+            _job(r) for r in self._db.rows("SELECT * FROM jobs WHERE state IN ('submitted', 'approving', 'running')")
+        ]
 
     def visible_to(self, member: str) -> list[JobRow]:
         """Jobs that ``member`` submitted or receives, newest first."""
         jobs = [_job(r) for r in self._db.rows("SELECT * FROM jobs ORDER BY created DESC, id")]
         return [j for j in jobs if member == j.submitter or member in j.recipients]
 
-    def transition(self, job: str, to: str, now: int, *, attempt: int | None = None, error: bytes | None = None) -> None:
+    def transition(
+        self, job: str, to: str, now: int, *, attempt: int | None = None, error: bytes | None = None
+    ) -> None:
         """Move a job to a state; a move that the figure does not have raises LocalError job.state."""
         with self._db.transaction() as t:
             row = t.execute("SELECT state FROM jobs WHERE id = ?", (job,)).fetchone()
             if row is None:
-                raise LocalError("job.unknown", "The coordinator knows no such job.", "List yours with `heji jobs list`.")
+                raise LocalError(
+                    "job.unknown", "The coordinator knows no such job.", "List yours with `heji jobs list`."
+                )
             if to not in _MOVES[row["state"]]:
                 raise LocalError("job.state", f"The job is {row['state']} and cannot become {to}.")
             t.execute(
@@ -110,7 +124,8 @@ class Store:
             t.execute("INSERT OR REPLACE INTO proofs VALUES (?, ?)", (job, proof))
             t.executemany("INSERT OR REPLACE INTO totals VALUES (?, ?, ?)", [(job, s, b) for s, b in totals.items()])
             moved = t.execute(
-                "UPDATE jobs SET state = 'done', updated = ?, bytes = ? WHERE id = ? AND state = 'running'", (now, received, job)
+                "UPDATE jobs SET state = 'done', updated = ?, bytes = ? WHERE id = ? AND state = 'running'",
+                (now, received, job),
             )
             if moved.rowcount != 1:
                 raise LocalError("job.state", "The job ended before its result was complete.")
@@ -120,7 +135,10 @@ class Store:
         return bytes(row["body"]) if row else b""
 
     def totals(self, job: str) -> list[tuple[str, bytes]]:
-        return [(r["sum"], bytes(r["body"])) for r in self._db.rows("SELECT sum, body FROM totals WHERE job = ? ORDER BY sum", job)]
+        return [
+            (r["sum"], bytes(r["body"]))
+            for r in self._db.rows("SELECT sum, body FROM totals WHERE job = ? ORDER BY sum", job)
+        ]
 
     def saw(self, job: str, attempt: int, messages: list[tuple[str, str, bytes]]) -> None:
         """Keep (sender, step, body) of messages received."""
@@ -128,7 +146,9 @@ class Store:
             t.executemany("INSERT INTO seen VALUES (?, ?, ?, ?, ?)", [(job, attempt, *m) for m in messages])
 
     def seen(self, job: str) -> list[tuple[int, str, str, bytes]]:
-        rows = self._db.rows("SELECT attempt, sender, step, body FROM seen WHERE job = ? ORDER BY attempt, sender, step", job)
+        rows = self._db.rows(
+            "SELECT attempt, sender, step, body FROM seen WHERE job = ? ORDER BY attempt, sender, step", job
+        )
         return [(r["attempt"], r["sender"], r["step"], bytes(r["body"])) for r in rows]
 
     def close(self) -> None:
@@ -137,5 +157,17 @@ class Store:
 
 def _job(row: object) -> JobRow:
     r = dict(row)  # type: ignore[call-overload]
-    return JobRow(r["id"], bytes(r["raw"]), bytes(r["signature"]), r["submitter"], tuple(json.loads(r["recipients"])),
-                  r["state"], r["attempt"], r["created"], r["updated"], r["expires"], bytes(r["error"] or b""), r["bytes"])  # fmt: skip
+    return JobRow(
+        r["id"],
+        bytes(r["raw"]),
+        bytes(r["signature"]),
+        r["submitter"],
+        tuple(json.loads(r["recipients"])),
+        r["state"],
+        r["attempt"],
+        r["created"],
+        r["updated"],
+        r["expires"],
+        bytes(r["error"] or b""),
+        r["bytes"],
+    )

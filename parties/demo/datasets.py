@@ -36,9 +36,10 @@ def find(name: str) -> Path:
         if path.is_file():
             return path
     raise LocalError(
-        "config.missing", f"The demo's table {name} is not installed.",
+        "config.missing",
+        f"The demo's table {name} is not installed.",
         "Run from a source checkout (examples/data), or reinstall heji from its wheel.",
-    )  # fmt: skip
+    )
 
 
 def loans(parity: int) -> pa.Table:

@@ -49,14 +49,61 @@ Flags = npt.NDArray[np.bool_]
 
 #: section -> (share of firms in per mille, median yearly turnover in 10,000 yuan, tax per mille of turnover)
 _INDUSTRY: dict[str, tuple[float, float, float]] = {
-    "A": (25, 180, 4), "B": (2, 1500, 60), "C": (170, 900, 38), "D": (4, 1200, 35), "E": (80, 700, 32),
-    "F": (300, 450, 18), "G": (35, 420, 26), "H": (35, 160, 22), "I": (60, 380, 40), "J": (8, 1500, 90),
-    "K": (40, 800, 75), "L": (105, 300, 34), "M": (75, 320, 36), "N": (4, 350, 25), "O": (30, 110, 20),
-    "P": (12, 130, 15), "Q": (6, 260, 14), "R": (20, 140, 22), "S": (2, 60, 5), "T": (0.2, 50, 1),
-}  # fmt: skip
+    "A": (25, 180, 4),
+    "B": (2, 1500, 60),
+    "C": (170, 900, 38),
+    "D": (4, 1200, 35),
+    "E": (80, 700, 32),
+    "F": (300, 450, 18),
+    "G": (35, 420, 26),
+    "H": (35, 160, 22),
+    "I": (60, 380, 40),
+    "J": (8, 1500, 90),
+    "K": (40, 800, 75),
+    "L": (105, 300, 34),
+    "M": (75, 320, 36),
+    "N": (4, 350, 25),
+    "O": (30, 110, 20),
+    "P": (12, 130, 15),
+    "Q": (6, 260, 14),
+    "R": (20, 140, 22),
+    "S": (2, 60, 5),
+    "T": (0.2, 50, 1),
+}
 #: share of firms in per mille, in the order of PROVINCES
-_PROVINCE = (52, 15, 45, 20, 12, 22, 10, 12, 55, 110, 85, 40, 40, 25, 90, 60, 40, 35, 130, 20, 10, 25, 50, 15, 20, 1,
-             30, 8, 2, 4, 10)  # fmt: skip
+_PROVINCE = (
+    52,
+    15,
+    45,
+    20,
+    12,
+    22,
+    10,
+    12,
+    55,
+    110,
+    85,
+    40,
+    40,
+    25,
+    90,
+    60,
+    40,
+    35,
+    130,
+    20,
+    10,
+    25,
+    50,
+    15,
+    20,
+    1,
+    30,
+    8,
+    2,
+    4,
+    10,
+)
 
 
 @dataclass(frozen=True)
@@ -89,8 +136,9 @@ def linked_tables(firms: int = 2000, seed: int = 1) -> Iterator[tuple[str, str, 
 def write(table: pa.Table, path: Path) -> None:
     """Write as Parquet or CSV, by the suffix of ``path``; its folder is made if need be."""
     writers: dict[str, Callable[[Any, str], None]] = {
-        ".parquet": pyarrow.parquet.write_table, ".csv": pyarrow.csv.write_csv,
-    }  # fmt: skip
+        ".parquet": pyarrow.parquet.write_table,
+        ".csv": pyarrow.csv.write_csv,
+    }
     if path.suffix not in writers:
         raise ValueError(f"cannot write {path.name}: the name must end in .parquet or .csv")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,11 +159,14 @@ def _hidden(n: int, seed: int) -> Latent:
     median = np.array([_INDUSTRY[code][1] for code in INDUSTRIES])[industry] * 1e4
     turnover = np.minimum(median * draw.lognormal(0, 1.3, n), 1e9)
     return Latent(
-        code=_codes(draw, province), industry=industry, province=province,
-        size=np.digitize(turnover, (3e6, 2e7)).astype(np.int64), turnover=turnover,
+        code=_codes(draw, province),
+        industry=industry,
+        province=province,
+        size=np.digitize(turnover, (3e6, 2e7)).astype(np.int64),
+        turnover=turnover,
         pressure=draw.normal(size=n),
         founded=np.maximum(AS_OF.year - 1 - draw.exponential(8, n).astype(np.int64), 1979),
-    )  # fmt: skip
+    )
 
 
 def _codes(draw: np.random.Generator, province: Ints) -> credit_code.Codes:
@@ -147,13 +198,16 @@ def _tax(hidden: Latent, draw: np.random.Generator) -> pa.Table:
     paid = np.where(exempt, 0, turnover * rate * draw.lognormal(0, 0.35, n))
     employees = np.clip(turnover / 3.5e5 * draw.lognormal(0, 0.5, n), 1, 10_000).astype(np.int64)
     late = _late(hidden, rows, draw, share=0.07)
-    return pa.table(_identity(hidden, rows, ("industry", "region", "size")) | {
-        "founded": pa.array(hidden.founded[rows]),
-        "employees": pa.array(employees),
-        "turnover": _yuan(turnover),
-        "tax_paid": _yuan(paid, missing=draw.random(n) < 0.02),
-        "arrears": _yuan(np.where(late, paid * draw.uniform(0.05, 0.6, n), 0)),
-    })  # fmt: skip
+    return pa.table(
+        _identity(hidden, rows, ("industry", "region", "size"))
+        | {
+            "founded": pa.array(hidden.founded[rows]),
+            "employees": pa.array(employees),
+            "turnover": _yuan(turnover),
+            "tax_paid": _yuan(paid, missing=draw.random(n) < 0.02),
+            "arrears": _yuan(np.where(late, paid * draw.uniform(0.05, 0.6, n), 0)),
+        }
+    )
 
 
 def _accounts(hidden: Latent, draw: np.random.Generator, reach: float) -> pa.Table:
@@ -169,14 +223,17 @@ def _accounts(hidden: Latent, draw: np.random.Generator, reach: float) -> pa.Tab
     late = _late(hidden, rows, draw, share=0.12) & lent
     overdue = np.where(late, np.minimum(1 + draw.exponential(60, n).astype(np.int64), 1800), 0)
     arrears = outstanding * np.minimum(overdue / 360, 1) * draw.uniform(0.3, 1, n)
-    return pa.table(_identity(hidden, rows, ("industry", "region", "size")) | {
-        "opened": _opened(hidden.founded[rows], draw),
-        "balance": _yuan(balance),
-        "outstanding": _yuan(outstanding),
-        "interest_paid": _yuan(outstanding * draw.uniform(0.032, 0.068, n)),
-        "overdue_days": pa.array(overdue, mask=~lent),
-        "arrears": _yuan(arrears),
-    })  # fmt: skip
+    return pa.table(
+        _identity(hidden, rows, ("industry", "region", "size"))
+        | {
+            "opened": _opened(hidden.founded[rows], draw),
+            "balance": _yuan(balance),
+            "outstanding": _yuan(outstanding),
+            "interest_paid": _yuan(outstanding * draw.uniform(0.032, 0.068, n)),
+            "overdue_days": pa.array(overdue, mask=~lent),
+            "arrears": _yuan(arrears),
+        }
+    )
 
 
 def _telecom(hidden: Latent, draw: np.random.Generator) -> pa.Table:
@@ -185,17 +242,22 @@ def _telecom(hidden: Latent, draw: np.random.Generator) -> pa.Table:
     lines = np.clip(turnover / 1.2e6 * draw.lognormal(0, 0.6, n), 1, 5_000).astype(np.int64)
     spend = lines * 1_100 * draw.lognormal(0, 0.4, n)
     late = _late(hidden, rows, draw, share=0.10)
-    return pa.table(_identity(hidden, rows, ("region", "size")) | {
-        "lines": pa.array(lines),
-        "spend": _yuan(spend, missing=draw.random(n) < 0.01),
-        "arrears": _yuan(np.where(late, spend * draw.uniform(0.05, 0.3, n), 0)),
-    })  # fmt: skip
+    return pa.table(
+        _identity(hidden, rows, ("region", "size"))
+        | {
+            "lines": pa.array(lines),
+            "spend": _yuan(spend, missing=draw.random(n) < 0.01),
+            "arrears": _yuan(np.where(late, spend * draw.uniform(0.05, 0.3, n), 0)),
+        }
+    )
 
 
 def _identity(hidden: Latent, rows: Ints, columns: Sequence[str]) -> dict[str, pa.Array]:
     lists = {
-        "industry": (hidden.industry, INDUSTRIES), "region": (hidden.province, PROVINCES), "size": (hidden.size, SIZES),
-    }  # fmt: skip
+        "industry": (hidden.industry, INDUSTRIES),
+        "region": (hidden.province, PROVINCES),
+        "size": (hidden.size, SIZES),
+    }
     labels = {c: pa.array(list(lists[c][1])).take(pa.array(lists[c][0][rows])) for c in columns}
     return {"uscc": _texts(hidden.code[rows])} | labels
 

@@ -1,7 +1,7 @@
 """The demo, told as it happens: a throw-away consortium, real processes, every story run and checked to the cent.
 
-    make a folder → members with keys → tables → start five processes → for each story: submit, wait, open, compare with
-    the plaintext, show → look into the coordinator's own store → stop everything, delete the folder
+make a folder → members with keys → tables → start five processes → for each story: submit, wait, open, compare with
+the plaintext, show → look into the coordinator's own store → stop everything, delete the folder
 """
 
 from __future__ import annotations
@@ -84,9 +84,12 @@ def consortium(
 
 
 def run_stories(
-    folder: Path, tables: tuple[DemoTable, ...], stories: tuple[Story, ...] = STORIES,
-    each: Callable[[Told], None] = lambda _told: None, progress: Callable[[str], None] = lambda _line: None,
-) -> Report:  # fmt: skip
+    folder: Path,
+    tables: tuple[DemoTable, ...],
+    stories: tuple[Story, ...] = STORIES,
+    each: Callable[[Told], None] = lambda _told: None,
+    progress: Callable[[str], None] = lambda _line: None,
+) -> Report:
     """Run the stories one after the other, each under its recipient's own identity."""
     report = Report()
     began = time.monotonic()
@@ -121,7 +124,9 @@ def look_into_the_coordinator(folder: Path, tables: tuple[DemoTable, ...], told:
     """Read the coordinator's own database: the masked words of the first story, beside what each party really held."""
     store = sqlite3.connect(f"file:{folder / 'state' / 'coordinator.db'}?mode=ro", uri=True)
     try:
-        rows = store.execute("SELECT sender, body FROM seen WHERE job = ? ORDER BY sender, step", (told.job,)).fetchall()
+        rows = store.execute(
+            "SELECT sender, body FROM seen WHERE job = ? ORDER BY sender, step", (told.job,)
+        ).fetchall()
     finally:
         store.close()
     words: dict[str, list[str]] = {}

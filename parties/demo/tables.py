@@ -46,7 +46,7 @@ class Grant:
 
         return (
             f'[[grant]]\ntable = "{self.table}"\ncolumns = {texts(self.columns)}\nto = {texts(self.to)}\n'
-            f'uses = {texts(self.uses)}\nmin_entities = 10\nmin_contributors = 2\n'
+            f"uses = {texts(self.uses)}\nmin_entities = 10\nmin_contributors = 2\n"
             f'contributor_sets = "{self.contributor_sets}"\napproval = "auto"\n'
         )
 
@@ -126,13 +126,29 @@ def _count(name: str, high: int, description: str = "", *, nullable: bool = Fals
 
 
 def _decimal(name: str, scale: int, high: int, unit: str, description: str = "", *, nullable: bool = False) -> Column:
-    return Column(name, "decimal", scale=scale, low=0, high=high * 10**scale, nullable=nullable, unit=unit,
-                  description=description)  # fmt: skip
+    return Column(
+        name,
+        "decimal",
+        scale=scale,
+        low=0,
+        high=high * 10**scale,
+        nullable=nullable,
+        unit=unit,
+        description=description,
+    )
 
 
 def _yuan(name: str, description: str, *, low: int = 0, nullable: bool = False) -> Column:
-    return Column(name, "decimal", scale=2, low=low, high=firms.LARGEST_AMOUNT, nullable=nullable, unit="yuan",
-                  description=description)  # fmt: skip
+    return Column(
+        name,
+        "decimal",
+        scale=2,
+        low=low,
+        high=firms.LARGEST_AMOUNT,
+        nullable=nullable,
+        unit="yuan",
+        description=description,
+    )
 
 
 def _flag(name: str) -> Column:
@@ -145,30 +161,38 @@ REGION = _label("region", tuple(PROVINCES), "province, GB/T 2260")
 SIZE = _label("size", tuple(SIZES), "micro, small or medium")
 
 TAX_FIRMS = (
-    USCC, INDUSTRY, REGION, SIZE,
+    USCC,
+    INDUSTRY,
+    REGION,
+    SIZE,
     Column("founded", "integer", low=1900, high=2100, nullable=False, description="year of registration"),
     _count("employees", 10_000),
     _yuan("turnover", "declared turnover of the year"),
     _yuan("tax_paid", "all taxes paid in the year; NULL: no return filed yet", nullable=True),
     _yuan("arrears", "tax due and unpaid"),
-)  # fmt: skip
+)
 
 ACCOUNTS = (
-    USCC, INDUSTRY, REGION, SIZE,
+    USCC,
+    INDUSTRY,
+    REGION,
+    SIZE,
     Column("opened", "date", low=days(dt.date(1970, 1, 1)), high=days(dt.date(2049, 12, 31)), nullable=False),
     _yuan("balance", "on the day; negative: overdrawn", low=-firms.LARGEST_AMOUNT),
     _yuan("outstanding", "loans not yet paid back"),
     _yuan("interest_paid", "in the year"),
     _count("overdue_days", 10_000, "of the latest unpaid instalment; NULL: no loan", nullable=True, unit="days"),
     _yuan("arrears", "instalments due and unpaid"),
-)  # fmt: skip
+)
 
 TELECOM_FIRMS = (
-    USCC, REGION, SIZE,
+    USCC,
+    REGION,
+    SIZE,
     _count("lines", 10_000, "lines in use"),
     _yuan("spend", "billed in the year; NULL: no bill yet", nullable=True),
     _yuan("arrears", "billed and unpaid"),
-)  # fmt: skip
+)
 
 GRADES = tuple("ABCDEFG")
 LOANS = (
@@ -196,10 +220,58 @@ LOANS = (
 )
 
 STATES = (
-    "AK", "AL", "AR", "AZ", "CA", "CO", "CT", "DC", "DE", "FL", "GA", "HI", "IA", "ID", "IL", "IN", "KS", "KY", "LA",
-    "MA", "MD", "ME", "MI", "MN", "MO", "MS", "MT", "NC", "ND", "NE", "NH", "NJ", "NM", "NV", "NY", "OH", "OK", "OR",
-    "PA", "RI", "SC", "SD", "TN", "TX", "UT", "VA", "VT", "WA", "WI", "WV", "WY",
-)  # fmt: skip
+    "AK",
+    "AL",
+    "AR",
+    "AZ",
+    "CA",
+    "CO",
+    "CT",
+    "DC",
+    "DE",
+    "FL",
+    "GA",
+    "HI",
+    "IA",
+    "ID",
+    "IL",
+    "IN",
+    "KS",
+    "KY",
+    "LA",
+    "MA",
+    "MD",
+    "ME",
+    "MI",
+    "MN",
+    "MO",
+    "MS",
+    "MT",
+    "NC",
+    "ND",
+    "NE",
+    "NH",
+    "NJ",
+    "NM",
+    "NV",
+    "NY",
+    "OH",
+    "OK",
+    "OR",
+    "PA",
+    "RI",
+    "SC",
+    "SD",
+    "TN",
+    "TX",
+    "UT",
+    "VA",
+    "VT",
+    "WA",
+    "WI",
+    "WV",
+    "WY",
+)
 EMPLOYMENT = ("emp_lt_1", *(f"emp_{n}" for n in range(1, 10)), "emp_ge_10", "emp_unk")
 BORROWERS = (
     _key("loan_id", "row number in lending_club"),
@@ -217,15 +289,25 @@ CUSTOMERS = (
     _flag("phone_service"),
     _label("multiple_lines", ("No", "No phone service", "Yes")),
     _label("internet_service", ("DSL", "Fiber optic", "No")),
-    *(_label(c, _INTERNET) for c in ("online_security", "online_backup", "device_protection", "tech_support",
-                                     "streaming_tv", "streaming_movies")),
+    *(
+        _label(c, _INTERNET)
+        for c in (
+            "online_security",
+            "online_backup",
+            "device_protection",
+            "tech_support",
+            "streaming_tv",
+            "streaming_movies",
+        )
+    ),
     _label("contract", ("Month-to-month", "One year", "Two year")),
     _flag("paperless_billing"),
-    _label("payment_method",
-           ("Bank transfer (automatic)", "Credit card (automatic)", "Electronic check", "Mailed check")),
+    _label(
+        "payment_method", ("Bank transfer (automatic)", "Credit card (automatic)", "Electronic check", "Mailed check")
+    ),
     _decimal("monthly_charges", 2, 1000, "USD"),
     _decimal("total_charges", 2, 10_000, "USD", "since the beginning; NULL: not billed yet", nullable=True),
-)  # fmt: skip
+)
 
 #: (party, table) -> (columns, description, columns that are granted to nobody)
 DECLARED: dict[tuple[str, str], tuple[tuple[Column, ...], str, tuple[str, ...]]] = {

@@ -5,8 +5,8 @@
         result = heji.query("SELECT ...", to="analyst", purpose="SME credit line review")
         result.table, result.to_pandas(), result.statement
 
-The key that opens a result is made here and stays here (``jobs/ID.json`` in the member's folder, mode 0600), so a result
-can be fetched later, by the same member, from the same folder.
+The key that opens a result is made here and stays here (``jobs/ID.json`` in the member's folder, mode 0600), so a
+result can be fetched later, by the same member, from the same folder.
 """
 
 from __future__ import annotations
@@ -104,23 +104,36 @@ class Client:
         return self._wait(self._catalogs())[1]
 
     def explain(
-        self, sql: str, to: str | tuple[str, ...] | None = None, *, purpose: str = "", trust: str = "helper",
+        self,
+        sql: str,
+        to: str | tuple[str, ...] | None = None,
+        *,
+        purpose: str = "",
+        trust: str = "helper",
         allow_two_party: bool = False,
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         """What would happen, and what every owner would say, before anything runs (JSON-able)."""
         return self._wait(self._explain(sql, to, purpose, trust, allow_two_party))
 
     # -- jobs
 
     def query(
-        self, sql: str, to: str | tuple[str, ...] | None = None, *, purpose: str = "", trust: str = "helper",
-        allow_two_party: bool = False, watch: Watcher = lambda _status: None,
-    ) -> Result:  # fmt: skip
-        """Submit, wait and fetch. ``to``: recipient(s), by default this member. Raises HejiError on refusal or failure."""
+        self,
+        sql: str,
+        to: str | tuple[str, ...] | None = None,
+        *,
+        purpose: str = "",
+        trust: str = "helper",
+        allow_two_party: bool = False,
+        watch: Watcher = lambda _status: None,
+    ) -> Result:
+        """Submit, wait and fetch. ``to``: recipient(s), else this member. Raises HejiError on refusal or failure."""
         job = self.submit(sql, to, purpose=purpose, trust=trust, allow_two_party=allow_two_party)
         if self.name not in job.recipients:
-            raise LocalError("job.not_recipient", f"{self.name} is no recipient; the result goes to "
-                             f"{', '.join(job.recipients)}. The job id is {job.id}.")  # fmt: skip
+            raise LocalError(
+                "job.not_recipient",
+                f"{self.name} is no recipient; the result goes to {', '.join(job.recipients)}. The job id is {job.id}.",
+            )
         try:
             self.wait(job.id, watch)
         except KeyboardInterrupt:
@@ -130,9 +143,14 @@ class Client:
         return self.result(job.id)
 
     def submit(
-        self, sql: str, to: str | tuple[str, ...] | None = None, *, purpose: str = "", trust: str = "helper",
+        self,
+        sql: str,
+        to: str | tuple[str, ...] | None = None,
+        *,
+        purpose: str = "",
+        trust: str = "helper",
         allow_two_party: bool = False,
-    ) -> Submitted:  # fmt: skip
+    ) -> Submitted:
         """Plan, sign and hand in a job; returns at once."""
         return self._wait(self._submit(sql, to, purpose, trust, allow_two_party))
 
@@ -183,19 +201,32 @@ class Client:
             keys[self.name] = public_key(private).hex()
         here = self.member.clock()
         job = Job(
-            sql=sql, submitter=self.name, recipients=recipients, roster=self.member.roster.digest(),
-            catalogs={p: catalogs[p].digest() for p in plan.parties}, nonce=secrets.token_hex(16), created=here,
-            expires=here + JOB_SECONDS, purpose=purpose, trust=trust, allow_two_party=allow_two_party,
-            recipient_keys=keys, planner=PLANNER,
-        )  # fmt: skip
+            sql=sql,
+            submitter=self.name,
+            recipients=recipients,
+            roster=self.member.roster.digest(),
+            catalogs={p: catalogs[p].digest() for p in plan.parties},
+            nonce=secrets.token_hex(16),
+            created=here,
+            expires=here + JOB_SECONDS,
+            purpose=purpose,
+            trust=trust,
+            allow_two_party=allow_two_party,
+            recipient_keys=keys,
+            planner=PLANNER,
+        )
         proposed = await asyncio.to_thread(propose, self.member, job.to_bytes(), None, catalogs)
         return proposed, private, [c for c in reply.catalogs if c.party in plan.parties]
 
     def _explain_missing(self, sql: str, missing: Mapping[str, str]) -> None:
         """A table of a party that is away must not read like a misspelt name."""
         for party in sorted(parties_of(sql) & set(missing)):
-            raise PeerError("peer.unavailable", f"{party} cannot be asked for its catalog now: {missing[party]}",
-                            f"Ask the operator of {party} whether its node runs; then try again.", party=party)  # fmt: skip
+            raise PeerError(
+                "peer.unavailable",
+                f"{party} cannot be asked for its catalog now: {missing[party]}",
+                f"Ask the operator of {party} whether its node runs; then try again.",
+                party=party,
+            )
 
     async def _explain(
         self, sql: str, to: str | tuple[str, ...] | None, purpose: str, trust: str, allow_two_party: bool
@@ -203,7 +234,9 @@ class Client:
         proposed, _private, _catalogs = await self._job(sql, to, purpose, trust, allow_two_party)
         reply: pb.PreviewReply = await self._call("Preview", pb.PreviewRequest(job=proposed.raw))
         told = explain(proposed.plan, proposed.job.recipients)
-        told["verdicts"] = {p: None if raw == b"{}" else decode(raw).to_dict() for p, raw in sorted(reply.verdicts.items())}
+        told["verdicts"] = {
+            p: None if raw == b"{}" else decode(raw).to_dict() for p, raw in sorted(reply.verdicts.items())
+        }
         return told
 
     async def _submit(
@@ -211,10 +244,14 @@ class Client:
     ) -> Submitted:
         proposed, private, catalogs = await self._job(sql, to, purpose, trust, allow_two_party)
         job = proposed.job
-        self._keep(job.id, {
-            "job": proposed.raw.hex(), "private": private.hex(),
-            "catalogs": [[c.party, c.catalog.hex(), c.signature.hex()] for c in catalogs],
-        })  # fmt: skip
+        self._keep(
+            job.id,
+            {
+                "job": proposed.raw.hex(),
+                "private": private.hex(),
+                "catalogs": [[c.party, c.catalog.hex(), c.signature.hex()] for c in catalogs],
+            },
+        )
         signed = node_pb2.SignedJob(job=proposed.raw, signature=self.member.sign(JOB, proposed.raw))
         await self._call("Submit", signed)
         return Submitted(job.id, job.recipients)
@@ -242,29 +279,40 @@ class Client:
             return await self._result_of_node(job)
         kept = self._kept(job)
         raw = bytes.fromhex(kept["job"])
-        signed = [node_pb2.SignedCatalog(party=p, catalog=bytes.fromhex(c), signature=bytes.fromhex(s))
-                  for p, c, s in kept["catalogs"]]  # fmt: skip
+        signed = [
+            node_pb2.SignedCatalog(party=p, catalog=bytes.fromhex(c), signature=bytes.fromhex(s))
+            for p, c, s in kept["catalogs"]
+        ]
         catalogs = read_catalogs(self.member, signed)
-        plan = compile_plan(Job.from_bytes(raw).sql, catalogs, recipients=Job.from_bytes(raw).recipients,
-                            trust=Job.from_bytes(raw).trust)  # fmt: skip
+        plan = compile_plan(
+            Job.from_bytes(raw).sql,
+            catalogs,
+            recipients=Job.from_bytes(raw).recipients,
+            trust=Job.from_bytes(raw).trust,
+        )
         inside = tuple(sorted(r for r in Job.from_bytes(raw).recipients if self.member.has_node(r)))
         proposed = Proposed(raw, Job.from_bytes(raw), plan, inside)
         proof, bodies = await self._fetch(job)
         approvals = self._approvals(proof, proposed)
-        cast = cast_of(raw, int(proof["attempt"]), plan, coordinator=str(proof["coordinator"]), inside=inside,
-                       approvals=approvals)  # fmt: skip
+        cast = cast_of(
+            raw, int(proof["attempt"]), plan, coordinator=str(proof["coordinator"]), inside=inside, approvals=approvals
+        )
         totals: Totals = {}
         for s in cast.heard_by(self.name):
             words = np.frombuffer(bodies.get(s.name, b""), dtype="<u8").astype(np.uint64)
             if len(words) != s.length * s.bits // 64:
-                raise PeerError("protocol.size", "The coordinator handed out a total of the wrong length.", party=self._coordinator)
+                raise PeerError(
+                    "protocol.size", "The coordinator handed out a total of the wrong length.", party=self._coordinator
+                )
             totals[s.name] = words if s.bits == 64 else words.reshape(-1, 2)
         private = bytes.fromhex(kept["private"])
         agreement = Agreement(
             {p: Announce(*map(bytes.fromhex, a)) for p, a in proof["announced"].items()},
             {p: Agreed(*map(bytes.fromhex, a)) for p, a in proof["agreed"].items()},
         )
-        opened = open_outside(self.name, private, public_key(private), cast, Outcome(agreement, totals), self.member.verify)
+        opened = open_outside(
+            self.name, private, public_key(private), cast, Outcome(agreement, totals), self.member.verify
+        )
         return opened_result(proposed, opened, self.name, approvals)
 
     def _approvals(self, proof: Mapping[str, Any], proposed: Proposed) -> dict[str, bytes]:
@@ -313,8 +361,11 @@ class Client:
     def _kept(self, job: str) -> dict[str, Any]:
         path = self.member.folder / "jobs" / f"{_job_bytes(job).hex()}.json"
         if not path.exists():
-            raise LocalError("job.unknown", f"{self.name} has no key for this job in {path.parent}.",
-                             "A result can be opened only from the folder it was submitted from.")  # fmt: skip
+            raise LocalError(
+                "job.unknown",
+                f"{self.name} has no key for this job in {path.parent}.",
+                "A result can be opened only from the folder it was submitted from.",
+            )
         kept: dict[str, Any] = json.loads(path.read_text())
         return kept
 

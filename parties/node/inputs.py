@@ -32,8 +32,9 @@ class Inputs:
     def __init__(self, member: Member) -> None:
         config = member.config
         self._member = member
-        self._tables = Tables(member.folder, cache_bytes=config.cache_bytes, memory_limit=config.memory_limit,
-                              threads=config.threads)  # fmt: skip
+        self._tables = Tables(
+            member.folder, cache_bytes=config.cache_bytes, memory_limit=config.memory_limit, threads=config.threads
+        )
 
     def catalog(self) -> Catalog:
         """What this member publishes."""
@@ -51,19 +52,26 @@ class Inputs:
             return Input({}, b"")
         return await asyncio.to_thread(self._vectors, cast, plan, limits, strict_none, coins, salt)
 
-    def _vectors(
-        self, cast: Cast, plan: Plan, limits: Limits, strict_none: bool, coins: Coins, salt: bytes
-    ) -> Input:
+    def _vectors(self, cast: Cast, plan: Plan, limits: Limits, strict_none: bool, coins: Coins, salt: bytes) -> Input:
         me = self._member.name
         queries = {p: q for p, pool in enumerate(plan.pools) for q in pool.sources if q.party == me}
         with self._tables.open(sorted({t for q in queries.values() for t in q.tables})) as database:
             answers = {p: database.run(q.sql) for p, q in queries.items()}
             snapshot = database.snapshot(salt)
         filled = {
-            p: fill(plan, p, answer, party=me, min_entities=limits.min_entities, strict_none=strict_none and limits.min_entities > 0 and len(plan.pools[p].sources) > 1)
+            p: fill(
+                plan,
+                p,
+                answer,
+                party=me,
+                min_entities=limits.min_entities,
+                strict_none=strict_none and limits.min_entities > 0 and len(plan.pools[p].sources) > 1,
+            )
             for p, answer in answers.items()
         }
         # one spoiled vector for each recipient, with noise of its own
         said = {s: filled[pool_of(s.name)] for s in cast.said_by(me)}
-        words = {s.name: vector(plan, pool_of(s.name), ring_of(s), f, coins, f"spoil/{s.name}") for s, f in said.items()}
+        words = {
+            s.name: vector(plan, pool_of(s.name), ring_of(s), f, coins, f"spoil/{s.name}") for s, f in said.items()
+        }
         return Input(words, snapshot)

@@ -33,7 +33,9 @@ class Permission:
         """Before anything is sent: refuse a column that would enter totals with another set of contributors than
         before over the same snapshot (sums over different sets can be solved), else remember this one."""
         policy = self.policy()
-        before = [ContributorSet(t, c, who, snap) for job, t, c, who, snap in store.contributions() if job != proposed.job.id]
+        before = [
+            ContributorSet(t, c, who, snap) for job, t, c, who, snap in store.contributions() if job != proposed.job.id
+        ]
         request = self._request(proposed)
         now = contributor_sets_conflict(before, proposed.plan, self._member.name, policy, request, snapshot)
         store.record_contributions(proposed.job.id, [(s.table, s.column, s.contributors, s.snapshot) for s in now])

@@ -87,7 +87,9 @@ class NodeService(node_pb2_grpc.NodeServicer):
         try:
             self._member.caller(context)
             body = rfc8785.dumps(self._inputs.catalog().to_dict())
-            return node_pb2.SignedCatalog(party=self._member.name, catalog=body, signature=self._member.sign(CATALOG, body))
+            return node_pb2.SignedCatalog(
+                party=self._member.name, catalog=body, signature=self._member.sign(CATALOG, body)
+            )
         except HejiError as error:
             await abort(context, error)
 
@@ -103,8 +105,11 @@ class NodeService(node_pb2_grpc.NodeServicer):
         catalogs = read_catalogs(self._member, request.catalogs)
         mine = self._inputs.catalog()
         if self._member.name in catalogs and catalogs[self._member.name].digest() != mine.digest():
-            raise LocalError("job.differs", f"{self._member.name} changed its catalog since the job was planned.",
-                             "Submit the query again: it will be planned on the new catalog.")  # fmt: skip
+            raise LocalError(
+                "job.differs",
+                f"{self._member.name} changed its catalog since the job was planned.",
+                "Submit the query again: it will be planned on the new catalog.",
+            )
         signature = None if request.dry_run else request.job.signature
         proposed = await asyncio.to_thread(propose, self._member, request.job.job, signature, catalogs)
         if self._member.name not in proposed.participants:
@@ -120,18 +125,31 @@ class NodeService(node_pb2_grpc.NodeServicer):
         config = self._member.config
         cells = sum(p.cells * len(p.measures) for p in proposed.plan.pools)
         if cells > config.max_cells:
-            raise LocalError("job.limits", f"The job has {cells} cells; {self._member.name} allows {config.max_cells}.",
-                             "Group by fewer keys or by keys with smaller domains.")  # fmt: skip
+            raise LocalError(
+                "job.limits",
+                f"The job has {cells} cells; {self._member.name} allows {config.max_cells}.",
+                "Group by fewer keys or by keys with smaller domains.",
+            )
         if len(self._attempts) >= config.max_jobs:
-            raise LocalError("job.limits", f"{self._member.name} has {config.max_jobs} jobs under way.", "Try again later.")
+            raise LocalError(
+                "job.limits", f"{self._member.name} has {config.max_jobs} jobs under way.", "Try again later."
+            )
 
     def _approval(self, proposed: Proposed, limits: Limits) -> bytes:
         """What this member signs: exactly this job and plan, under this policy, until the job's expiry."""
-        return rfc8785.dumps({
-            "v": 1, "job": proposed.job.id, "plan": proposed.plan.digest(), "party": self._member.name,
-            "policy": self._permission.digest(), "roster": proposed.job.roster, "planner": PLANNER,
-            "expires": proposed.job.expires, "min_contributors": limits.min_contributors,
-        })  # fmt: skip
+        return rfc8785.dumps(
+            {
+                "v": 1,
+                "job": proposed.job.id,
+                "plan": proposed.plan.digest(),
+                "party": self._member.name,
+                "policy": self._permission.digest(),
+                "roster": proposed.job.roster,
+                "planner": PLANNER,
+                "expires": proposed.job.expires,
+                "min_contributors": limits.min_contributors,
+            }
+        )
 
     def _admit(
         self, request: node_pb2.Proposal, coordinator: str, proposed: Proposed, limits: Limits, approval: bytes
@@ -141,16 +159,32 @@ class NodeService(node_pb2_grpc.NodeServicer):
         key = (bytes.fromhex(job.id), request.attempt)
         if any(k[0] == key[0] for k in self._attempts):
             raise LocalError("job.replayed", "An attempt of this job is under way here.")
-        self._store.approve(job.id, request.attempt, self._member.clock(), {
-            "submitter": job.submitter, "recipients": list(job.recipients), "purpose": job.purpose, "sql": job.sql,
-            "plan": proposed.plan.digest(), "policy": self._permission.digest(), "expires": job.expires,
-        })  # fmt: skip
+        self._store.approve(
+            job.id,
+            request.attempt,
+            self._member.clock(),
+            {
+                "submitter": job.submitter,
+                "recipients": list(job.recipients),
+                "purpose": job.purpose,
+                "sql": job.sql,
+                "plan": proposed.plan.digest(),
+                "policy": self._permission.digest(),
+                "expires": job.expires,
+            },
+        )
         attempt = Attempt(proposed, coordinator, limits, approval)
         # what each member may say is known before its approval is: approvals change no size
-        sizes = cast_of(proposed.raw, request.attempt, proposed.plan, coordinator=coordinator,
-                        inside=proposed.inside, approvals={})  # fmt: skip
-        attempt.inbox = Inbox({p: allowed_bytes(sizes, p, self._member.name)
-                               for p in sizes.context.participants if p != self._member.name})  # fmt: skip
+        sizes = cast_of(
+            proposed.raw, request.attempt, proposed.plan, coordinator=coordinator, inside=proposed.inside, approvals={}
+        )
+        attempt.inbox = Inbox(
+            {
+                p: allowed_bytes(sizes, p, self._member.name)
+                for p in sizes.context.participants
+                if p != self._member.name
+            }
+        )
         self._post.open(key, attempt.inbox)
         self._attempts[key] = attempt
         log.info("approved", job=job.id, attempt=request.attempt, submitter=job.submitter)
@@ -161,7 +195,9 @@ class NodeService(node_pb2_grpc.NodeServicer):
             key = (request.job, request.attempt)
             attempt = self._attempts.get(key)
             if attempt is None or attempt.run is not None or attempt.coordinator != coordinator:
-                raise PeerError("peer.aborted", f"{self._member.name} has no such attempt waiting.", party=self._member.name)
+                raise PeerError(
+                    "peer.aborted", f"{self._member.name} has no such attempt waiting.", party=self._member.name
+                )
             news: asyncio.Queue[node_pb2.Progress | None] = asyncio.Queue()
             attempt.run = asyncio.create_task(self._run(key, attempt, list(request.approvals), news.put_nowait))
             attempt.run.add_done_callback(lambda _task: news.put_nowait(None))
@@ -177,9 +213,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
             await abort(context, error)
 
     async def _run(
-        self, key: AttemptKey, attempt: Attempt, approvals: list[node_pb2.Approval],
+        self,
+        key: AttemptKey,
+        attempt: Attempt,
+        approvals: list[node_pb2.Approval],
         tell: Callable[[node_pb2.Progress], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """The attempt from all approvals to its end, whatever that is; the store always learns of it."""
         job = attempt.proposed.job
         try:
@@ -188,7 +227,9 @@ class NodeService(node_pb2_grpc.NodeServicer):
             log.info("done", job=job.id, attempt=key[1])
         except BaseException as problem:
             error = problem if isinstance(problem, HejiError) else None
-            code = error.code if error else "peer.aborted" if isinstance(problem, asyncio.CancelledError) else "internal"
+            code = (
+                error.code if error else "peer.aborted" if isinstance(problem, asyncio.CancelledError) else "internal"
+            )
             log.warning("attempt ended", job=job.id, attempt=key[1], code=code, step=getattr(error, "step", ""))
             if code == "internal":
                 log.error("defect", job=job.id, exc_info=problem)
@@ -199,24 +240,35 @@ class NodeService(node_pb2_grpc.NodeServicer):
             raise
         finally:
             self._attempts.pop(key, None)
-            self._post.shut(key, PeerError("peer.aborted", f"{self._member.name} has ended this attempt.",
-                                           party=self._member.name))  # fmt: skip
+            self._post.shut(
+                key, PeerError("peer.aborted", f"{self._member.name} has ended this attempt.", party=self._member.name)
+            )
 
     async def _play(
-        self, key: AttemptKey, attempt: Attempt, approvals: list[node_pb2.Approval],
+        self,
+        key: AttemptKey,
+        attempt: Attempt,
+        approvals: list[node_pb2.Approval],
         tell: Callable[[node_pb2.Progress], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         member, proposed = self._member, attempt.proposed
         job = proposed.job
         statements = self._read_approvals(proposed, approvals, attempt)
-        cast = cast_of(proposed.raw, key[1], proposed.plan, coordinator=attempt.coordinator, inside=proposed.inside,
-                       approvals=statements)  # fmt: skip
+        cast = cast_of(
+            proposed.raw,
+            key[1],
+            proposed.plan,
+            coordinator=attempt.coordinator,
+            inside=proposed.inside,
+            approvals=statements,
+        )
         self._store.transition(job.id, "running", member.clock())
         coins = own_coins(self._seed(), *key)
         tell(node_pb2.Progress(phase="local query"))
         strict = max(json.loads(s)["min_contributors"] for s in statements.values()) > 1
-        given = await self._inputs.vectors(cast, proposed.plan, attempt.limits, strict_none=strict, coins=coins,
-                                           salt=self._store.salt)  # fmt: skip
+        given = await self._inputs.vectors(
+            cast, proposed.plan, attempt.limits, strict_none=strict, coins=coins, salt=self._store.salt
+        )
         self._same_data(job.id, given.snapshot)
         self._permission.commit(self._store, proposed, given.snapshot.hex())
 
@@ -224,6 +276,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         assert attempt.inbox is not None
         outboxes = self._outboxes(key, cast)
         try:
+
             def on_round(number: int, step: Round) -> None:
                 if number == 3 and given.vectors:  # keys are agreed: from here on masked data leaves
                     self._store.transition(job.id, "sending", member.clock(), input=given.snapshot)
@@ -232,11 +285,14 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 tell(node_pb2.Progress(phase=phase, done=number, total=total, bytes_sent=sent))
 
             outcome = await drive(
-                member.name, play_party(Session(member.name, coins), cast, given.vectors, member.sign,
-                                        member.verify),
-                attempt.inbox, outboxes, patience=member.config.step_seconds, on_round=on_round,
+                member.name,
+                play_party(Session(member.name, coins), cast, given.vectors, member.sign, member.verify),
+                attempt.inbox,
+                outboxes,
+                patience=member.config.step_seconds,
+                on_round=on_round,
                 on_message=self._on_message,
-            )  # fmt: skip
+            )
         finally:
             await asyncio.gather(*(o.close() for o in outboxes.values()))
         if member.name in job.recipients:
@@ -247,13 +303,19 @@ class NodeService(node_pb2_grpc.NodeServicer):
         """Two attempts over different data could give their difference away, if the first reached its recipient."""
         known = self._store.job(job)
         if known is not None and known.input not in (None, snapshot):
-            raise LocalError("data.changed", f"{self._member.name}'s data changed since an attempt of this job that may have "
-                             "been released.", "Submit the query again: that makes a new job.")  # fmt: skip
+            raise LocalError(
+                "data.changed",
+                f"{self._member.name}'s data changed since an attempt of this job that may have been released.",
+                "Submit the query again: that makes a new job.",
+            )
 
     def _outboxes(self, key: AttemptKey, cast: Cast) -> dict[str, Outbox]:
         member = self._member
-        return {p: Outbox(p, member.channel(p), key, member.config.reconnect_seconds)
-                for p in cast.context.participants if p != member.name}  # fmt: skip
+        return {
+            p: Outbox(p, member.channel(p), key, member.config.reconnect_seconds)
+            for p in cast.context.participants
+            if p != member.name
+        }
 
     def _read_approvals(
         self, proposed: Proposed, approvals: list[node_pb2.Approval], attempt: Attempt
@@ -267,8 +329,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
             self._member.verify(party, APPROVAL, a.statement, a.signature)
             for field in ("job", "plan", "roster", "planner"):
                 if told.get(field) != mine[field]:
-                    raise PeerError("job.differs", f"{party} approved another {field} than {self._member.name}.",
-                                    "Nothing was sent. Compare versions and rosters.", party=party)  # fmt: skip
+                    raise PeerError(
+                        "job.differs",
+                        f"{party} approved another {field} than {self._member.name}.",
+                        "Nothing was sent. Compare versions and rosters.",
+                        party=party,
+                    )
             statements[party] = a.statement
         if set(statements) != set(proposed.participants):
             raise LocalError("job.differs", "The attempt lacks approvals, or has some of members that take no part.")
@@ -313,8 +379,11 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 raise LocalError("job.not_recipient", f"{self._member.name} shows its results to itself only.")
             body = self._store.result(request.job.hex())
             if body is None:
-                raise LocalError("job.unknown", f"{self._member.name} received no result of this job.",
-                                 "List the jobs with `heji jobs list`.")  # fmt: skip
+                raise LocalError(
+                    "job.unknown",
+                    f"{self._member.name} received no result of this job.",
+                    "List the jobs with `heji jobs list`.",
+                )
             return node_pb2.NodeResultReply(result=body)
         except HejiError as error:
             await abort(context, error)
@@ -325,5 +394,3 @@ class NodeService(node_pb2_grpc.NodeServicer):
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-
-

@@ -83,21 +83,36 @@ class Store:
             fields = {**facts, "recipients": json.dumps(facts["recipients"])}
             with self._db.transaction() as t:
                 t.execute(
-                    "INSERT INTO jobs (id, state, attempt, submitter, recipients, purpose, sql, plan, policy, expires, updated)"
-                    " VALUES (:id, 'approved', :attempt, :submitter, :recipients, :purpose, :sql, :plan, :policy, :expires, :now)",
+                    "INSERT INTO jobs"
+                    " (id, state, attempt, submitter, recipients, purpose, sql, plan, policy, expires, updated) VALUES"
+                    " (:id, 'approved', :attempt, :submitter, :recipients, :purpose, :sql, :plan, :policy, :expires,"
+                    " :now)",
                     {**fields, "id": job, "attempt": attempt, "now": now},
                 )
             return
         if attempt <= known.attempt:
-            raise LocalError("job.replayed", f"Attempt {attempt} of this job was used before.",
-                             "Submit the query again: that makes a new job.")  # fmt: skip
+            raise LocalError(
+                "job.replayed",
+                f"Attempt {attempt} of this job was used before.",
+                "Submit the query again: that makes a new job.",
+            )
         if known.state == "closed":
-            raise LocalError("job.replayed", "This job was released before; a job runs once.",
-                             "Submit the query again: that makes a new job.")  # fmt: skip
+            raise LocalError(
+                "job.replayed",
+                "This job was released before; a job runs once.",
+                "Submit the query again: that makes a new job.",
+            )
         self.transition(job, "approved", now, attempt=attempt)
 
     def transition(
-        self, job: str, to: str, now: int, *, attempt: int | None = None, input: bytes | None = None, error: str | None = None
+        self,
+        job: str,
+        to: str,
+        now: int,
+        *,
+        attempt: int | None = None,
+        input: bytes | None = None,
+        error: str | None = None,
     ) -> None:
         """Move a job to a state; a move that the figure does not have raises LocalError job.state."""
         with self._db.transaction() as t:
@@ -139,7 +154,8 @@ class Store:
         """(job, table, column, contributors, snapshot) of all jobs."""
         rows = self._db.rows("SELECT * FROM contributions")
         return [
-            (r["job"], r["table_name"], r["column_name"], frozenset(json.loads(r["contributors"])), r["snapshot"]) for r in rows
+            (r["job"], r["table_name"], r["column_name"], frozenset(json.loads(r["contributors"])), r["snapshot"])
+            for r in rows
         ]
 
     def close(self) -> None:

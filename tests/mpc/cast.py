@@ -36,7 +36,9 @@ class World:
     @cached_property
     def cast(self) -> Cast:
         participants = tuple(sorted({*self.parties, *self.inside, COORDINATOR}))
-        context = Context(JOB, self.attempt, hashlib.sha256(b"statement").digest(), participants, dict(self.outside or {}))
+        context = Context(
+            JOB, self.attempt, hashlib.sha256(b"statement").digest(), participants, dict(self.outside or {})
+        )
         return Cast(context, COORDINATOR, self.sums)
 
     def key(self, name: str) -> Ed25519PrivateKey:

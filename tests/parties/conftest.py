@@ -53,7 +53,9 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(folder: Path, *, without: tuple[str, ...] = (), hooks: dict[str, dict[str, Any]] | None = None) -> AsyncIterator[Running]:
+async def serving(
+    folder: Path, *, without: tuple[str, ...] = (), hooks: dict[str, dict[str, Any]] | None = None
+) -> AsyncIterator[Running]:
     """All members of a consortium, served."""
     running = Running(folder)
     names = sorted(p.parent.name for p in folder.glob("*/member.toml"))

@@ -20,7 +20,9 @@ from parties.rpc.v1 import coordinator_pb2_grpc, node_pb2, node_pb2_grpc
 from tests.parties import world
 from tests.parties.conftest import Running, serving
 
-TWO = "SELECT SUM(balance) AS t FROM (SELECT balance FROM bank_a.accounts UNION ALL SELECT balance FROM bank_b.accounts)"
+TWO = (
+    "SELECT SUM(balance) AS t FROM (SELECT balance FROM bank_a.accounts UNION ALL SELECT balance FROM bank_b.accounts)"
+)
 
 
 async def refusal(work) -> HejiError:
@@ -251,7 +253,9 @@ async def test_a_node_takes_no_used_job_or_attempt_even_from_the_coordinator(ban
     await asyncio.sleep(0.2)  # the coordinator tells the nodes that the job is closed
     coordinator, analyst = Member(banks.folder / "coordinator"), Member(banks.folder / "analyst")
     node = node_pb2_grpc.NodeStub(coordinator.channel("bank_a"))
-    catalogs = [await node_pb2_grpc.NodeStub(coordinator.channel(b)).Publish(node_pb2.PublishRequest()) for b in world.BANKS]
+    catalogs = [
+        await node_pb2_grpc.NodeStub(coordinator.channel(b)).Publish(node_pb2.PublishRequest()) for b in world.BANKS
+    ]
     signed = node_pb2.SignedJob(job=raw, signature=analyst.sign(JOB, raw))
     for attempt in (1, 2, 7):
         proposal = node_pb2.Proposal(job=signed, catalogs=catalogs, attempt=attempt)

@@ -1,4 +1,4 @@
-"""kill -9 at every step of a job, at a party and at the coordinator: the job ends exact, nothing is masked twice alike."""
+"""kill -9 at every step of a job, at a party and at the coordinator: it ends exact, nothing is masked twice alike."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ class Supervisor:
 
     def __init__(self, consortium: Path) -> None:
         self.restarts: Counter[str] = Counter()
-        self._processes = {name: start(name, kind, folder, COMMAND) for name, kind, folder in members_to_serve(consortium)}
+        self._processes = {
+            name: start(name, kind, folder, COMMAND) for name, kind, folder in members_to_serve(consortium)
+        }
         self._ended = threading.Event()
         for p in self._processes.values():
             wait_until_serving(p)
@@ -75,7 +77,9 @@ def until(condition, seconds: float = 30) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("member", "place"), [*(("bank_b", p) for p in PARTY), *(("coordinator", p) for p in COORDINATOR)])
+@pytest.mark.parametrize(
+    ("member", "place"), [*(("bank_b", p) for p in PARTY), *(("coordinator", p) for p in COORDINATOR)]
+)
 def test_killed_at(consortium: Path, members: Supervisor, member: str, place: str):
     wished = wish(consortium, member, place)
     before = members.restarts[member]
@@ -103,8 +107,12 @@ def submit_stubbornly(client: Client) -> str:
 def assert_no_word_twice(consortium: Path) -> None:
     """No masked word that the coordinator ever saw, in any job or attempt, appears twice."""
     store = sqlite3.connect(f"file:{consortium}/coordinator/state/coordinator.db?mode=ro", uri=True)
-    words = [int(w) for (body,) in store.execute("SELECT body FROM seen") if isinstance(m := decode(bytes(body)), Words)
-             for w in m.words.reshape(-1)]  # fmt: skip
+    words = [
+        int(w)
+        for (body,) in store.execute("SELECT body FROM seen")
+        if isinstance(m := decode(bytes(body)), Words)
+        for w in m.words.reshape(-1)
+    ]
     store.close()
     assert words
     assert len(set(words)) == len(words)

@@ -11,10 +11,16 @@ from parties.node.tables import add_table
 
 BANKS = ("bank_a", "bank_b", "bank_c")
 #: the sentence it all started from
-TOGETHER = "SELECT SUM(balance) AS together, COUNT(*) AS n FROM (" + " UNION ALL ".join(
-    f"SELECT balance FROM {bank}.accounts" for bank in BANKS) + ")"  # fmt: skip
-BY_GRADE = "SELECT grade, COUNT(*) AS n, SUM(balance) AS total FROM (" + " UNION ALL ".join(
-    f"SELECT grade, balance FROM {bank}.accounts" for bank in BANKS) + ") GROUP BY grade ORDER BY grade"  # fmt: skip
+TOGETHER = (
+    "SELECT SUM(balance) AS together, COUNT(*) AS n FROM ("
+    + " UNION ALL ".join(f"SELECT balance FROM {bank}.accounts" for bank in BANKS)
+    + ")"
+)
+BY_GRADE = (
+    "SELECT grade, COUNT(*) AS n, SUM(balance) AS total FROM ("
+    + " UNION ALL ".join(f"SELECT grade, balance FROM {bank}.accounts" for bank in BANKS)
+    + ") GROUP BY grade ORDER BY grade"
+)
 
 Row = tuple[str, str, str]
 
@@ -29,8 +35,15 @@ def together(banks: Sequence[str] = BANKS, count: int = 30) -> float:
     return sum(float(r[2]) for b in banks for r in rows_of(b, count))
 
 
-def make(folder: Path, banks: Sequence[str] = BANKS, *, count: int = 30, grants: Iterable[str] = ("aggregate", "group", "filter"),
-         organisations: dict[str, str] | None = None, min_entities: int | None = None) -> Path:  # fmt: skip
+def make(
+    folder: Path,
+    banks: Sequence[str] = BANKS,
+    *,
+    count: int = 30,
+    grants: Iterable[str] = ("aggregate", "group", "filter"),
+    organisations: dict[str, str] | None = None,
+    min_entities: int | None = None,
+) -> Path:
     """A consortium below ``folder`` whose banks publish ``accounts`` and grant ``grants``."""
     consortium = folder / "consortium"
     init_consortium(consortium, parties=list(banks), modelers=["analyst"], organisations=organisations)
@@ -39,12 +52,22 @@ def make(folder: Path, banks: Sequence[str] = BANKS, *, count: int = 30, grants:
     return consortium
 
 
-def add_accounts(consortium: Path, bank: str, rows: Sequence[Row], *, grants: tuple[str, ...] = (),
-                 min_entities: int | None = None) -> None:  # fmt: skip
+def add_accounts(
+    consortium: Path, bank: str, rows: Sequence[Row], *, grants: tuple[str, ...] = (), min_entities: int | None = None
+) -> None:
     path = consortium.parent / f"{bank}.csv"
     write_accounts(path, rows)
-    add_table(consortium / bank, str(path), name="accounts", keys=["uscc"], grants=grants, min_entities=min_entities,
-              types={"balance": "DECIMAL(18,2)"}, domains={"grade": "A,B"}, bounds={"balance": "-1000000:1000000000"})  # fmt: skip
+    add_table(
+        consortium / bank,
+        str(path),
+        name="accounts",
+        keys=["uscc"],
+        grants=grants,
+        min_entities=min_entities,
+        types={"balance": "DECIMAL(18,2)"},
+        domains={"grade": "A,B"},
+        bounds={"balance": "-1000000:1000000000"},
+    )
 
 
 def write_accounts(path: Path, rows: Sequence[Row]) -> None:

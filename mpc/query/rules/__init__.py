@@ -1,7 +1,7 @@
 """Rewrites of row expressions: each rule is a small function Expr -> Expr that keeps the value, NULLs included.
 
-They make plans plain, and they find what cannot matter: a party whose values cancel (``x - x``, ``x * 0``, ``WHERE false``)
-is no contributor, whatever the query pretends. Fixtures: tests/fixtures/query/<rule>.sql.
+They make plans plain, and they find what cannot matter: a party whose values cancel (``x - x``, ``x * 0``, ``WHERE
+false``) is no contributor, whatever the query pretends. Fixtures: tests/fixtures/query/<rule>.sql.
 """
 
 from __future__ import annotations

@@ -44,7 +44,14 @@ def linear_terms(e: Expr, factor: Fraction) -> Iterator[tuple[Expr | None, Fract
         yield from linear_terms(e.right, -factor if e.op == "-" else factor)
     elif isinstance(e, Arith) and e.op == "*" and (parts := constant_factor(e)):
         yield from linear_terms(parts[1], factor * parts[0])
-    elif isinstance(e, Cast) and not e.most and numeric(e) and numeric(e.arg) and e.scale >= e.arg.scale and e.kind != "double":
+    elif (
+        isinstance(e, Cast)
+        and not e.most
+        and numeric(e)
+        and numeric(e.arg)
+        and e.scale >= e.arg.scale
+        and e.kind != "double"
+    ):
         yield from linear_terms(e.arg, factor)
     else:
         yield e, factor

@@ -21,7 +21,7 @@ def constant_of(e: Expr, value: Datum) -> Const:
     """A value of the expression as a constant of its kind and scale."""
     if value is None or isinstance(value, str | bool):
         return const(e.kind, value, e.scale)
-    return const(e.kind, half_away(value * 10**e.scale) if e.kind != "date" else int(value), e.scale)  # type: ignore[arg-type]
+    return const(e.kind, half_away(value * 10**e.scale) if e.kind != "date" else int(value), e.scale)
 
 
 def _no_leaf(e: Expr) -> Datum:

@@ -47,7 +47,12 @@ def _by_bounds(e: Compare) -> bool | None:
     greater, not_greater = a.low > b.high, a.high <= b.low
     single = a.low == a.high == b.low == b.high
     decided = {
-        "<": (less, not_less), ">": (greater, not_greater), "<=": (not_greater, greater), ">=": (not_less, less),
-        "=": (single, less or greater), "<>": (less or greater, single), "is": (single, less or greater),
-    }[e.op]  # fmt: skip
+        "<": (less, not_less),
+        ">": (greater, not_greater),
+        "<=": (not_greater, greater),
+        ">=": (not_less, less),
+        "=": (single, less or greater),
+        "<>": (less or greater, single),
+        "is": (single, less or greater),
+    }[e.op]
     return True if decided[0] else False if decided[1] else None

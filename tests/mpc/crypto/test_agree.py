@@ -53,7 +53,15 @@ def test_both_sides_derive_one_key_and_every_context_another():
     pa, pb = public_key(a), public_key(b)
 
     def key(**changed):
-        facts = {"private": a, "me": "tax", "my_public": pa, "peer": "bank", "peer_public": pb, "job": b"j" * 32, "attempt": 1}
+        facts = {
+            "private": a,
+            "me": "tax",
+            "my_public": pa,
+            "peer": "bank",
+            "peer_public": pb,
+            "job": b"j" * 32,
+            "attempt": 1,
+        }
         return pair_key(**{**facts, **changed})
 
     other_side = pair_key(private=b, me="bank", my_public=pb, peer="tax", peer_public=pa, job=b"j" * 32, attempt=1)

@@ -57,14 +57,22 @@ def test_anything_else_is_refused_by_name(spoil: str) -> None:
     good = sign.sign(KEY, "job", b"body")
     other = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
     public = {"key": other, "no_key": b""}.get(spoil, PUBLIC)
-    signature = {"bit": good[:-1] + bytes([good[-1] ^ 1]), "short": good[:-1], "empty": b"", "long": good + b"\0"}.get(spoil, good)
+    signature = {"bit": good[:-1] + bytes([good[-1] ^ 1]), "short": good[:-1], "empty": b"", "long": good + b"\0"}.get(
+        spoil, good
+    )
     with pytest.raises(PeerError) as caught:
-        sign.verify(public, "approval" if spoil == "purpose" else "job", b"bodY" if spoil == "body" else b"body", signature,
-                    party="tax")  # fmt: skip
+        sign.verify(
+            public,
+            "approval" if spoil == "purpose" else "job",
+            b"bodY" if spoil == "body" else b"body",
+            signature,
+            party="tax",
+        )
     assert caught.value.code == "protocol.signature" and caught.value.party == "tax"
 
 
-#: the points whose order divides 8, with either sign, and what is not canonical (ed25519 "Taming the many EdDSAs", table 2)
+#: the points whose order divides 8, with either sign, and what is not canonical (ed25519 "Taming the many EdDSAs",
+# table 2)
 SMALL = [
     "0100000000000000000000000000000000000000000000000000000000000000",
     "0100000000000000000000000000000000000000000000000000000000000080",

@@ -18,8 +18,13 @@ def use(column: str, use: Use = "aggregate", party: str = "bank_a", table: str =
     return ColumnUse(party, table, column, use, f"{use} of {column}")
 
 
-def reveal(*uses: ColumnUse, what: str = "SUM(balance)", pooled: bool | None = None, pool: str = "pool0",
-           contributors: tuple[str, ...] | None = None) -> Reveal:  # fmt: skip
+def reveal(
+    *uses: ColumnUse,
+    what: str = "SUM(balance)",
+    pooled: bool | None = None,
+    pool: str = "pool0",
+    contributors: tuple[str, ...] | None = None,
+) -> Reveal:
     who = tuple(sorted({u.party for u in uses})) if contributors is None else contributors
     return Reveal(what, pool, uses, who, len(who) > 1 if pooled is None else pooled)
 
@@ -27,14 +32,25 @@ def reveal(*uses: ColumnUse, what: str = "SUM(balance)", pooled: bool | None = N
 def plan(*reveals: Reveal, sources: tuple[LocalQuery, ...] = (), parties: tuple[str, ...] = ()) -> Plan:
     data = {u.party for r in reveals for u in r.uses} | {c for r in reveals for c in r.contributors}
     pools = (Pool("pool0", (), (), sources),) if sources else ()
-    return Plan("test", "parties", tuple(sorted({*data, *parties, *(s.party for s in sources)})), pools,
-                Finish(None, (), None, (), None, 0, False), reveals, ())  # fmt: skip
+    return Plan(
+        "test",
+        "parties",
+        tuple(sorted({*data, *parties, *(s.party for s in sources)})),
+        pools,
+        Finish(None, (), None, (), None, 0, False),
+        reveals,
+        (),
+    )
 
 
 def request(
-    *recipients: Recipient, purpose: str = "", trust: str = "parties", allow_two_party: bool = False,
-    today: dt.date = TODAY, **organisations: str,
-) -> Request:  # fmt: skip
+    *recipients: Recipient,
+    purpose: str = "",
+    trust: str = "parties",
+    allow_two_party: bool = False,
+    today: dt.date = TODAY,
+    **organisations: str,
+) -> Request:
     """Every party is its own organisation unless ``organisations`` says otherwise."""
     parties = {p: p for p in ("bank_a", "bank_b", "bank_c", "tax", "telecom")}
     return Request(recipients or (ANALYST,), {**parties, **organisations}, purpose, trust, allow_two_party, today)

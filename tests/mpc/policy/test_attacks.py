@@ -126,6 +126,7 @@ def test_totals_over_different_sets_in_one_job() -> None:
 
 def test_counting_is_a_total_too() -> None:
     """COUNT(*) over different unions is solved like any sum."""
+
     def rows(*parties: str) -> Plan:
         return plan(reveal(*(use("*", party=p) for p in parties), what="COUNT(*)"))
 

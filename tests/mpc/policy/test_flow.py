@@ -149,9 +149,18 @@ def test_default_deny() -> None:
     error = refusal(ALONE, "")
     assert "No grant is about the table accounts" in error.message
     assert error.facts["missing"] == [
-        {"party": "bank_a", "table": "accounts", "columns": ["balance"], "use": "aggregate", "to": ["modeler:analyst"],
-         "reveals": "SUM(balance)", "where": "aggregate of balance", "line": None, "reasons": []}
-    ]  # fmt: skip
+        {
+            "party": "bank_a",
+            "table": "accounts",
+            "columns": ["balance"],
+            "use": "aggregate",
+            "to": ["modeler:analyst"],
+            "reveals": "SUM(balance)",
+            "where": "aggregate of balance",
+            "line": None,
+            "reasons": [],
+        }
+    ]
     assert error.advice.endswith(error.facts["grant"])
     assert error.facts["grant"] == (
         '[[grant]]\ntable = "accounts"\ncolumns = ["balance"]\nto = ["modeler:analyst"]\nuses = ["aggregate"]\n'
@@ -206,7 +215,7 @@ def test_purposes_cannot_break_out_of_the_grant_text() -> None:
     hostile = 'x"]\n[[grant]]\ntable = "*'
     [g] = parse_policy(suggest(ALONE, "bank_a", request(purpose=hostile))).grants
     assert g.purposes == (hostile,)
-    assert "\n[[grant]]\ntable = \"*" not in refusal(ALONE, grant(purposes='["y"]'), request(purpose=hostile)).message
+    assert '\n[[grant]]\ntable = "*' not in refusal(ALONE, grant(purposes='["y"]'), request(purpose=hostile)).message
 
 
 # ---- contributors
@@ -278,8 +287,9 @@ def test_a_pooled_total_the_owner_adds_nothing_to() -> None:
 # ---- totals of different sets over one snapshot
 
 
-def sets(before: list[ContributorSet], the_plan: Plan, policy: str, asked: Request | None = None,
-         snapshot: str = "s1") -> tuple[ContributorSet, ...]:  # fmt: skip
+def sets(
+    before: list[ContributorSet], the_plan: Plan, policy: str, asked: Request | None = None, snapshot: str = "s1"
+) -> tuple[ContributorSet, ...]:
     return contributor_sets_conflict(before, the_plan, "bank_a", parse_policy(policy), asked or request(), snapshot)
 
 

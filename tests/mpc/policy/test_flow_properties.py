@@ -26,24 +26,40 @@ def some(*values: object, most: int = 2) -> st.SearchStrategy[tuple[object, ...]
     return st.lists(st.sampled_from(values), unique=True, max_size=most).map(tuple)
 
 
-USES = st.builds(ColumnUse, st.sampled_from(PARTIES), st.sampled_from(("t", "u")), st.sampled_from(COLUMNS),
-                 st.sampled_from(TOTAL_USES), st.just("fragment"))  # fmt: skip
+USES = st.builds(
+    ColumnUse,
+    st.sampled_from(PARTIES),
+    st.sampled_from(("t", "u")),
+    st.sampled_from(COLUMNS),
+    st.sampled_from(TOTAL_USES),
+    st.just("fragment"),
+)
 REVEALS = st.builds(lambda uses: reveal(*uses), st.lists(USES, min_size=1, max_size=4))
 PLANS = st.builds(lambda reveals: plan(*reveals, parties=PARTIES), st.lists(REVEALS, min_size=1, max_size=3))
 REQUESTS = st.builds(
     Request,
     st.lists(st.sampled_from((ANALYST, BANK_A, BANK_B, COURT)), min_size=1, max_size=2, unique=True).map(tuple),
     st.fixed_dictionaries({p: st.sampled_from((p, "institute", "group")) for p in PARTIES}),
-    st.sampled_from(("", "credit", "audit")), st.sampled_from(("helper", "parties")), st.just(True), st.just(TODAY),
-)  # fmt: skip
+    st.sampled_from(("", "credit", "audit")),
+    st.sampled_from(("helper", "parties")),
+    st.just(True),
+    st.just(TODAY),
+)
 GRANTS = st.builds(
-    Grant, st.sampled_from(("t", "u")), some(*COLUMNS),
+    Grant,
+    st.sampled_from(("t", "u")),
+    some(*COLUMNS),
     some("any", "analyst", "modeler:analyst", "modeler:court", "court", "organisation:court", "bank_b", "bank_a"),
-    some(*TOTAL_USES, most=4), some("any", "credit", "audit"), some("helper", "parties"), st.integers(1, 4),
-    st.integers(1, 3), st.sampled_from(("one", "any")), st.booleans(),
+    some(*TOTAL_USES, most=4),
+    some("any", "credit", "audit"),
+    some("helper", "parties"),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.sampled_from(("one", "any")),
+    st.booleans(),
     approval=st.sampled_from(("auto", "auto", "manual")),
     expires=st.sampled_from((None, TODAY, TODAY - dt.timedelta(1))),
-)  # fmt: skip
+)
 GENEROUS = GRANTS.map(lambda g: replace(g, columns=("*",), uses=TOTAL_USES, to=("any",), approval="auto", expires=None))
 POLICIES = st.lists(GRANTS | GENEROUS, max_size=5)
 

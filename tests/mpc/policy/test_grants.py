@@ -41,9 +41,19 @@ def test_every_key() -> None:
         'max_bits = 1\nround_to = "off"\nbudget = "off"\napproval = "auto"\nexpires = 2027-06-30\n'
     )
     assert g == Grant(
-        "firms", ("tax_paid",), ("bank", "modeler:analyst", "organisation:中国银行"), ("aggregate", "threshold"),
-        ("SME credit",), ("parties",), 1, 3, "any", False, approval="auto", expires=dt.date(2027, 6, 30),
-    )  # fmt: skip
+        "firms",
+        ("tax_paid",),
+        ("bank", "modeler:analyst", "organisation:中国银行"),
+        ("aggregate", "threshold"),
+        ("SME credit",),
+        ("parties",),
+        1,
+        3,
+        "any",
+        False,
+        approval="auto",
+        expires=dt.date(2027, 6, 30),
+    )
 
 
 def test_no_text_no_grants_and_editors_marks_do_not_matter() -> None:
@@ -98,9 +108,9 @@ MISTAKES = [
     ('table = "f"\nmax_numbers = "of"', 3, "at least 1", ""),
     ('table = "f"\nbudget = 1', 3, "a table with epsilon", ""),
     ('table = "f"\ntable = "g"', 3, "not TOML", ""),
-    ('table = “f”', 2, "not TOML", "half-width"),
+    ("table = “f”", 2, "not TOML", "half-width"),
     ('table = "f"\ncolumns = ["a"', 3, "not TOML", ""),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("lines", "line", "message", "advice"), MISTAKES)
@@ -149,12 +159,19 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str
 LISTS = st.lists(TEXTS, max_size=3).map(tuple)
 GRANTS = st.builds(
     Grant,
-    table=TEXTS, columns=LISTS, to=st.lists(TEXTS.map(lambda t: "organisation:" + t)).map(tuple),
-    uses=st.lists(st.sampled_from(USES)).map(tuple), purposes=LISTS, trust=st.lists(st.sampled_from(TRUST)).map(tuple),
-    min_entities=st.integers(1, 99), min_contributors=st.integers(1, 9),
-    contributor_sets=st.sampled_from(["one", "any"]), alone=st.booleans(),
-    approval=st.sampled_from(["auto", "manual"]), expires=st.none() | st.dates(),
-)  # fmt: skip
+    table=TEXTS,
+    columns=LISTS,
+    to=st.lists(TEXTS.map(lambda t: "organisation:" + t)).map(tuple),
+    uses=st.lists(st.sampled_from(USES)).map(tuple),
+    purposes=LISTS,
+    trust=st.lists(st.sampled_from(TRUST)).map(tuple),
+    min_entities=st.integers(1, 99),
+    min_contributors=st.integers(1, 9),
+    contributor_sets=st.sampled_from(["one", "any"]),
+    alone=st.booleans(),
+    approval=st.sampled_from(["auto", "manual"]),
+    expires=st.none() | st.dates(),
+)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -164,7 +181,7 @@ def test_what_is_written_is_read_back(grants: list[Grant]) -> None:
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.text(st.sampled_from('ab.=[]{}"\'\\#\n ,1grant'), max_size=40))
+@given(st.text(st.sampled_from("ab.=[]{}\"'\\#\n ,1grant"), max_size=40))
 def test_no_text_breaks_the_reader(text: str) -> None:
     try:
         parse_policy("[[grant]]\n" + text)

@@ -46,7 +46,9 @@ def test_a_swapped_key_is_caught():
         if (s.sender, s.receiver, s.step) != ("b", "a", "keys/announce"):
             return s.raw
         mine = bytes([9]) + bytes(31)
-        return encode(Announce(mine, W.sign(COORDINATOR)("announce", announced_bytes(W.cast.context.digest(), "b", mine))))
+        return encode(
+            Announce(mine, W.sign(COORDINATOR)("announce", announced_bytes(W.cast.context.digest(), "b", mine)))
+        )
 
     with pytest.raises(PeerError, match="b did not sign") as raised:
         run(W.roles({p: {} for p in W.parties}), tamper=tamper)

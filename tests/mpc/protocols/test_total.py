@@ -27,7 +27,9 @@ def world(n: int, bits: int, length: int, recipient: str = "analyst") -> World:
     parties = tuple(f"p{i}" for i in range(n))
     outside = {} if recipient in parties or recipient == "guest" else {recipient: public_key(PRIVATE)}
     inside = (recipient,) if not outside else ()
-    return World(parties, (Sum(f"pool0/w{bits}/{recipient}", parties, recipient, bits, length),), outside, inside=inside)
+    return World(
+        parties, (Sum(f"pool0/w{bits}/{recipient}", parties, recipient, bits, length),), outside, inside=inside
+    )
 
 
 def opened(w: World, results: dict) -> list[int]:
@@ -59,7 +61,7 @@ def test_long_vectors_travel_in_blocks(bits):
     length = BLOCK_WORDS * 64 // bits * 2 + 5
     w = world(3, bits, length, "p1")
     r = ring(bits)
-    x = {p: {w.sums[0].name: r.from_ints([i]) .repeat(length, axis=0)} for i, p in enumerate(w.parties)}
+    x = {p: {w.sums[0].name: r.from_ints([i]).repeat(length, axis=0)} for i, p in enumerate(w.parties)}
     trace = Trace()
     results = run(w.roles(x), trace)
     assert set(opened(w, results)) == {3}

@@ -53,8 +53,12 @@ def test_chinese_labels_line_up() -> None:
 
 def test_numbers_for_people() -> None:
     assert [number(v) for v in (1234567, Decimal("1234.50"), 0.123456, 12345.678, None)] == [
-        "1,234,567", "1,234.50", "0.1235", "12,345.68", "suppressed",
-    ]  # fmt: skip
+        "1,234,567",
+        "1,234.50",
+        "0.1235",
+        "12,345.68",
+        "suppressed",
+    ]
 
 
 VALUES = st.none() | st.integers(-(10**30), 10**30) | st.floats() | st.decimals(allow_nan=False, allow_infinity=False)

@@ -55,11 +55,14 @@ def test_codes_stay_distinct_at_size() -> None:
 
 
 def test_institutions_share_some_firms_but_not_all(made: Tables) -> None:
-    a, b, both, strangers = _ask(made, """
+    a, b, both, strangers = _ask(
+        made,
+        """
         WITH a AS (SELECT DISTINCT uscc FROM bank_a_accounts), b AS (SELECT DISTINCT uscc FROM bank_b_accounts)
         SELECT (SELECT COUNT(*) FROM a), (SELECT COUNT(*) FROM b), (SELECT COUNT(*) FROM a JOIN b USING (uscc)),
                (SELECT COUNT(*) FROM a ANTI JOIN tax_firms USING (uscc))
-    """)  # fmt: skip
+    """,
+    )
     assert 0.5 < a / 30_000 < 0.7
     assert 0.4 < b / 30_000 < 0.6
     assert 0.2 < both / 30_000 < 0.4
@@ -68,18 +71,24 @@ def test_institutions_share_some_firms_but_not_all(made: Tables) -> None:
 
 
 def test_numbers_hang_together(made: Tables) -> None:
-    tax, phone, balance = _ask(made, """
+    tax, phone, balance = _ask(
+        made,
+        """
         SELECT (SELECT CORR(LN(turnover), LN(tax_paid)) FROM tax_firms WHERE tax_paid > 0),
                (SELECT CORR(LN(turnover), LN(spend)) FROM tax_firms JOIN telecom_firms USING (uscc) WHERE spend > 0),
                (SELECT CORR(LN(turnover), LN(balance)) FROM tax_firms JOIN bank_a_accounts USING (uscc)
                 WHERE balance > 0)
-    """)  # fmt: skip
+    """,
+    )
     assert min(tax, phone, balance) > 0.6
-    late_too, late = _ask(made, """
+    late_too, late = _ask(
+        made,
+        """
         SELECT AVG(CASE WHEN b.arrears > 0 THEN 1 ELSE 0 END) FILTER (WHERE t.arrears > 0),
                AVG(CASE WHEN b.arrears > 0 THEN 1 ELSE 0 END)
         FROM tax_firms t JOIN bank_a_accounts b USING (uscc)
-    """)  # fmt: skip
+    """,
+    )
     assert late_too > 2 * late
 
 
@@ -87,21 +96,27 @@ def test_missing_values_where_they_belong(made: Tables) -> None:
     tax, accounts, telecom = made["tax", "firms"], made["bank_a", "accounts"], made["telecom", "firms"]
     assert 0.01 < tax["tax_paid"].null_count / tax.num_rows < 0.03
     assert 0 < telecom["spend"].null_count / telecom.num_rows < 0.02
-    with_days, without, lent = _ask(made, """
+    with_days, without, lent = _ask(
+        made,
+        """
         SELECT COUNT(*) FILTER (WHERE overdue_days IS NOT NULL AND outstanding = 0), COUNT(*) FILTER (WHERE
                overdue_days IS NULL AND outstanding > 0), AVG(CASE WHEN outstanding > 0 THEN 1 ELSE 0 END)
         FROM bank_a_accounts
-    """)  # fmt: skip
+    """,
+    )
     assert (with_days, without) == (0, 0)
     assert 0.5 < lent < 0.6
     assert accounts["balance"].null_count == 0
 
 
 def test_shares_of_industries_and_sizes(made: Tables) -> None:
-    retail, manufacturing, sections = _ask(made, """
+    retail, manufacturing, sections = _ask(
+        made,
+        """
         SELECT AVG(CASE WHEN industry = 'F' THEN 1 ELSE 0 END), AVG(CASE WHEN industry = 'C' THEN 1 ELSE 0 END),
                COUNT(DISTINCT industry) FROM tax_firms
-    """)  # fmt: skip
+    """,
+    )
     assert 0.27 < retail < 0.32
     assert 0.15 < manufacturing < 0.19
     assert sections >= 19

@@ -120,9 +120,12 @@ def test_duckdb_s_doubles_are_within_the_tolerance(tables: tuple[DemoTable, ...]
     xs = [Fraction(x) for x in values["x"].to_pylist()]
     mean = sum(xs) / len(xs)
     variance = sum((x - mean) ** 2 for x in xs) / (len(xs) - 1)
-    (found,) = plaintext(tables, """
+    (found,) = plaintext(
+        tables,
+        """
         SELECT AVG(int_rate) AS mean, VARIANCE(int_rate) AS variance, STDDEV(int_rate) AS deviation
         FROM (SELECT int_rate FROM bank_a.loans UNION ALL SELECT int_rate FROM bank_b.loans)
-    """).to_pylist()  # fmt: skip
+    """,
+    ).to_pylist()
     exact = {"mean": float(mean), "variance": float(variance), "deviation": math.sqrt(variance)}
     assert compare([exact], [found]).exact

@@ -16,9 +16,15 @@ from parties.demo.tables import DemoTable
 
 def test_every_member_gets_files_of_its_own(tables: tuple[DemoTable, ...]) -> None:
     assert [(t.party, t.table.name) for t in tables] == [
-        ("tax", "firms"), ("bank_a", "accounts"), ("bank_b", "accounts"), ("telecom", "firms"),
-        ("bank_a", "loans"), ("bank_b", "loans"), ("tax", "borrowers"), ("telecom", "customers"),
-    ]  # fmt: skip
+        ("tax", "firms"),
+        ("bank_a", "accounts"),
+        ("bank_b", "accounts"),
+        ("telecom", "firms"),
+        ("bank_a", "loans"),
+        ("bank_b", "loans"),
+        ("tax", "borrowers"),
+        ("telecom", "customers"),
+    ]
     assert all(t.path.is_file() and t.path.parent.name == t.party for t in tables)
     assert {(t.party, t.table.name) for t in tables} == set(demo.DECLARED)
 
@@ -39,8 +45,13 @@ def test_declarations_are_true(tables: tuple[DemoTable, ...]) -> None:
         facts = ["COUNT(*) AS n"]
         for c in t.table.columns:
             x = f'"{c.name}"'
-            units = {"decimal": f"CAST({x} * {10**c.scale} AS HUGEINT)", "date": f"{x} - DATE '1970-01-01'",
-                     "boolean": f"CAST({x} AS BIGINT)", "integer": x, "text": "NULL"}[c.kind]  # fmt: skip
+            units = {
+                "decimal": f"CAST({x} * {10**c.scale} AS HUGEINT)",
+                "date": f"{x} - DATE '1970-01-01'",
+                "boolean": f"CAST({x} AS BIGINT)",
+                "integer": x,
+                "text": "NULL",
+            }[c.kind]
             facts.append(f"""{{'present': COUNT({x}), 'low': MIN({units}), 'high': MAX({units}),
                               'labels': LIST(DISTINCT {x}) FILTER ({x} IS NOT NULL AND {c.domain is not None})}}
                              AS {x}""")
