@@ -63,9 +63,10 @@ def channel(
         *message_options(max_message_bytes),
         # names are not host names: the certificate carries the member's name, the roster its address
         ("grpc.ssl_target_name_override", peer),
+        # a member that was started again is found within half a second; the middle one bounds a single attempt
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 1000),
+        ("grpc.min_reconnect_backoff_ms", 5000),
+        ("grpc.max_reconnect_backoff_ms", 500),
         ("grpc.use_local_subchannel_pool", 1),
     ]
     if _is_loopback(member.address):

@@ -35,6 +35,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 #: attempts of one job, pauses between them (seconds), and how many bytes of masked bodies are kept of each job
 ATTEMPTS, PAUSE, SEEN_BYTES = 5, 0.5, 4 << 20
+#: seconds after which a channel has surely tried to connect again (parties.credentials)
+RECONNECT = 0.8
 
 
 class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
@@ -48,6 +50,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._news: dict[str, News] = {}
         self._changed = asyncio.Condition()
+        self._told = 0
         self._slots = asyncio.Semaphore(member.config.max_jobs)
 
     def resume(self) -> None:
@@ -112,6 +115,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
             caller = self._member.caller(context)
             last: bytes | None = None
             while True:
+                seen = self._told  # before looking: what is told while the status is on its way is not missed
                 status = self._status(self._row(request.job, caller))
                 if (now := status.SerializeToString()) != last:
                     last = now
@@ -121,7 +125,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
                 async with self._changed:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(5):
-                            await self._changed.wait()
+                            await self._changed.wait_for(lambda seen=seen: self._told != seen)
         except HejiError as error:
             await abort(context, error)
 
@@ -283,7 +287,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
     ) -> tuple[dict[str, node_pb2.SignedCatalog], dict[str, HejiError]]:
         """Signed catalogs of these parties, and why others are missing."""
 
-        async def ask(party: str) -> node_pb2.SignedCatalog | HejiError:
+        async def ask(party: str, again: bool = True) -> node_pb2.SignedCatalog | HejiError:
             try:
                 stub = node_pb2_grpc.NodeStub(self._member.channel(party))
                 catalog: node_pb2.SignedCatalog = await stub.Publish(
@@ -291,6 +295,9 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
                 )
                 return catalog
             except grpc.aio.AioRpcError as error:
+                if again and error.code() == grpc.StatusCode.UNAVAILABLE:
+                    await asyncio.sleep(RECONNECT)  # the channel may not have noticed yet that the member is back
+                    return await ask(party, again=False)
                 return from_rpc(error, party, "asked for its catalog")
 
         answers = dict(zip(parties, await asyncio.gather(*(ask(p) for p in parties)), strict=True))
@@ -304,6 +311,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         if news is not None:
             self._news[job] = news
         async with self._changed:
+            self._told += 1
             self._changed.notify_all()
 
     def _row(self, job: str, caller: str) -> JobRow:

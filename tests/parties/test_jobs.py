@@ -10,9 +10,11 @@ import time
 from decimal import Decimal
 
 import pytest
+import structlog
 
 from mpc.errors import HejiError
 from mpc.job import Job
+from parties import logs
 from parties.member import Member
 from parties.proposals import JOB
 from parties.rpc.v1 import coordinator_pb2 as pb
@@ -165,7 +167,7 @@ async def test_a_job_waits_for_a_party_that_comes_back(banks: Running):
     proposed, _, _ = await on_client(banks, "_job", world.TOGETHER, None, "", "helper", False)
     await banks.stop("bank_c")
     await submit(banks, proposed.raw)
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(1.5)
     await banks.start("bank_c")
     status = await banks.ask("analyst", "wait", proposed.job.id)
     assert status.state == "done"
@@ -326,14 +328,13 @@ async def test_changed_data_after_a_possible_release_needs_a_new_job(banks: Runn
 # -- what is left behind
 
 
-async def test_canaries_are_nowhere_but_at_home(tmp_path, capfd):
+async def test_canaries_are_nowhere_but_at_home(tmp_path, capfd, request):
     """Values placed in one bank's table must not be in any log, error, or in another member's files."""
     consortium = world.make(tmp_path)
     rows = [*world.rows_of("bank_c"), ("CANARYuscc", "A", "314159265.35")]
     world.write_accounts(tmp_path / "bank_c.csv", rows)
-    from parties import logs
-
     logs.configure("test")
+    request.addfinalizer(structlog.reset_defaults)
     async with serving(consortium) as running:
         await running.query(world.TOGETHER)
         await refusal(running.query("SELECT SUM(balanc) FROM bank_c.accounts"))
