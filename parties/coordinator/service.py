@@ -122,10 +122,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
                     yield status
                 if status.state in FINAL:
                     return
-                async with self._changed:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(5):
-                            await self._changed.wait_for(lambda seen=seen: self._told != seen)
+                await self._news_since(seen)
         except HejiError as error:
             await abort(context, error)
 
@@ -306,6 +303,13 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         return found, missing
 
     # -- telling
+
+    async def _news_since(self, seen: int, seconds: float = 5) -> None:
+        """Until something is told after ``seen``, but no longer than ``seconds``."""
+        async with self._changed:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._changed.wait_for(lambda: self._told != seen)
 
     async def _tell(self, job: str, news: News | None = None) -> None:
         if news is not None:

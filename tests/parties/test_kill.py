@@ -18,6 +18,7 @@ from tests.parties import world
 
 COMMAND = ("-m", "tests.parties.mortal")
 PARTY = ["approve", "approved", "query", "queried", "round 1", "round 2", "round 3", "round 4"]
+RECEIVING = ["round 5", "keep", "kept"]
 COORDINATOR = ["submitted", "round 1", "round 2", "round 3", "round 4", "finish", "finished"]
 
 
@@ -78,13 +79,19 @@ def until(condition, seconds: float = 30) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("member", "place"), [*(("bank_b", p) for p in PARTY), *(("coordinator", p) for p in COORDINATOR)]
+    ("member", "place", "recipient"),
+    [
+        *(("bank_b", p, "analyst") for p in PARTY),
+        *(("coordinator", p, "analyst") for p in COORDINATOR),
+        *(("bank_b", p, "bank_b") for p in (*PARTY, *RECEIVING)),
+        *(("coordinator", p, "bank_b") for p in COORDINATOR),
+    ],
 )
-def test_killed_at(consortium: Path, members: Supervisor, member: str, place: str):
+def test_killed_at(consortium: Path, members: Supervisor, member: str, place: str, recipient: str):
     wished = wish(consortium, member, place)
     before = members.restarts[member]
-    with Client(consortium / "analyst") as client:
-        job = submit_stubbornly(client)
+    with Client(consortium / recipient) as client:
+        job = submit_stubbornly(client, recipient)
         client.wait(job)
         result = client.result(job)
     assert float(result.rows[0]["together"]) == pytest.approx(world.together(), abs=1e-6)
@@ -94,11 +101,11 @@ def test_killed_at(consortium: Path, members: Supervisor, member: str, place: st
     assert_no_word_twice(consortium)
 
 
-def submit_stubbornly(client: Client) -> str:
+def submit_stubbornly(client: Client, recipient: str) -> str:
     """Submitting is the one call that is answered or not; a modeler whose coordinator dies over it submits again."""
     for _ in range(50):
         try:
-            return client.submit(world.TOGETHER, "analyst").id
+            return client.submit(world.TOGETHER, recipient).id
         except Exception:
             time.sleep(0.3)
     raise AssertionError("the coordinator does not come back")

@@ -1,0 +1,143 @@
+"""One job in three drivers: over gRPC, in process, and replayed. From the same seeds they say the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import parties.coordinator.attempt as attempt
+from mpc.coins import own_coins
+from mpc.errors import LocalError
+from mpc.replay import replay
+from mpc.roles import Cast, play_coordinator, play_party
+from mpc.rounds import Rounds, Session
+from mpc.run import Sent, Trace, run
+from parties.member import Member
+from parties.node.inputs import Inputs
+from tests.parties import world
+from tests.parties.conftest import serving
+
+#: both rings, several cells, one of them small at one owner, a recipient with a node and one without
+SQL = world.BY_GRADE.replace("SUM(balance) AS total", "SUM(balance) AS total, VARIANCE(balance) AS spread")
+RECIPIENTS = ("analyst", "bank_a")
+
+
+def seed(name: str) -> bytes:
+    return hashlib.sha256(b"the seed of " + name.encode()).digest()
+
+
+@dataclass
+class Recorded:
+    """A job as it ran over gRPC."""
+
+    job: str = ""
+    number: int = 0
+    cast: Cast | None = None
+    plan: Any = None
+    given: dict[str, tuple[Any, bool]] = field(default_factory=dict)  # party -> limits, strict_none
+    heard: dict[str, list[Sent]] = field(default_factory=lambda: defaultdict(list))
+    results: dict[str, Any] = field(default_factory=dict)
+
+
+@pytest.fixture
+async def over_grpc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    consortium = world.make(tmp_path)
+    few = [(u, "B" if i >= 5 else "A", b) for i, (u, _, b) in enumerate(world.rows_of("bank_c"))]
+    world.write_accounts(tmp_path / "bank_c.csv", few)
+    recorded = Recorded()
+    real_cast, real_vectors = attempt.cast_of, Inputs.vectors
+
+    def cast_of(raw: bytes, number: int, plan: Any, **facts: Any) -> Cast:
+        recorded.cast, recorded.number, recorded.plan = real_cast(raw, number, plan, **facts), number, plan
+        return recorded.cast
+
+    async def vectors(self: Inputs, cast: Cast, plan: Any, limits: Any, *, strict_none: bool, **rest: Any) -> Any:
+        recorded.given[self._member.name] = (limits, strict_none)
+        return await real_vectors(self, cast, plan, limits, strict_none=strict_none, **rest)
+
+    monkeypatch.setattr(attempt, "cast_of", cast_of)
+    monkeypatch.setattr(Inputs, "vectors", vectors)
+    hooks: dict[str, dict[str, Any]] = {"coordinator": {"seed": lambda: seed("coordinator")}}
+    for bank in world.BANKS:
+        hooks[bank] = {"seed": lambda bank=bank: seed(bank), "on_message": recorded.heard[bank].append}
+    async with serving(consortium, hooks=hooks) as running:
+        job = await running.ask("analyst", "submit", SQL, RECIPIENTS)
+        await running.ask("analyst", "wait", job.id)
+        for who in RECIPIENTS:
+            recorded.results[who] = await running.ask(who, "result", job.id)
+    recorded.job = job.id
+    return recorded
+
+
+async def role(consortium: Path, name: str, recorded: Recorded) -> Rounds[Any]:
+    """The role of one member, from its own folder, seed and tables."""
+    member, cast = Member(consortium / name), recorded.cast
+    assert cast is not None
+    coins = own_coins(seed(name), bytes.fromhex(recorded.job), recorded.number)
+    session = Session(name, coins)
+    if name == "coordinator":
+        return play_coordinator(session, cast, member.sign, member.verify)
+    limits, strict = recorded.given[name]
+    given = await Inputs(member).vectors(cast, recorded.plan, limits, strict_none=strict, coins=coins, salt=bytes(32))
+    return play_party(session, cast, given.vectors, member.sign, member.verify)
+
+
+def by_pair(sent: list[Sent]) -> dict[tuple[str, str], list[tuple[str, bytes]]]:
+    pairs = defaultdict(list)
+    for s in sent:
+        pairs[s.sender, s.receiver].append((s.step, s.raw))
+    return dict(pairs)
+
+
+async def test_grpc_in_process_and_replay_say_the_same_bytes(over_grpc: Recorded, tmp_path: Path):
+    consortium = tmp_path / "consortium"
+    # every message once: what a bank said, and what it heard of the coordinator
+    on_the_wire = [
+        s for bank in world.BANKS for s in over_grpc.heard[bank] if s.sender == bank or s.sender == "coordinator"
+    ]
+    names = (*world.BANKS, "coordinator")
+    trace = Trace()
+    results = run({n: await role(consortium, n, over_grpc) for n in names}, trace)
+    assert by_pair(trace.sent) == by_pair(on_the_wire)
+    assert {64, 128} <= {s.bits for s in over_grpc.cast.sums}
+
+    for name in names:
+        again = replay(name, await role(consortium, name, over_grpc), on_the_wire)
+        assert again.totals.keys() == results[name].totals.keys()
+        for total, words in again.totals.items():
+            assert np.array_equal(words, results[name].totals[total])
+
+
+async def test_replay_names_the_first_message_that_differs(over_grpc: Recorded, tmp_path: Path):
+    heard = over_grpc.heard["bank_b"]
+    at = next(i for i, s in enumerate(heard) if s.sender == "bank_b" and "block" in s.step)
+    changed = bytearray(heard[at].raw)
+    changed[-1] ^= 1
+    record = [*heard[:at], Sent("bank_b", heard[at].receiver, heard[at].step, bytes(changed)), *heard[at + 1 :]]
+    with pytest.raises(LocalError) as raised:
+        replay("bank_b", await role(tmp_path / "consortium", "bank_b", over_grpc), record)
+    assert raised.value.code == "protocol.replay"
+    assert raised.value.facts["step"] == heard[at].step
+
+
+async def test_all_members_heard_what_the_others_said(over_grpc: Recorded):
+    said = {b: by_pair([s for s in over_grpc.heard[b] if s.sender == b]) for b in world.BANKS}
+    for a in world.BANKS:
+        for b in world.BANKS:
+            if a != b:
+                heard = by_pair([s for s in over_grpc.heard[b] if s.sender == a])
+                assert heard.get((a, b)) == said[a].get((a, b))
+
+
+async def test_the_small_cell_is_noise_for_both_recipients(over_grpc: Recorded):
+    for who in RECIPIENTS:
+        rows = over_grpc.results[who].rows
+        assert rows[0]["grade"] == "A"
+        assert rows[0]["total"] is None
+        assert rows[1]["n"] == 55
