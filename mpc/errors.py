@@ -48,6 +48,8 @@ CODES: Mapping[str, str] = {
     "data.source": "a table's source cannot be opened or read",
     "data.type": "a column's type cannot be used; the message says which to declare",
     "data.local_query": "the local query failed (no detail leaves the node)",
+    "data.id": "an id cannot be used as a key: too long, malformed, or its check character is wrong",
+    "data.repeated_key": "a key stands twice where each may stand once",
     "data.changed": "the data changed after an attempt of this job may already have been released",
     # the protocol
     "protocol.order": "a message came out of order",
@@ -95,15 +97,24 @@ class HejiError(Exception):
 
     @staticmethod
     def from_dict(fields: Mapping[str, Any]) -> HejiError:
-        """Rebuild an error told by another member; unknown codes become ``internal``."""
+        """Rebuild an error told by another member; unknown codes become ``internal``.
+
+        Its words will stand on somebody's terminal: control characters are left out.
+        """
         code = str(fields.get("code", "internal"))
         code = code if code in CODES else "internal"
-        facts = {str(k): v for k, v in dict(fields.get("facts") or {}).items()}
-        message, advice = str(fields.get("message", ""))[:4000], str(fields.get("advice", ""))[:4000]
+        facts = {
+            str(k): _printable(v) if isinstance(v, str) else v for k, v in dict(fields.get("facts") or {}).items()
+        }
+        message, advice = (_printable(str(fields.get(k, "")))[:4000] for k in ("message", "advice"))
         if fields.get("kind") == "peer":
             told = {k: facts.pop(k, "") for k in ("party", "step", "digest")}
             return PeerError(code, message, advice, **{k: str(v) for k, v in told.items()}, **facts)
         return LocalError(code, message, advice, **facts)
+
+
+def _printable(text: str) -> str:
+    return "".join(c for c in text if c == "\n" or c.isprintable())
 
 
 class LocalError(HejiError):
