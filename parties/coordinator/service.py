@@ -204,8 +204,11 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
                 self._store.transition(row.id, "approving", self._member.clock(), attempt=number)
                 await self._tell(row.id, News("approving"))
                 run, seen = await self._attempt(signed, number, row.id)
-                finished = await self._one(run, row.id)
-                self._finish(row, run, finished, seen)
+                try:
+                    finished = await self._one(run, row.id)
+                finally:
+                    self._store.saw(row.id, number, seen)  # of failed attempts too
+                self._finish(row, run, finished)
                 await self._tell(row.id)
                 await run.close()
                 return
@@ -234,9 +237,8 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
                 "Ask for less, or ask the coordinator's operator for a longer `job_seconds`.",
             ) from None
 
-    def _finish(self, row: JobRow, run: AttemptRun, finished: Finished, seen: list[tuple[str, str, bytes]]) -> None:
+    def _finish(self, row: JobRow, run: AttemptRun, finished: Finished) -> None:
         totals = {name: words.tobytes() for name, words in finished.outcome.totals.items()}
-        self._store.saw(row.id, run.number, seen)
         self._store.finish(row.id, self._member.clock(), proof_bytes(finished), totals, finished.received)
         log.info("done", job=row.id, attempt=run.number, bytes=finished.received)
 

@@ -181,6 +181,16 @@ async def on_client(running: Running, method: str, *args):
     return await running.apart(lambda: client._wait(getattr(client, method)(*args)))
 
 
+async def test_a_job_that_expires_while_it_waits_ends(banks: Running):
+    job = await changed(banks, expires=int(time.time()) + 2)
+    await banks.stop("bank_c")
+    await submit(banks, job.to_bytes())
+    error = await refusal(banks.ask("analyst", "wait", job.id))
+    assert error.code in ("peer.unavailable", "job.expired")
+    await banks.start("bank_c")
+    assert (await banks.ask("analyst", "jobs"))[0].state == "failed"  # and it stays so
+
+
 async def submit(running: Running, raw: bytes, *, signature: bytes | None = None, as_: str = "analyst") -> None:
     member = Member(running.folder / as_)
     signed = node_pb2.SignedJob(job=raw, signature=signature if signature is not None else member.sign(JOB, raw))
