@@ -10,28 +10,39 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from mpc.errors import LocalError
-from mpc.messages import Agreed, Announce, Message, Words
+from mpc.messages import Agreed, Announce, Message, Positions, Words
 from mpc.wire.v1 import messages_pb2 as wire
 
 #: no single message may be longer; the plan sets tighter limits per step
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
 
+#: bytes as they came; a view of a larger buffer spares a copy
+Raw = bytes | memoryview
+
+
 def encode(message: Message) -> bytes:
     """Canonical bytes of a message."""
+    return b"".join(encode_parts(message))
+
+
+def encode_parts(message: Message) -> tuple[Raw, ...]:
+    """The same bytes in pieces, words as a view: for who joins them with a frame's head, or hashes them, at once."""
     match message:
         case Announce(public_key, signature):
             body = wire.Message(announce=wire.Announce(public_key=public_key, signature=signature))
         case Agreed(digest, signature):
             body = wire.Message(agreed=wire.Agreed(digest=digest, signature=signature))
+        case Positions(positions):
+            body = wire.Message(positions=wire.Positions(positions=positions.astype("<u4", copy=False).tobytes()))
         case Words(ring, words):
             # ascontiguousarray: a view of a column is laid out first; '<u8' is a no-op on little-endian machines
             data = np.ascontiguousarray(words, dtype="<u8")
-            return b"".join((_words_header(ring, data.nbytes), data.data))
-    return body.SerializeToString(deterministic=True)
+            return _words_header(ring, data.nbytes), data.data.cast("B") if data.size else b""
+    return (body.SerializeToString(deterministic=True),)
 
 
-def decode(raw: bytes, limit: int = MAX_MESSAGE_BYTES) -> Message:
+def decode(raw: Raw, limit: int = MAX_MESSAGE_BYTES) -> Message:
     """The message these bytes stand for. Raises LocalError protocol.size or protocol.malformed.
 
     Words come back as read-only views of the received buffer.
@@ -41,7 +52,7 @@ def decode(raw: bytes, limit: int = MAX_MESSAGE_BYTES) -> Message:
     if raw[:1] == _WORDS_TAG:
         return _words(raw)
     try:
-        body = wire.Message.FromString(raw)
+        body = wire.Message.FromString(bytes(raw))
     except DecodeError as problem:
         raise _malformed("not a message of this version") from problem
     message = _read(body)
@@ -60,16 +71,20 @@ def _read(body: wire.Message) -> Message:
             _length(body.agreed.digest, 32)
             _length(body.agreed.signature, 64)
             return Agreed(body.agreed.digest, body.agreed.signature)
+        case "positions":
+            if len(body.positions.positions) % 4:
+                raise _malformed("a part of a position")
+            return Positions(np.frombuffer(body.positions.positions, dtype="<u4").astype(np.uint32, copy=False))
         case _:
             raise _malformed("an empty message")
 
 
-def _words(raw: bytes) -> Words:
+def _words(raw: Raw) -> Words:
     """A block of words: its header must be the very one that these words have; the words themselves are not copied."""
     for ring in (64, 128):
         for length in _possible_lengths(len(raw)):
             header = _words_header(ring, length)
-            if len(header) + length == len(raw) and raw.startswith(header):
+            if len(header) + length == len(raw) and raw[: len(header)] == header:
                 if length % (ring // 8):
                     raise _malformed("a part of a word")
                 flat = np.frombuffer(raw, dtype="<u8", offset=len(header)).astype(np.uint64, copy=False)

@@ -49,6 +49,7 @@ CODES: Mapping[str, str] = {
     "data.type": "a column's type cannot be used; the message says which to declare",
     "data.local_query": "the local query failed (no detail leaves the node)",
     "data.id": "an id cannot be used as a key: too long, malformed, or its check character is wrong",
+    "data.rows": "a table has more rows than its published catalog says",
     "data.repeated_key": "a key stands twice where each may stand once",
     "data.changed": "the data changed after an attempt of this job may already have been released",
     # the protocol
@@ -103,9 +104,7 @@ class HejiError(Exception):
         """
         code = str(fields.get("code", "internal"))
         code = code if code in CODES else "internal"
-        facts = {
-            str(k): _printable(v) if isinstance(v, str) else v for k, v in dict(fields.get("facts") or {}).items()
-        }
+        facts = {str(k): _printable(v) if isinstance(v, str) else v for k, v in dict(fields.get("facts") or {}).items()}
         message, advice = (_printable(str(fields.get(k, "")))[:4000] for k in ("message", "advice"))
         if fields.get("kind") == "peer":
             told = {k: facts.pop(k, "") for k in ("party", "step", "digest")}

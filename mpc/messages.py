@@ -35,4 +35,11 @@ class Words:
     words: RingWords
 
 
-Message = Announce | Agreed | Words
+@dataclass(frozen=True, eq=False)
+class Positions:
+    """A block of places in a column: (n,) uint32."""
+
+    positions: NDArray[np.uint32]
+
+
+Message = Announce | Agreed | Words | Positions

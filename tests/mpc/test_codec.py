@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from mpc.codec import decode, encode
 from mpc.errors import LocalError
-from mpc.messages import Agreed, Announce, Words
+from mpc.messages import Agreed, Announce, Positions, Words
 from mpc.wire.v1 import messages_pb2 as wire
 
 words64 = st.lists(st.integers(0, 2**64 - 1)).map(lambda v: Words(64, np.array(v, np.uint64)))
 words128 = st.lists(st.integers(0, 2**64 - 1)).map(lambda v: Words(128, np.array(v + v, np.uint64).reshape(-1, 2)))
 short, long = st.binary(min_size=32, max_size=32), st.binary(min_size=64, max_size=64)
-messages = st.one_of(words64, words128, st.builds(Announce, short, long), st.builds(Agreed, short, long))
+positions = st.lists(st.integers(0, 2**32 - 1)).map(lambda v: Positions(np.array(v, np.uint32)))
+messages = st.one_of(words64, words128, positions, st.builds(Announce, short, long), st.builds(Agreed, short, long))
 
 
 @given(messages)

@@ -6,14 +6,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Message(_message.Message):
-    __slots__ = ("announce", "agreed", "words")
+    __slots__ = ("announce", "agreed", "words", "positions")
     ANNOUNCE_FIELD_NUMBER: _ClassVar[int]
     AGREED_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
+    POSITIONS_FIELD_NUMBER: _ClassVar[int]
     announce: Announce
     agreed: Agreed
     words: Words
-    def __init__(self, announce: _Optional[_Union[Announce, _Mapping]] = ..., agreed: _Optional[_Union[Agreed, _Mapping]] = ..., words: _Optional[_Union[Words, _Mapping]] = ...) -> None: ...
+    positions: Positions
+    def __init__(self, announce: _Optional[_Union[Announce, _Mapping]] = ..., agreed: _Optional[_Union[Agreed, _Mapping]] = ..., words: _Optional[_Union[Words, _Mapping]] = ..., positions: _Optional[_Union[Positions, _Mapping]] = ...) -> None: ...
 
 class Announce(_message.Message):
     __slots__ = ("public_key", "signature")
@@ -38,3 +40,9 @@ class Words(_message.Message):
     ring: int
     words: bytes
     def __init__(self, ring: _Optional[int] = ..., words: _Optional[bytes] = ...) -> None: ...
+
+class Positions(_message.Message):
+    __slots__ = ("positions",)
+    POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    positions: bytes
+    def __init__(self, positions: _Optional[bytes] = ...) -> None: ...

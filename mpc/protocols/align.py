@@ -1,0 +1,235 @@
+"""P6 Hidden join: the columns of B brought to the rows of A, as shares, and nobody learns which rows met.
+
+    A (spine, keys may repeat)                H (helper)                          B (other, each key once)
+      tag_i = PRF(key of k_AB, id_i)                                                tag_r = PRF(key of k_AB, id_r)
+      ── tags, in the order π of k_AB ─────▶                  ◀── tags of its rows, places of its rows ──
+                                           every distinct tag of A gets a place:       N_B rows and N_A dummies lie
+                                           B's row that has it, else an unused dummy   in a secret random order
+      ◀── the place of each row ────────────                  ◀── for each column: value + mask_AB, N_A + N_B places ──
+      share = − mask_AB[place]              ── value + mask_AB at the places, + stream_AH ──▶
+              − stream_AH                                                           share = what came
+      both turn π back: shares of B's columns in the order of A's rows; rows without a match are shares of 0
+
+The first column is the flag: 1 where A's row met a row of B that B's own condition lets pass. Rows that fail it,
+dummies and padding are 0 in every column. All of both tables takes part whatever the condition, and A's own conditions
+enter later (groups.py), so no size and no match count that anybody sees depends on a constant of the query. NULL keys
+and padding get fresh random tags, which match nothing. Other parties are aligned to the same spine one by one; their
+shares of B's columns are 0.
+
+π is drawn from k_AB, so both ends of an alignment turn it back and no permutation protocol is needed to bring several
+alignments into the order of A's rows. It hides from H only, which may not collude with A or B.
+
+Trust level: helper. Adversary: semi-honest; private from any coalition without both H and another data party.
+Leakage: H the numbers of rows (padded), how many distinct keys met, how often each key of A repeats; A and B nothing.
+Rounds: three words one after the other (tags, positions or columns, picked columns), in blocks. Bytes: 20 N_A + 20 N_B
++ Σ over columns w (2 N_A + N_B), w = 8 or 16. Tags: mpc/crypto/tags.py. Source of the shape: Mohassel, Rindal, Rosulek:
+Fast Database Joins and PSI for Secret Shared Data, CCS 2020 (a third party matches masked rows); ours hides the match
+from the spine by dummies in place of cuckoo tables, which a helper that does not collude makes enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.coins import Coins
+from mpc.crypto.tags import tags
+from mpc.errors import LocalError, PeerError
+from mpc.ids import Flags, Keys
+from mpc.messages import RingWords
+from mpc.protocols.blocks import hear_positions, hear_words, say_positions, say_words
+from mpc.protocols.match import match
+from mpc.ring import ring
+from mpc.rounds import Rounds, Session
+
+FLAG_BITS = 64
+TAG_BITS = 128
+
+
+@dataclass(frozen=True)
+class Align:
+    """One alignment as the plan has it.
+
+    ``spine_rows``, ``other_rows``: padded row counts N_A, N_B; ``width``: bytes of a key (``mpc.ids.width``);
+    ``columns``: 64 or 128 for each of B's columns, the flag, which comes first, not among them.
+    """
+
+    name: str
+    spine: str
+    other: str
+    helper: str
+    spine_rows: int
+    other_rows: int
+    width: int
+    columns: tuple[int, ...]
+
+    @property
+    def places(self) -> int:
+        """B's rows and a dummy for each of A's."""
+        return self.spine_rows + self.other_rows
+
+    @property
+    def rings(self) -> tuple[int, ...]:
+        return (FLAG_BITS, *self.columns)
+
+    def bytes(self) -> int:
+        """What all roles together say, but for the headers of messages."""
+        words = sum(bits // 8 for bits in self.rings)
+        return 20 * self.spine_rows + 20 * self.other_rows + words * (2 * self.spine_rows + self.other_rows)
+
+    def masks(self, coins: Coins, path: str, bits: int) -> RingWords:
+        """The mask of every place for one column."""
+        r = ring(bits)
+        return r.from_stream(coins.words(path, r.WIDTH * self.places))
+
+
+def spine(session: Session, a: Align, keys: Keys) -> Rounds[list[RingWords]]:
+    """A's role. Returns its shares of flag and columns, N_A elements each: row i is ``keys`` row i, then padding."""
+    here = session.at(a.name)
+    pair, helper = session.pairs[a.other], session.pairs[a.helper]
+    shuffle = _shuffle(pair, here, a.spine_rows)
+
+    # 1, 2: keyed tags of all rows, in an order that H cannot follow
+    mine = _tags(session, a, keys, a.spine_rows)
+    yield from say_words(here.at("spine-tags"), a.helper, TAG_BITS, mine[shuffle])
+
+    # 4: uniform distinct places; a match looks like a dummy
+    place = yield from hear_positions(here.at("positions"), a.helper, a.spine_rows, a.places)
+
+    # 5: minus both masks
+    shares = []
+    for name, bits in _columns(a):
+        r = ring(bits)
+        share = r.zeros(a.spine_rows)
+        r.subtract_into(share, a.masks(pair, here.at(f"{name}/mask").path, bits)[place])
+        r.subtract_into(share, _fresh(helper, here.at(f"{name}/picked"), bits, a.spine_rows))
+        shares.append(_back(share, shuffle))
+    return shares
+
+
+def other(
+    session: Session, a: Align, keys: Keys, passing: Flags, columns: Sequence[RingWords]
+) -> Rounds[list[RingWords]]:
+    """B's role. ``passing``: (n,) where B's own condition holds; ``columns``: (n,) or (n, 2) ring words each.
+
+    Returns its shares of flag and columns, N_A elements each in the order of A's rows. Raises LocalError
+    data.repeated_key if a key that is not NULL stands twice.
+    """
+    assert len(keys) == len(passing) and len(columns) == len(a.columns)
+    here = session.at(a.name)
+    pair = session.pairs[a.spine]
+    shuffle = _shuffle(pair, here, a.spine_rows)
+
+    # 3: rows (padded) and dummies in a secret random order: place p holds item order[p], a row if below N_B
+    order = permutation(session.own, here.at("places").path, a.places)
+    place = np.flatnonzero(order < a.other_rows).astype(np.uint32)
+    row = order[place]
+    mine = _tags(session, a, keys, a.other_rows)
+    verify_once(mine)
+    yield from say_words(here.at("tags"), a.helper, TAG_BITS, mine[row])
+    yield from say_positions(here.at("places"), a.helper, place)
+    there = row < len(keys)  # the others are padding
+    place, row = place[there], row[there]
+
+    shares = []
+    for (name, bits), column in zip(_columns(a), (passing.astype(np.uint64), *columns), strict=True):
+        r = ring(bits)
+        masked = a.masks(pair, here.at(f"{name}/mask").path, bits)
+        laid = column[row]
+        laid[~passing[row]] = 0
+        r.add_into(laid, masked[place])
+        masked[place] = laid
+        yield from say_words(here.at(f"{name}/masked"), a.helper, bits, masked)
+        del masked, laid
+        picked = yield from hear_words(here.at(f"{name}/picked"), a.helper, bits, a.spine_rows)
+        shares.append(_back(picked, shuffle))
+    return shares
+
+
+def helper(session: Session, a: Align) -> Rounds[int]:
+    """H's role. Returns how many distinct keys of A met a row of B. PeerError where a tag or a place comes twice."""
+    here = session.at(a.name)
+    asked = yield from hear_words(here.at("spine-tags"), a.spine, TAG_BITS, a.spine_rows)
+    offered = yield from hear_words(here.at("tags"), a.other, TAG_BITS, a.other_rows)
+    place = yield from hear_positions(here.at("places"), a.other, a.other_rows, a.places)
+    free = np.ones(a.places, dtype=np.bool_)
+    free[place] = False
+    if np.count_nonzero(free) != a.spine_rows:
+        raise _repeated(a.other, here.at("places").path, "a place")
+
+    # 4: dummies in a random order of H's own, or A could tell them by their order
+    dummies = np.flatnonzero(free).astype(np.uint32)
+    dummies = dummies[permutation(session.own, here.at("dummies").path, a.spine_rows)]
+    met = match(asked, offered)
+    if met is None:
+        raise _repeated(a.other, here.at("tags").path, "a tag")
+    positions = np.where(met.row >= 0, place[met.row] if len(place) else 0, dummies[met.distinct]).astype(np.uint32)
+    yield from say_positions(here.at("positions"), a.spine, positions)
+
+    for name, bits in _columns(a):
+        masked = yield from hear_words(here.at(f"{name}/masked"), a.other, bits, a.places)
+        picked = masked[positions]
+        ring(bits).add_into(picked, _fresh(session.pairs[a.spine], here.at(f"{name}/picked"), bits, a.spine_rows))
+        yield from say_words(here.at(f"{name}/picked"), a.other, bits, picked)
+    return met.count
+
+
+def permutation(coins: Coins, path: str, n: int) -> NDArray[np.int64]:
+    """A permutation of n things as P0 wants it: the stable argsort of n stream words."""
+    return np.argsort(coins.words(path, n), kind="stable")
+
+
+def verify_once(mine: RingWords) -> None:
+    """Raises LocalError data.repeated_key if a tag stands twice."""
+    if match(mine[:0], mine) is None:
+        raise LocalError(
+            "data.repeated_key",
+            "A key stands twice in a table that is to be joined by it.",
+            "Two ids that differ in case, width or separators only are one id: mend the table, "
+            "or add its rows up by the key first.",
+        )
+
+
+def _tags(session: Session, a: Align, keys: Keys, rows: int) -> RingWords:
+    """Tags of ``rows`` rows, (rows, 2): keyed where there is a key, fresh random words for NULL and padding."""
+    assert keys.matrix.shape[1] == a.width
+    n, here = len(keys), session.at(a.name)
+    if n > rows:
+        raise LocalError(
+            "data.rows",
+            f"The table has {n} rows; the catalog that the job was planned with has room for {rows}.",
+            "Publish the catalog again, and plan the job again.",
+        )
+    peer = a.other if session.me == a.spine else a.spine
+    out = session.own.words(here.at("random-tags").path, 2 * rows).reshape(-1, 2)
+    keyed = tags(session.pairs[peer].draw(here.at("tag-key").path, 32), keys.matrix)
+    np.copyto(out[:n], keyed, where=~keys.null[:, None])
+    return out
+
+
+def _shuffle(pair: Coins, here: Session, rows: int) -> NDArray[np.int64]:
+    return permutation(pair, here.at("shuffle").path, rows)
+
+
+def _back(shuffled: RingWords, shuffle: NDArray[np.int64]) -> RingWords:
+    """Elements that came in the order of ``shuffle`` back in the order of A's rows."""
+    out = np.empty_like(shuffled)
+    out[shuffle] = shuffled
+    return out
+
+
+def _fresh(coins: Coins, here: Session, bits: int, n: int) -> RingWords:
+    r = ring(bits)
+    return r.from_stream(coins.words(here.path, r.WIDTH * n))
+
+
+def _columns(a: Align) -> Iterator[tuple[str, int]]:
+    for c, bits in enumerate(a.rings):
+        yield f"column/{c}", bits
+
+
+def _repeated(party: str, step: str, what: str) -> PeerError:
+    return PeerError("protocol.malformed", f"{party} said {what} twice at {step}.", party=party, step=step)
