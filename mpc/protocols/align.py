@@ -42,6 +42,7 @@ from mpc.ids import Flags, Keys
 from mpc.messages import RingWords
 from mpc.protocols.blocks import hear_positions, hear_words, say_positions, say_words
 from mpc.protocols.match import match
+from mpc.protocols.permutation import permutation
 from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 
@@ -177,14 +178,10 @@ def helper(session: Session, a: Align) -> Rounds[int]:
     return met.count
 
 
-def permutation(coins: Coins, path: str, n: int) -> NDArray[np.int64]:
-    """A permutation of n things as P0 wants it: the stable argsort of n stream words."""
-    return np.argsort(coins.words(path, n), kind="stable")
-
-
 def verify_once(mine: RingWords) -> None:
     """Raises LocalError data.repeated_key if a tag stands twice."""
-    if match(mine[:0], mine) is None:
+    first = np.sort(mine[:, 0])
+    if (first[1:] == first[:-1]).any() and match(mine[:0], mine) is None:
         raise LocalError(
             "data.repeated_key",
             "A key stands twice in a table that is to be joined by it.",
