@@ -31,7 +31,6 @@ from parties import credentials
 from parties.drive import drive
 from parties.mail import FRAME_BYTES, Inbox, Outbox, PostOffice
 from parties.member import Member
-from parties.rpc.v1 import peer_pb2_grpc
 
 COORDINATOR, ANALYST = "coordinator", "analyst"
 PRIVATE = hashlib.sha256(b"the analyst's key in a benchmark").digest()
@@ -73,7 +72,7 @@ class Worker:
 
     async def main(self) -> None:
         server = grpc.aio.server(options=credentials.message_options())
-        peer_pb2_grpc.add_PeerServicer_to_server(self.post, server)
+        self.post.serve(server)
         server.add_generic_rpc_handlers(
             (
                 grpc.method_handlers_generic_handler(

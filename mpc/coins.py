@@ -8,12 +8,14 @@ A participant holds one ``Coins`` of its own (from its job seed) and one with ev
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
 from mpc.crypto.agree import hkdf
 from mpc.crypto.labels import framed, label
-from mpc.crypto.stream import keystream
+from mpc.crypto.stream import keystream, pieces
 from mpc.errors import LocalError
 
 
@@ -34,6 +36,10 @@ class Coins:
     def words(self, path: str, count: int) -> NDArray[np.uint64]:
         """``count`` uniform 64-bit words of the stream named ``path``, shape (count,)."""
         return keystream(self._draw(path), 8 * count).view("<u8").astype(np.uint64, copy=False)
+
+    def pieces(self, path: str, count: int) -> Iterator[NDArray[np.uint64]]:
+        """The same words as ``words`` gives, in pieces to be used at once: nothing of ``count`` words is allocated."""
+        return pieces(self._draw(path), count)  # the path is drawn now, not when the first piece is
 
     def _draw(self, path: str) -> bytes:
         if path in self._drawn:

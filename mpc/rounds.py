@@ -20,7 +20,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from mpc.codec import MAX_MESSAGE_BYTES, decode
+from mpc.codec import MAX_MESSAGE_BYTES, Raw, decode
 from mpc.coins import Coins
 from mpc.errors import LocalError, PeerError
 from mpc.messages import Message
@@ -75,16 +75,13 @@ def expect(message: Message, kind: type[M], *, party: str, step: str) -> M:
     return message
 
 
-def accept(party: str, step: str, came: str, raw: bytes, limit: int = MAX_MESSAGE_BYTES) -> Message:
+def accept(party: str, step: str, came: str, raw: Raw, limit: int = MAX_MESSAGE_BYTES) -> Message:
     """Decode what ``party`` said at step ``came`` where ``step`` is awaited; PeerError blames it for anything else."""
-    digest = hashlib.sha256(raw).hexdigest()
     if came != step:
-        raise PeerError(
-            "protocol.order", f"{party} said {came!r} where {step!r} was due.", party=party, step=step, digest=digest
-        )
-    try:
-        return decode(raw, limit)
-    except LocalError as problem:
-        raise PeerError(
-            problem.code, f"{party} at {step}: {problem.message}", party=party, step=step, digest=digest
-        ) from problem
+        code, problem = "protocol.order", f"{party} said {came!r} where {step!r} was due."
+    else:
+        try:
+            return decode(raw, limit)
+        except LocalError as refused:
+            code, problem = refused.code, f"{party} at {step}: {refused.message}"
+    raise PeerError(code, problem, party=party, step=step, digest=hashlib.sha256(raw).hexdigest())

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mpc.codec import encode
+from mpc.codec import Raw, encode
 from mpc.errors import LocalError
 from mpc.messages import Message
 from mpc.rounds import Round, Rounds, accept
@@ -23,7 +23,7 @@ class Sent:
     sender: str
     receiver: str
     step: str
-    raw: bytes
+    raw: Raw
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Trace:
 
 
 def run(
-    roles: Mapping[str, Rounds[Any]], trace: Trace | None = None, tamper: Callable[[Sent], bytes] | None = None
+    roles: Mapping[str, Rounds[Any]], trace: Trace | None = None, tamper: Callable[[Sent], Raw] | None = None
 ) -> dict[str, Any]:
     """Run all roles to their end; returns each role's result.
 
@@ -52,7 +52,7 @@ def run(
     protocol.order when nobody can go on.
     """
     trace = trace if trace is not None else Trace()
-    queues: dict[tuple[str, str], deque[tuple[str, bytes]]] = {}
+    queues: dict[tuple[str, str], deque[tuple[str, Raw]]] = {}
     waiting: dict[str, Round] = {}
     results: dict[str, Any] = {}
 

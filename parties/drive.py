@@ -7,16 +7,15 @@ role has ended when its generator has and every word it said is receipted.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from mpc.codec import encode
+from mpc.codec import Raw, encode_parts
 from mpc.messages import Message
 from mpc.rounds import Round, Rounds, accept
 from mpc.run import Sent
-from parties.mail import Inbox, Outbox
+from parties.mail import Inbox, Letter, Outbox
 
 T = TypeVar("T")
 
@@ -43,11 +42,11 @@ async def drive(
     ``on_round`` hears of every round before its words are sent, ``on_message`` of every message in or out (what it does
     happens before the message is sent, or before the role sees it). Raises what the role or the mail raises.
     """
-    heard: dict[str, tuple[str, bytes]] = {}
+    heard: dict[str, tuple[str, Raw]] = {}
     waiting: Round | None = None
     number = 0
     while True:
-        step, words = await asyncio.to_thread(_advance, role, waiting, heard)
+        step, letters = await asyncio.to_thread(_advance, role, waiting, heard, outboxes)
         if isinstance(step, Ended):
             for outbox in outboxes.values():
                 await outbox.flush()
@@ -55,10 +54,9 @@ async def drive(
             return result
         number += 1
         on_round(number, step)
-        for receiver in sorted(words):
-            raw, digest = words[receiver]
-            on_message(Sent(me, receiver, step.step, raw))
-            await outboxes[receiver].say(step.step, raw, digest)
+        for receiver in sorted(letters):
+            on_message(Sent(me, receiver, step.step, letters[receiver].raw))
+            await outboxes[receiver].say(letters[receiver])
         heard = {}
         for peer in sorted(step.hear):
             came, raw = await inbox.take(peer, step.step, patience)
@@ -68,9 +66,12 @@ async def drive(
 
 
 def _advance(
-    role: Rounds[Any], waiting: Round | None, heard: Mapping[str, tuple[str, bytes]]
-) -> tuple[Round | Ended, dict[str, tuple[bytes, bytes]]]:
-    """Decode what was heard, resume the role, encode and digest what it says."""
+    role: Rounds[Any],
+    waiting: Round | None,
+    heard: Mapping[str, tuple[str, Raw]],
+    outboxes: Mapping[str, Outbox],
+) -> tuple[Round | Ended, dict[str, Letter]]:
+    """Decode what was heard, resume the role, make letters of what it says."""
     try:
         if waiting is None:
             step = next(role)
@@ -81,5 +82,4 @@ def _advance(
             step = role.send(inbox)
     except StopIteration as end:
         return Ended(end.value), {}
-    said = {receiver: encode(message) for receiver, message in step.say.items()}
-    return step, {receiver: (raw, hashlib.sha256(raw).digest()) for receiver, raw in said.items()}
+    return step, {r: outboxes[r].letter(step.step, encode_parts(message)) for r, message in step.say.items()}

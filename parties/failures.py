@@ -58,12 +58,17 @@ def decode(raw: bytes) -> HejiError:
         return LocalError("internal", "Another member failed and its reason cannot be read.")
 
 
+def told(error: grpc.aio.AioRpcError | grpc.RpcError) -> bytes | None:
+    """What the other member said of the failure; None if it said nothing, as when the connection broke."""
+    metadata: Any = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
+    return next((bytes(value) for key, value in metadata or () if key == _DETAIL), None)
+
+
 def from_rpc(error: grpc.aio.AioRpcError | grpc.RpcError, peer: str, doing: str = "") -> HejiError:
     """What a failed call to ``peer`` means: the error it told, or that it cannot be reached."""
-    metadata: Any = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
-    for key, value in metadata or ():
-        if key == _DETAIL:
-            return decode(value)
+    detail = told(error)
+    if detail is not None:
+        return decode(detail)
     code = error.code() if hasattr(error, "code") else None
     if code == grpc.StatusCode.UNAVAILABLE:
         return unreachable(peer, doing, str(error.details() or "") if hasattr(error, "details") else "")

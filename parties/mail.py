@@ -15,17 +15,17 @@ import asyncio
 import contextlib
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import grpc
 import grpc.aio
 
-from mpc.codec import MAX_MESSAGE_BYTES, varint
+from mpc.codec import MAX_MESSAGE_BYTES, Raw, varint
 from mpc.errors import HejiError, PeerError
-from parties.failures import abort, from_rpc, unreachable
-from parties.rpc.v1 import peer_pb2, peer_pb2_grpc
+from parties.failures import abort, from_rpc, told, unreachable
+from parties.rpc.v1 import peer_pb2
 
 T = TypeVar("T")
 
@@ -35,6 +35,19 @@ FRAME_BYTES = 1 << 20
 WINDOW = 8
 
 _DELIVER = "/" + peer_pb2.DESCRIPTOR.services_by_name["Peer"].full_name + "/Deliver"
+
+#: the head of a frame is everything but its data, which is the last field; no head is longer
+Head = peer_pb2.Frame
+MAX_HEAD_BYTES = 4096
+_DATA = b"\x3a"
+
+
+class Piece(NamedTuple):
+    """A frame as it came: its head, and its data as a view of the bytes received."""
+
+    head: Head
+    data: Raw
+
 
 #: (job id, attempt)
 AttemptKey = tuple[bytes, int]
@@ -46,7 +59,7 @@ class Inbox:
     def __init__(self, allowed: Mapping[str, int]) -> None:
         """``allowed``: member -> bytes it may send in this attempt, by the plan. Nobody else may send anything."""
         self._allowed = dict(allowed)
-        self._queues = {peer: asyncio.Queue[tuple[str, bytes]](WINDOW) for peer in allowed}
+        self._queues = {peer: asyncio.Queue[tuple[str, Raw]](WINDOW) for peer in allowed}
         self._digests: dict[str, list[bytes]] = {peer: [] for peer in allowed}
         self._closed = asyncio.get_running_loop().create_future()
         self.received = 0
@@ -60,7 +73,7 @@ class Inbox:
         """The sequence number that comes next from ``peer``."""
         return len(self._digests.get(peer, ()))
 
-    def admit(self, peer: str, frame: peer_pb2.Frame) -> None:
+    def admit(self, peer: str, frame: Head) -> None:
         """Refuse a message from its first frame: unknown sender, a gap, or more bytes than the plan has."""
         if peer not in self._allowed:
             raise PeerError("protocol.order", f"{peer} has no part in this job.", party=peer, step=frame.step)
@@ -76,7 +89,7 @@ class Inbox:
                 step=frame.step,
             )
 
-    async def put(self, peer: str, seq: int, step: str, raw: bytes) -> bytes:
+    async def put(self, peer: str, seq: int, step: str, raw: Raw) -> bytes:
         """Take in a whole message; returns its digest. Waits while the inbox is full."""
         digest = await asyncio.to_thread(_sha256, raw)
         known = self._digests[peer]
@@ -100,7 +113,7 @@ class Inbox:
             queue.put_nowait((step, raw))
         return digest
 
-    async def take(self, peer: str, step: str, timeout: float) -> tuple[str, bytes]:
+    async def take(self, peer: str, step: str, timeout: float) -> tuple[str, Raw]:
         """The next message of ``peer``. Raises PeerError peer.timeout, or what the attempt was closed with."""
         queue = self._queues[peer]
         if not queue.empty() and not self._closed.done():
@@ -128,13 +141,21 @@ class Inbox:
             task.cancel()
 
 
-class PostOffice(peer_pb2_grpc.PeerServicer):
+class PostOffice:
     """Serves ``Peer.Deliver`` into the inboxes of the attempts under way at this member."""
 
     def __init__(self, identify: Callable[[grpc.aio.ServicerContext[Any, Any]], str]) -> None:
         """``identify`` names the caller by its certificate, or raises PeerError peer.identity."""
         self._identify = identify
         self._inboxes: dict[AttemptKey, Inbox] = {}
+
+    def serve(self, server: grpc.aio.Server) -> None:
+        """Add the service Peer, with frames read by ``read_frame``."""
+        deliver = grpc.stream_stream_rpc_method_handler(
+            self.Deliver, request_deserializer=read_frame, response_serializer=peer_pb2.Receipt.SerializeToString
+        )
+        service = peer_pb2.DESCRIPTOR.services_by_name["Peer"].full_name
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Deliver": deliver}),))
 
     def open(self, key: AttemptKey, inbox: Inbox) -> None:
         self._inboxes[key] = inbox
@@ -146,20 +167,21 @@ class PostOffice(peer_pb2_grpc.PeerServicer):
             inbox.close(error)
 
     async def Deliver(
-        self, request_iterator: AsyncIterator[peer_pb2.Frame], context: grpc.aio.ServicerContext[Any, Any]
+        self, request_iterator: AsyncIterator[Piece], context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[peer_pb2.Receipt]:
         """See peer.proto. A message that breaks a rule ends the attempt here and tells the sender why."""
         inbox: Inbox | None = None
         try:
             sender = self._identify(context)
             assembly = Assembly(sender)
-            async for frame in request_iterator:
+            async for piece in request_iterator:
+                frame = piece.head
                 inbox = self._inboxes.get((frame.job, frame.attempt))
                 if inbox is None:
                     raise PeerError("peer.aborted", "This attempt is not (or no longer) under way here.", party="")
                 if frame.offset == 0:
                     inbox.admit(sender, frame)
-                raw = assembly.add(frame)
+                raw = assembly.add(piece)
                 if raw is not None:
                     digest = await inbox.put(sender, frame.seq, frame.step, raw)
                     yield peer_pb2.Receipt(seq=frame.seq, digest=digest)
@@ -175,20 +197,21 @@ class Assembly:
     def __init__(self, sender: str) -> None:
         self._sender = sender
         self._head: tuple[bytes, int, int, str, int] | None = None
-        self._parts: list[bytes] = []
+        self._parts: list[Raw] = []
         self._size = 0
 
-    def add(self, frame: peer_pb2.Frame) -> bytes | None:
+    def add(self, piece: Piece) -> Raw | None:
         """The whole message when its last frame has come, else None."""
+        frame, data = piece
         head = (frame.job, frame.attempt, frame.seq, frame.step, frame.total)
         if frame.offset == 0:
             self._head, self._parts, self._size = head, [], 0
         wrong = (
             head != self._head
             or frame.offset != self._size
-            or len(frame.data) > FRAME_BYTES
-            or frame.offset + len(frame.data) > min(frame.total, MAX_MESSAGE_BYTES)
-            or (not frame.data and frame.total > 0)
+            or len(data) > FRAME_BYTES
+            or frame.offset + len(data) > min(frame.total, MAX_MESSAGE_BYTES)
+            or (not data and frame.total > 0)
         )
         if wrong:
             raise PeerError(
@@ -197,8 +220,8 @@ class Assembly:
                 party=self._sender,
                 step=frame.step[:200],
             )
-        self._parts.append(frame.data)
-        self._size += len(frame.data)
+        self._parts.append(data)
+        self._size += len(data)
         if self._size < frame.total:
             return None
         whole = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
@@ -212,8 +235,9 @@ class Letter:
 
     seq: int
     step: str
-    raw: bytes
-    digest: bytes
+    frames: tuple[bytes, ...]
+    digest: bytes  # SHA-256 of the message
+    raw: Raw  # the message, a view of its frame if it fits one
 
 
 class Outbox:
@@ -236,16 +260,33 @@ class Outbox:
         self._closing = False
         self.sent = 0
 
-    async def say(self, step: str, raw: bytes, digest: bytes) -> None:
-        """Hand over a message and its SHA-256; waits while WINDOW messages are under way. Raises what delivery failed
-        with."""
-        letter = Letter(self._next, step, raw, digest)
+    def letter(self, step: str, parts: Sequence[Raw]) -> Letter:
+        """The next message, cut into frames: work for a thread. Letters are said in the order they were made."""
+        total = sum(len(p) for p in parts)
+        digest = hashlib.sha256()
+        for p in parts:
+            digest.update(p)
+        seq = self._next
         self._next += 1
+
+        def frame(offset: int, *data: Raw) -> bytes:
+            head = Head(job=self._job, attempt=self._attempt, seq=seq, step=step, total=total, offset=offset)
+            return frame_bytes(head, *data)
+
+        if total <= FRAME_BYTES:
+            whole = frame(0, *parts)
+            return Letter(seq, step, (whole,), digest.digest(), memoryview(whole)[len(whole) - total :])
+        raw = memoryview(b"".join(parts))
+        frames = tuple(frame(at, raw[at : at + FRAME_BYTES]) for at in range(0, total, FRAME_BYTES))
+        return Letter(seq, step, frames, digest.digest(), raw)
+
+    async def say(self, letter: Letter) -> None:
+        """Hand over a letter; waits while WINDOW messages are under way. Raises what delivery failed with."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._failed or len(self._unsent) + len(self._unreceipted) < WINDOW)
             self._raise()
             self._unsent.append(letter)
-            self.sent += len(raw)
+            self.sent += len(letter.raw)
             if self._task is None:
                 self._task = asyncio.create_task(self._deliver())
             self._changed.notify_all()
@@ -277,17 +318,20 @@ class Outbox:
         while not self._closing:
             before = self._next - len(self._unsent) - len(self._unreceipted)
             failure: HejiError
+            broken = (
+                True  # whatever the peer did not say itself is taken for a broken connection: resending harms nobody
+            )
             try:
                 await self._one_stream()
                 failure = unreachable(self.peer)
             except grpc.aio.AioRpcError as error:
-                failure = from_rpc(error, self.peer, "sending")
+                failure, broken = from_rpc(error, self.peer, "sending"), told(error) is None
             except HejiError as error:
-                failure = error
+                failure, broken = error, False
             receipted = self._next - len(self._unsent) - len(self._unreceipted)
             if receipted > before:
                 pause, last_progress = 0.05, loop.time()
-            if failure.code != "peer.unavailable" or loop.time() - last_progress > self._patience:
+            if not broken or loop.time() - last_progress > self._patience:
                 await self._fail(failure)
                 return
             await asyncio.sleep(pause)
@@ -327,17 +371,8 @@ class Outbox:
                 await self._changed.wait_for(lambda: bool(self._unsent))
                 letter = self._unsent.popleft()
                 self._unreceipted.append(letter)
-            for offset in range(0, max(len(letter.raw), 1), FRAME_BYTES):
-                piece = letter.raw if len(letter.raw) <= FRAME_BYTES else letter.raw[offset : offset + FRAME_BYTES]
-                head = peer_pb2.Frame(
-                    job=self._job,
-                    attempt=self._attempt,
-                    seq=letter.seq,
-                    step=letter.step,
-                    total=len(letter.raw),
-                    offset=offset,
-                )
-                await call.write(frame_bytes(head, piece))
+            for frame in letter.frames:
+                await call.write(frame)
 
     async def _fail(self, error: HejiError) -> None:
         async with self._changed:
@@ -345,13 +380,40 @@ class Outbox:
             self._changed.notify_all()
 
 
-def frame_bytes(head: peer_pb2.Frame, data: bytes) -> bytes:
+def frame_bytes(head: Head, *data: Raw) -> bytes:
     """A frame as protobuf writes it, its data copied once: protobuf's own serialiser takes a millisecond for a MiB.
 
     ``data`` is the last field of Frame, so its tag, length and bytes follow what the other fields serialise to.
     """
-    return b"".join((head.SerializeToString(), b"\x3a", varint(len(data)), data)) if data else head.SerializeToString()
+    size = sum(len(d) for d in data)
+    return b"".join((head.SerializeToString(), _DATA, varint(size), *data)) if size else head.SerializeToString()
 
 
-def _sha256(raw: bytes) -> bytes:
+def read_frame(raw: bytes) -> Piece:
+    """The inverse, without a copy of the data. Raises ValueError for bytes that are no frame ending in its data."""
+    at = 0
+    while at < len(raw) and raw[at : at + 1] != _DATA:
+        kind = raw[at] & 7
+        size, at = _read_varint(raw, at + 1)
+        at += size if kind == 2 else 0
+        if kind not in (0, 2) or at > MAX_HEAD_BYTES:
+            raise ValueError("not a frame")
+    head = Head.FromString(raw[:at])
+    size, at = _read_varint(raw, at + 1) if at < len(raw) else (0, at)
+    if at + size != len(raw):
+        raise ValueError("not a frame that ends with its data")
+    return Piece(head, memoryview(raw)[at:])
+
+
+def _read_varint(raw: bytes, at: int) -> tuple[int, int]:
+    """A base-128 integer and where it ends."""
+    value = 0
+    for i, byte in enumerate(raw[at : at + 10]):
+        value |= (byte & 127) << 7 * i
+        if byte < 128:
+            return value, at + i + 1
+    raise ValueError("not an integer")
+
+
+def _sha256(raw: Raw) -> bytes:
     return hashlib.sha256(raw).digest()

@@ -26,7 +26,7 @@ from parties.node.inputs import Inputs
 from parties.node.permission import Permission
 from parties.node.service import NodeService
 from parties.node.store import Store as NodeStore
-from parties.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc, node_pb2, node_pb2_grpc, peer_pb2, peer_pb2_grpc
+from parties.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc, node_pb2, node_pb2_grpc, peer_pb2
 
 log = structlog.get_logger("heji")
 
@@ -102,7 +102,7 @@ def _server(member: Member) -> grpc.aio.Server:
 
 async def _start(member: Member, server: grpc.aio.Server, post: PostOffice, service: str, closers: list[Stop]) -> Stop:
     """Add what every member serves, open the port, and return what stops all of it."""
-    peer_pb2_grpc.add_PeerServicer_to_server(post, server)
+    post.serve(server)
     healthy = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     peer = peer_pb2.DESCRIPTOR.services_by_name["Peer"].full_name

@@ -1,9 +1,12 @@
 """Keystreams: AES-256-CTR under a key of their own, as ring words.
 
-Measured (costs.md): ``update_into`` a kept buffer in pieces of about 1 MiB runs at 5–9 GB/s; new bytes objects at 1.
+Measured: ``update_into`` a kept buffer runs at 5–9 GB/s, new bytes objects at 1. Pieces that stay in the cache until
+they are added spare the page faults of a fresh megabyte for every block and peer.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -11,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 from numpy.typing import NDArray
 
-_PIECE = 1 << 20
+_PIECE = 1 << 17
 _ZEROS = bytes(_PIECE)
 
 
@@ -24,3 +27,13 @@ def keystream(key: bytes, size: int) -> NDArray[np.uint8]:
         piece = min(_PIECE, size - start)
         encryptor.update_into(memoryview(_ZEROS)[:piece], view[start : start + piece])
     return out
+
+
+def pieces(key: bytes, count: int) -> Iterator[NDArray[np.uint64]]:
+    """The first ``count`` 64-bit words of the same keystream, piece by piece, each good until the next is asked for."""
+    kept = np.empty(min(8 * count, _PIECE), dtype=np.uint8)
+    encryptor = Cipher(AES256(key), CTR(bytes(16))).encryptor()
+    for start in range(0, 8 * count, _PIECE):
+        size = min(_PIECE, 8 * count - start)
+        encryptor.update_into(memoryview(_ZEROS)[:size], kept.data[:size])
+        yield kept[:size].view("<u8").astype(np.uint64, copy=False)

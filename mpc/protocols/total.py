@@ -19,7 +19,7 @@ contributor ends the attempt.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mpc.errors import PeerError
@@ -89,27 +89,36 @@ def receive(session: Session, s: Sum, coordinator: str) -> Rounds[RingWords]:
 
 def open_total(session: Session, s: Sum, total: RingWords) -> None:
     """Take the contributors' masks off a masked total, in place. ``session`` holds the recipient's pair coins."""
-    r = ring(s.bits)
     for name, part in s.blocks():
         for i in _others(s.contributors, s.recipient):
-            r.subtract_into(total[part], _stream(session.at(name), s, i, "to-recipient", part.stop - part.start))
+            _stream_into(total[part], ring(s.bits).subtract_into, session.at(name), s, i, "to-recipient")
 
 
 def _add_zero_share(session: Session, s: Sum, y: RingWords) -> None:
     r = ring(s.bits)
     for j in _others(s.contributors, session.me):
-        add = r.add_into if j > session.me else r.subtract_into
-        add(y, _stream(session, s, j, "zero", len(y)))
+        _stream_into(y, r.add_into if j > session.me else r.subtract_into, session, s, j, "zero")
 
 
 def _mask_for_recipient(session: Session, s: Sum, y: RingWords) -> None:
     if s.recipient != session.me:
-        ring(s.bits).add_into(y, _stream(session, s, s.recipient, "to-recipient", len(y)))
+        _stream_into(y, ring(s.bits).add_into, session, s, s.recipient, "to-recipient")
 
 
-def _stream(session: Session, s: Sum, peer: str, purpose: str, count: int) -> RingWords:
-    r = ring(s.bits)
-    return r.from_stream(session.pairs[peer].words(session.at(f"to/{s.recipient}/{purpose}").path, r.WIDTH * count))
+def _stream_into(
+    y: RingWords,
+    change: Callable[[RingWords, RingWords], None],
+    session: Session,
+    s: Sum,
+    peer: str,
+    purpose: str,
+) -> None:
+    """Change ``y`` in place by the stream that is shared with ``peer`` for this block and purpose."""
+    r, start = ring(s.bits), 0
+    for words in session.pairs[peer].pieces(session.at(f"to/{s.recipient}/{purpose}").path, r.WIDTH * len(y)):
+        x = r.from_stream(words)
+        change(y[start : start + len(x)], x)
+        start += len(x)
 
 
 def _block(message: object, s: Sum, part: slice, party: str, step: str) -> RingWords:

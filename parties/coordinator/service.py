@@ -261,7 +261,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
             nonlocal kept
             if sent.receiver == self._member.name and kept + len(sent.raw) <= SEEN_BYTES:
                 kept += len(sent.raw)
-                seen.append((sent.sender, sent.step, sent.raw))
+                seen.append((sent.sender, sent.step, bytes(sent.raw)))
 
         def tell(news: News) -> None:
             if job is not None:
