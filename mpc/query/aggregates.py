@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from sqlglot import exp
+from sqlglot import ErrorLevel, exp
 
 from mpc.query import build
 from mpc.query.build import NULL, ZERO
@@ -36,7 +36,7 @@ def parts(source: Source, node: exp.Expr) -> tuple[exp.Expr, exp.Expr | None]:
 
 
 def name_of(node: exp.Expr) -> str:
-    return node.sql("duckdb")[:120]
+    return node.sql("duckdb", unsupported_level=ErrorLevel.IGNORE)[:120]
 
 
 def argument(source: Source, call: exp.Expr) -> tuple[exp.Expr | None, bool]:
@@ -68,13 +68,6 @@ def aggregate(binder: GroupBinder, node: exp.Expr, terms: Terms) -> Expr:
     call, condition = parts(source, node)
     arg, distinct = argument(source, call)
     name = name_of(node)
-    counts_if = isinstance(call, exp.CountIf) or (
-        isinstance(call, exp.Anonymous) and str(call.this).lower() == "countif"
-    )
-    if counts_if:
-        assert arg is not None
-        held = exp.and_(arg, condition) if condition is not None else arg
-        return count(binder.by_branch(exp.Literal.number(1), held), terms, name)
     if arg is None:
         if condition is not None:
             return count(binder.by_branch(exp.Literal.number(1), condition), terms, name)
@@ -84,17 +77,23 @@ def aggregate(binder: GroupBinder, node: exp.Expr, terms: Terms) -> Expr:
         return count_distinct(source, node, values, terms, name)
     if isinstance(call, exp.Count):
         return count(values, terms, name)
+    counts_if = isinstance(call, exp.CountIf | exp.Anonymous)
     for v in values:
-        if not numeric(v) and not (v.kind == "boolean" and isinstance(call, exp.Sum)) and not is_null(v):
-            raise source.error("sql.type", call, f"{type(call).__name__.upper()} takes numbers, not {v.kind}.")
+        fits = v.kind == "boolean" if counts_if else numeric(v) or (v.kind == "boolean" and isinstance(call, exp.Sum))
+        if not fits and not is_null(v):
+            what = "conditions" if counts_if else "numbers"
+            raise source.error("sql.type", call, f"{name_of(call).split('(')[0]} takes {what}, not {v.kind}.")
     if values[0].kind == "boolean":
         values = tuple(build.cast(v, "integer", 0, 1, False) for v in values)
     return statistic(call, sum_of(values, terms, name), count(values, terms, name), squares(values, terms, name))
 
 
 def statistic(call: exp.Expr, total: Expr, n: Expr, square: Expr) -> Expr:
-    """SUM, AVG, VARIANCE … from sum, count and sum of squares."""
-    if isinstance(call, exp.Sum):
+    """SUM, AVG, VARIANCE … from sum, count and sum of squares.
+
+    COUNT_IF is DuckDB's: a SUM of 1 and 0, so NULL where no condition is known.
+    """
+    if isinstance(call, exp.Sum | exp.CountIf | exp.Anonymous):
         return total
     if isinstance(call, exp.Avg):
         return build.divide(total, n)
@@ -183,10 +182,10 @@ def scalar_aggregate(source: Source, node: exp.Expr, rows_: Sequence[Binder]) ->
     """SUM, COUNT, AVG of totals. SUM is NULL only where all of them are (unlike ``+``)."""
     call, condition = parts(source, node)
     arg, distinct = argument(source, call)
-    if condition is not None or distinct or not isinstance(call, exp.Sum | exp.Count | exp.Avg | exp.Anonymous):
-        raise source.unsupported(node, f"{name_of(node)} over a union of totals", "Use SUM, COUNT or AVG.")
-    if arg is None:
+    if condition is None and arg is None:
         return build.integer(len(rows_))
+    if arg is None or condition is not None or distinct or not isinstance(call, exp.Sum | exp.Count | exp.Avg):
+        raise source.unsupported(node, f"{name_of(node)} over a union of totals", "Use SUM, COUNT or AVG.")
     values = build.unify([r.bind(arg) for r in rows_], "UNION ALL")
     missing = total([build.case([(build.is_null_test(v), build.integer(1))], ZERO) for v in values if v.nullable])
     present = build.arith("-", build.integer(len(values)), missing)

@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from mpc.errors import LocalError
+from mpc.query.aggregates import rows
 from mpc.query.bounds import check_rows, word_bound
 from mpc.query.catalog import Catalog
 from mpc.query.domains import Domains
 from mpc.query.fold import Draft, Reveals
 from mpc.query.local import local_query
-from mpc.query.nodes import Agg, Expr, WordRef, rebuild
+from mpc.query.nodes import Expr, WordRef, rebuild
 from mpc.query.parse import Source, parse, parties_of, too_deep
 from mpc.query.plan import Finish, Key, Measure, Output, Plan, Pool, Reach, Word
 from mpc.query.relations import QueryBinder, Rows, Scalars, Totals
@@ -64,8 +65,8 @@ def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> Pl
     found = Reveals()
     if totals.keys:
         found.lower(
-            Agg("integer", 0, 0, 0, False, "rows", totals.rows, "COUNT(*)")
-        )  # measure 0: is there such a group?
+            rows(totals.rows)
+        )  # measure 0: is there such a group? The very word of a COUNT(*) that is asked for
     found.prepare(exprs)
     outputs = tuple(Output(name, found.lower(e)) for name, e in zip(_unique(totals.names), totals.exprs, strict=True))
     having = None if totals.having is None else found.lower(totals.having)

@@ -20,6 +20,8 @@ from mpc.errors import LocalError
 MAX_SQL = 100_000
 #: nested brackets and operators; far below the recursion limit of the parser and of our own walks
 MAX_DEPTH = 120
+#: the first word behind comments and brackets
+_WORD = re.compile(r"(?:--[^\n]*+|/\*.*?\*/|[^A-Za-z])*+(?P<word>[A-Za-z]+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,18 @@ class Source:
     text: str
 
     def position(self, node: exp.Expr | None) -> tuple[int, int]:
-        """Line and column (from 1) where a node begins; (1, 1) where sqlglot keeps none."""
-        starts = [n.meta["start"] for n in node.walk() if "start" in n.meta] if node is not None else []
-        return self.at(min(starts, default=0))
+        """Line and column (from 1) where a node begins; where sqlglot keeps no position, that of what it stands in."""
+        while node is not None:
+            starts = [n.meta["start"] for n in node.walk() if "start" in n.meta]
+            if starts:
+                return self.at(min(starts))
+            node = node.parent
+        return self.at(0)
+
+    def word(self, node: exp.Expr) -> str:
+        """The word with which a node begins, in capitals, as written; "" where sqlglot does not keep it."""
+        found = re.match(r"\w+", self.text[node.meta["start"] :]) if "start" in node.meta else None
+        return found[0].upper() if found else ""
 
     def at(self, offset: int) -> tuple[int, int]:
         return self.text.count("\n", 0, offset) + 1, offset - self.text.rfind("\n", 0, offset)
@@ -82,15 +93,19 @@ def parse(sql: str) -> tuple[Source, exp.Query]:
         raise source.unsupported(statements[1], "A second statement", "Submit each SELECT as a job of its own.")
     query = statements[0]
     if not isinstance(query, exp.Query):
-        raise source.unsupported(query, f"{_verb(sql)} as a statement", "A job is one SELECT.")
+        verb = _WORD.match(sql)
+        line, column = source.at(verb.start("word") if verb else 0)
+        name = verb["word"].upper() if verb else "This"
+        raise LocalError(
+            "sql.unsupported",
+            f"Line {line}, column {column}: {name} as a statement is not supported.",
+            "A job is one SELECT.",
+            line=line,
+            column=column,
+        )
     if _depth(query) > MAX_DEPTH:
         raise too_deep()
     return source, query
-
-
-def _verb(sql: str) -> str:
-    words = re.findall(r"[A-Za-z]+", re.sub(r"--[^\n]*|/\*.*?\*/", " ", sql, flags=re.DOTALL))
-    return words[0].upper() if words else "This"
 
 
 def too_deep() -> LocalError:

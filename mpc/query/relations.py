@@ -320,7 +320,9 @@ class QueryBinder:
         """A CTE or alias may not pass for a catalog table."""
         taken = [(c.party.lower(), t.name.lower()) for c in self._catalogs.values() for t in c.tables]
         if any(t == name.lower() and (p, t) != path for p, t in taken):
-            raise self.source.unsupported(node, f"The name {name}, which is a published table's", "Take another name.")
+            raise self.source.unsupported(
+                node, f"{name}, the name of a published table, as an alias", "Take another name for it."
+            )
 
     def _renamed(self, relation: Relation, alias: exp.Expr) -> Relation:
         """A relation with the column names of ``AS t(a, b)``."""
@@ -351,7 +353,8 @@ class QueryBinder:
         only(_Plain(self.source), node, "this", "db", "alias")
         alias = node.args.get("alias")
         if not isinstance(node.this, exp.Identifier):
-            raise self.source.unsupported(node, "A table function", "Name a table as party.table.")
+            called = self.source.word(node.this) or self.source.word(node)
+            raise self.source.unsupported(node, f"The table function {called}", "Name a table as party.table.")
         if not node.db and node.name.lower() in self._ctes:
             relation = self._ctes[node.name.lower()]
             path: tuple[str, ...] = ()

@@ -45,7 +45,7 @@ class Binder:
     def aggregate(self, node: exp.Expr) -> Expr:
         raise self.source.unsupported(
             node,
-            f"The aggregate {_name(node)} here",
+            f"The aggregate {_name(self.source, node)} here",
             "Aggregates stand in SELECT, HAVING and ORDER BY, and not inside each other.",
         )
 
@@ -65,6 +65,7 @@ class Binder:
         rule = _RULES.get(type(node))
         if rule is None:
             raise refuse(self.source, node)
+        only(self, node, *_PARTS.get(type(node), ("this", "expression")))
         try:
             return rule(self, node)
         except TypeProblem as problem:
@@ -93,16 +94,15 @@ def only(binder: Binder, node: exp.Expr, *allowed: str) -> None:
     for key, value in node.args.items():
         if value and key not in allowed and not (isinstance(value, list) and not value):
             raise binder.source.unsupported(
-                node, f"{_name(node)} with {key.strip('_').replace('_', ' ').upper()}", "Write it without."
+                node,
+                f"{_name(binder.source, node)} with {key.strip('_').replace('_', ' ').upper()}",
+                "Write it without.",
             )
 
 
-def _name(node: exp.Expr) -> str:
-    if isinstance(node, exp.Anonymous):
-        return f"{node.this}()"
-    if isinstance(node, exp.Func):
-        return str(node.sql_name()).upper()
-    return type(node).__name__.upper()
+def _name(source: Source, node: exp.Expr) -> str:
+    """What a construct is called: as it is written, or by its kind."""
+    return source.word(node) or str(node.sql_name() if isinstance(node, exp.Func) else type(node).__name__).upper()
 
 
 # ---- what is refused by name
@@ -126,22 +126,39 @@ _ADVICE: dict[type[exp.Expr], tuple[str, str]] = {
     exp.Interval: ("An interval", "Add days as an integer: DATE '2024-01-01' + 30."),
     exp.TimestampTrunc: ("DATE_TRUNC", "Use EXTRACT(YEAR FROM …), EXTRACT(MONTH FROM …)."),
     exp.DateTrunc: ("DATE_TRUNC", "Use EXTRACT(YEAR FROM …), EXTRACT(MONTH FROM …)."),
+    exp.IgnoreNulls: ("IGNORE NULLS", "Leave it out: aggregates skip NULLs."),
+    exp.RespectNulls: ("RESPECT NULLS", "Leave it out: aggregates skip NULLs."),
     exp.Tuple: ("A row value (a, b)", "Compare the columns one by one."),
+    exp.Array: ("A list [a, b]", "Write x IN (1, 2), or the conditions one by one."),
+    exp.Bracket: ("An index x[1]", "Use SUBSTRING for text."),
+    exp.RawString: ("A text of the form $$…$$", "Write '…', a quote inside it twice."),
+    exp.ByteString: ("A text of the form E'…'", "Write '…', a quote inside it twice."),
+    exp.SimilarTo: ("SIMILAR TO", "Use LIKE, or several of them with OR."),
+    exp.Glob: ("GLOB", "Use LIKE, or several of them with OR."),
+    exp.RegexpLike: ("A regular expression", "Use LIKE, or several of them with OR."),
+    exp.Collate: ("COLLATE", "Use LOWER or UPPER; text compares by its bytes."),
+    exp.BitwiseAnd: ("A bit operation (&)", "Use // and %."),
+    exp.BitwiseOr: ("A bit operation (|)", "Use // and %."),
+    exp.BitwiseXor: ("A bit operation", "Use // and %."),
+    exp.BitwiseNot: ("A bit operation (~)", "Use // and %."),
+    exp.BitwiseLeftShift: ("A bit operation (<<)", "Multiply instead."),
+    exp.BitwiseRightShift: ("A bit operation (>>)", "Use //."),
 }
 
 
 def refuse(source: Source, node: exp.Expr) -> LocalError:
     """The refusal of a construct by its name."""
+    if isinstance(node, exp.IgnoreNulls | exp.RespectNulls | exp.WithinGroup) and not is_aggregate(node.this):
+        return refuse(source, node.this)
     for kind, (what, advice) in _ADVICE.items():
         if isinstance(node, kind):
             return source.unsupported(node, what, advice)
+    name = _name(source, node)
     if isinstance(node, exp.AggFunc):
-        return source.unsupported(
-            node, f"The aggregate {_name(node)}", "Use COUNT, SUM, AVG, VARIANCE, STDDEV or COUNT_IF."
-        )
+        return source.unsupported(node, f"The aggregate {name}", "Use COUNT, SUM, AVG, VARIANCE, STDDEV or COUNT_IF.")
     if isinstance(node, exp.Func):
-        return source.unsupported(node, f"The function {_name(node)}", "docs/sql.md lists the functions that are.")
-    return source.unsupported(node, f"{_name(node)}", "docs/sql.md lists what is.")
+        return source.unsupported(node, f"The function {name}", "docs/sql.md lists the functions that are.")
+    return source.unsupported(node, f"{type(node).__name__.upper()}", "docs/sql.md lists what is.")
 
 
 # ---- one function a construct
@@ -194,7 +211,6 @@ def _is(b: Binder, node: exp.Is) -> Expr:
 
 
 def _between(b: Binder, node: exp.Between) -> Expr:
-    only(b, node, "this", "low", "high")
     x = b.bind(node.this)
     low, high = b.bind(node.args["low"]), b.bind(node.args["high"])
     return build.logic("and", build.compare(">=", x, low), build.compare("<=", x, high))
@@ -203,7 +219,6 @@ def _between(b: Binder, node: exp.Between) -> Expr:
 def _in(b: Binder, node: exp.In) -> Expr:
     if node.args.get("query"):
         raise b.source.unsupported(node, "IN (subquery)", f"{JOINT}write the values into the list.")
-    only(b, node, "this", "expressions")
     arg, items = b.bind(node.this), b.many(node.expressions)
     for item, at in zip(items, node.expressions, strict=True):
         if list(at.find_all(exp.Column)):
@@ -220,7 +235,8 @@ def _like(fold_case: bool) -> Callable[[Binder, exp.Expr], Expr]:
         pattern = node.expression
         if not isinstance(pattern, exp.Literal) or not pattern.is_string:
             raise b.source.unsupported(pattern, "LIKE with a pattern that is not a constant", "Write it in quotes.")
-        return build.like(b.bind(node.this), str(pattern.this), escape, fold_case)
+        found = build.like(b.bind(node.this), str(pattern.this), escape, fold_case)
+        return build.negate(found) if node.args.get("negate") else found
 
     return rule
 
@@ -250,7 +266,6 @@ def _if(b: Binder, node: exp.If) -> Expr:
 
 
 def _round(b: Binder, node: exp.Round) -> Expr:
-    only(b, node, "this", "decimals")
     digits = node.args.get("decimals")
     return build.round_to(b.bind(node.this), 0 if digits is None else _whole(b, digits))
 
@@ -290,7 +305,6 @@ def _slice(name: str) -> Callable[[Binder, exp.Expr], Expr]:
 
 
 def _substring(b: Binder, node: exp.Substring) -> Expr:
-    only(b, node, "this", "start", "length")
     start, length = _whole(b, node.args["start"]), node.args.get("length")
     if start < 1 or (length is not None and _whole(b, length) < 0):
         raise b.source.unsupported(node, "SUBSTRING before the first character", "Start at 1 or later.")
@@ -298,11 +312,7 @@ def _substring(b: Binder, node: exp.Substring) -> Expr:
 
 
 def _text(name: str) -> Callable[[Binder, exp.Expr], Expr]:
-    def rule(b: Binder, node: exp.Expr) -> Expr:
-        only(b, node, "this")
-        return build.text(name, [b.bind(node.this)])
-
-    return rule
+    return lambda b, node: build.text(name, [b.bind(node.this)])
 
 
 #: integer types by name: the most units
@@ -362,6 +372,31 @@ def _concat(b: Binder, node: exp.Expr) -> Expr:
         raise b.source.unsupported(node, "CONCAT of what can be NULL", "Write a || b, or COALESCE(a, '').")
     return build.text("concat", args)
 
+
+#: the parts of a construct that its rule reads, where they are not (this, expression): anything else in it is refused,
+#: never left out (``a NOT LIKE b`` is a Like with a part "negate")
+_PARTS: dict[type[exp.Expr], tuple[str, ...]] = {
+    exp.Column: ("this", "table", "db", "catalog"),
+    exp.Literal: ("this", "is_string"),
+    exp.Between: ("this", "low", "high"),
+    exp.In: ("this", "expressions", "query"),
+    exp.Like: ("this", "expression", "negate"),
+    exp.ILike: ("this", "expression", "negate"),
+    exp.Case: ("this", "ifs", "default"),
+    exp.If: ("this", "true", "false"),
+    exp.Round: ("this", "decimals"),
+    exp.Floor: ("this",),
+    exp.Ceil: ("this",),
+    exp.Coalesce: ("this", "expressions"),
+    exp.Least: ("this", "expressions", "ignore_nulls"),
+    exp.Greatest: ("this", "expressions", "ignore_nulls"),
+    exp.Substring: ("this", "start", "length"),
+    exp.Trim: ("this",),
+    exp.DPipe: ("this", "expression", "safe"),
+    exp.Concat: ("expressions", "safe", "coalesce"),
+    exp.Cast: ("this", "to"),
+    exp.TryCast: ("this", "to", "safe"),
+}
 
 _RULES: dict[type[exp.Expr], Callable[..., Expr]] = {
     exp.Column: lambda b, x: b.column(x),

@@ -113,9 +113,7 @@ def _projected(query: QueryBinder, node: exp.Select, visible: Visible) -> Rows:
         columns.append(
             query.aligned([RowBinder(query.source, visible, b, aliases).bind(item.unalias()) for b in branches], item)
         )
-    names = tuple(
-        visible.relation.names[i] if isinstance(i, int) else i.alias_or_name or i.sql("duckdb") for i in items
-    )
+    names = tuple(visible.relation.names[i] if isinstance(i, int) else _name(i) for i in items)
     return Rows(names, tuple(replace(b, columns=c) for b, c in zip(branches, zip(*columns, strict=True), strict=True)))
 
 
@@ -206,7 +204,7 @@ def _keys(query: QueryBinder, node: exp.Select, visible: Visible) -> tuple[Group
         inner = x.unalias()
         if has_aggregate(inner):
             raise query.source.unsupported(inner, "Grouping by an aggregate", "Group by columns or row expressions.")
-        key = GroupKey(x.alias_or_name or inner.sql("duckdb"), GroupBinder(query, visible, ()).by_branch(inner), inner)
+        key = GroupKey(_name(x), GroupBinder(query, visible, ()).by_branch(inner), inner)
         if key.by_branch not in [k.by_branch for k in keys]:
             keys.append(key)
     return tuple(keys)
@@ -290,6 +288,13 @@ def _over_scalars(query: QueryBinder, node: exp.Select, visible: Visible) -> Tot
 # ---- what all have in common
 
 
+def _name(item: exp.Expr) -> str:
+    """What a SELECT item's column is called: its alias, a bare column's own name, else the text itself."""
+    inner = item.unnest()
+    named = isinstance(item, exp.Alias) or isinstance(inner, exp.Column)
+    return inner.alias_or_name if named else item.sql("duckdb")
+
+
 def _outputs(query: QueryBinder, node: exp.Select, binder: ClearBinder) -> tuple[tuple[str, ...], tuple[Expr, ...]]:
     """Names and expressions of the SELECT list; aliases to the left are visible."""
     names: list[str] = []
@@ -302,7 +307,7 @@ def _outputs(query: QueryBinder, node: exp.Select, binder: ClearBinder) -> tuple
                 raise query.source.unsupported(node, "* beside aggregates", "Name the columns.")
             name, bound = relation.names[item], relation.exprs[item]
         else:
-            name, bound = item.alias_or_name or item.sql("duckdb"), binder.bind(item.unalias())
+            name, bound = _name(item), binder.bind(item.unalias())
         names.append(name)
         exprs.append(bound)
         binder.aliases.setdefault(name.lower(), bound)

@@ -13,9 +13,13 @@ from mpc.query.nodes import Arith, Cast, Const, Expr, Neg, is_null, numeric
 def cancel(e: Expr) -> Expr:
     if not isinstance(e, Arith | Neg) or e.kind not in ("integer", "decimal"):
         return e
-    if e.low == e.high == 0 and not isinstance(e, Neg):
-        return _guarded(const(e.kind, 0, e.scale), [a for a, _ in linear_terms(e, Fraction(1)) if a is not None])
+    if isinstance(e, Arith) and e.op in ("//", "%"):
+        return e
     terms = list(linear_terms(e, Fraction(1)))
+    if e.low == e.high == 0 and isinstance(e, Arith):
+        whole = [a for a, _ in terms] == [e]  # x * y, or two dates: NULL where one of them is
+        gone = [e.left, e.right] if whole else [a for a, _ in terms if a is not None]
+        return _guarded(const(e.kind, 0, e.scale), gone)
     atoms = [a for a, _ in terms if a is not None]
     if len(set(atoms)) == len(atoms):
         return e

@@ -1,0 +1,170 @@
+"""A consortium of tables in one process: compile, run every party's local SQL, add the words, open and finish.
+
+Nothing is masked here (mpc.protocols has its own tests): what is tested is that plan, local queries, layout and finish
+together give the answer that the same SQL has over everybody's plaintext. Local queries run in DuckDBs locked like a
+node's, over tables that passed a node's own checks.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from mpc.errors import LocalError
+from mpc.messages import RingWords
+from mpc.query.catalog import Catalog, Column, Table, days
+from mpc.query.compile import compile_plan
+from mpc.query.finish import Result, finish
+from mpc.query.layout import Filled, fill, read
+from mpc.query.plan import Plan
+from mpc.ring import ring
+from parties.node.sources.canonical import canonical
+from parties.node.sources.database import LocalDatabase
+from parties.node.sources.reading import lock
+
+Rows = Sequence[Sequence[Any]]
+
+
+def integer(name: str, low: int, high: int, **more: Any) -> Column:
+    return Column(name, "integer", 0, low, high, **more)
+
+
+def decimal(name: str, scale: int, low: int, high: int, **more: Any) -> Column:
+    """Bounds in whole numbers, not units."""
+    return Column(name, "decimal", scale, low * 10**scale, high * 10**scale, **more)
+
+
+def date(name: str, low: str, high: str, **more: Any) -> Column:
+    first, last = dt.date.fromisoformat(low), dt.date.fromisoformat(high)
+    return Column(name, "date", 0, days(first), days(last), **more)
+
+
+def boolean(name: str, **more: Any) -> Column:
+    return Column(name, "boolean", **more)
+
+
+def text(name: str, *domain: str, **more: Any) -> Column:
+    return Column(name, "text", domain=domain or None, **more)
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """One table of one party with its rows; numbers as int, Decimal or text."""
+
+    party: str
+    table: Table
+    rows: Rows
+
+    @cached_property
+    def arrow(self) -> pa.Table:
+        """Through the checks that a node makes when it reads a table."""
+        columns = list(zip(*self.rows, strict=True)) or [()] * len(self.table.columns)
+        raw = {c.name: _raw(c, values) for c, values in zip(self.table.columns, columns, strict=True)}
+        return canonical(pa.table(raw), self.table)
+
+
+def _raw(column: Column, values: Sequence[Any]) -> pa.Array:
+    if column.kind in ("integer", "decimal"):
+        return pa.array([None if v is None else format(Decimal(v), "f") for v in values], pa.string())
+    return pa.array(values, {"date": pa.date32(), "boolean": pa.bool_(), "text": pa.string()}[column.kind])
+
+
+def held(party: str, name: str, columns: Sequence[Column], rows: Rows = ()) -> Held:
+    return Held(party, Table(name, tuple(columns), max(len(rows), 10)), rows)
+
+
+@dataclass(eq=False)
+class World:
+    """All tables of all parties."""
+
+    tables: tuple[Held, ...]
+    _local: dict[str, LocalDatabase] = field(default_factory=dict)
+
+    @cached_property
+    def catalogs(self) -> dict[str, Catalog]:
+        parties = dict.fromkeys(h.party for h in self.tables)
+        return {p: Catalog(p, tuple(h.table for h in self.tables if h.party == p)) for p in parties}
+
+    @cached_property
+    def pooled(self) -> duckdb.DuckDBPyConnection:
+        """Everybody's plaintext in one database; decimals of 18 digits, as people declare them."""
+        database = duckdb.connect(":memory:")
+        for h in self.tables:
+            database.execute(f'CREATE SCHEMA IF NOT EXISTS "{h.party}"')
+            database.register("given", h.arrow)
+            columns = ", ".join(_plain(c) for c in h.table.columns)
+            database.execute(f'CREATE TABLE "{h.party}"."{h.table.name}" AS SELECT {columns} FROM given')
+            database.unregister("given")
+        return database
+
+    def local(self, party: str) -> LocalDatabase:
+        """What a node has: one locked database with its own tables and nothing else."""
+        if party not in self._local:
+            database = duckdb.connect(":memory:")
+            lock(database, memory_limit="1GB", threads="1")
+            for h in self.tables:
+                if h.party == party:
+                    database.register(h.table.name, h.arrow)
+            self._local[party] = LocalDatabase(database, ())
+        return self._local[party]
+
+    def plan(self, sql: str, *, recipients: tuple[str, ...] = ("analyst",)) -> Plan:
+        return compile_plan(sql, self.catalogs, recipients=recipients, trust="parties")
+
+    def answer(self, plan: Plan, pool: int, party: str) -> Mapping[str, Any]:
+        """A party's answer to its local query."""
+        return self.local(party).run(next(s.sql for s in plan.pools[pool].sources if s.party == party))
+
+    def filled(self, plan: Plan, pool: int, party: str, *, min_entities: int = 0, strict: bool = False) -> Filled:
+        answer = self.answer(plan, pool, party)
+        return fill(plan, pool, answer, party=party, min_entities=min_entities, strict_none=strict)
+
+    def totals(self, plan: Plan, *, min_entities: int = 0, strict: bool = False) -> dict[str, RingWords]:
+        """The sums of all parties' words, small cells flagged (with no noise on their words)."""
+        totals: dict[str, RingWords] = {}
+        for p, pool in enumerate(plan.pools):
+            for source in pool.sources:
+                filled = self.filled(plan, p, source.party, min_entities=min_entities, strict=strict)
+                for bits in (64, 128):
+                    columns = [
+                        filled.small[m].astype(np.uint64) if w < 0 else filled.words[m][w]
+                        for at, m, w, _ in plan.columns(bits)
+                        if at == p
+                    ]
+                    if not columns:
+                        continue
+                    vector, name = np.concatenate(columns), f"pool{p}/w{bits}"
+                    ring(bits).add_into(totals.setdefault(name, ring(bits).zeros(len(vector))), vector)
+        return totals
+
+    def result(self, plan: Plan, *, min_entities: int = 0, strict: bool = False) -> Result:
+        return finish(plan, read(plan, self.totals(plan, min_entities=min_entities, strict=strict)))
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows that a recipient gets."""
+        return list(self.result(self.plan(sql)).rows)
+
+    def plaintext(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows that DuckDB gives over the pooled tables."""
+        return self.pooled.execute(sql).fetchall()
+
+
+def _plain(c: Column) -> str:
+    name = '"' + c.name.replace('"', '""') + '"'
+    return f"CAST({name} AS DECIMAL(18,{c.scale})) AS {name}" if c.kind == "decimal" and c.scale <= 18 else name
+
+
+def refusal(world: World, sql: str) -> LocalError:
+    """The error a query is refused with."""
+    with pytest.raises(LocalError) as caught:
+        world.plan(sql)
+    return caught.value
