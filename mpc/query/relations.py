@@ -153,18 +153,17 @@ def find_column(source: Source, node: exp.Column, visible: Sequence[Visible]) ->
 
 
 class RowBinder(Binder):
-    """Expressions over one branch of rows."""
+    """Expressions over one branch of rows. ``aliases``: what SELECT items to the left are, by lower-case name."""
 
-    def __init__(self, source: Source, visible: Visible, branch: Branch, aliases: Mapping[str, exp.Expr] | None = None):
+    def __init__(self, source: Source, visible: Visible, branch: Branch, aliases: Mapping[str, Expr] | None = None):
         super().__init__(source)
-        self._visible, self._branch, self._aliases = visible, branch, dict(aliases or {})
+        self._visible, self._branch, self._aliases = visible, branch, aliases or {}
 
     def column(self, node: exp.Column) -> Expr:
         alias = node.name.lower()
         names = [n.lower() for n in self._visible.relation.names]
         if not node.table and alias not in names and alias in self._aliases:
-            definition = self._aliases.pop(alias)  # not within itself
-            return self.bind(definition)
+            return self._aliases[alias]
         _, index = find_column(self.source, node, [self._visible])
         return self._branch.columns[index]
 
@@ -445,9 +444,13 @@ class QueryBinder:
             found = tuple(simplify(e) for e in build.unify(list(parts), "UNION ALL"))
         except TypeProblem as problem:
             raise self.source.error("sql.type", node, f"{problem}.", "CAST one side.") from None
-        if any(sum(1 for _ in limited(walk(e))) > MAX_NODES for e in found):
-            raise self.source.unsupported(node, "An expression of this size", "Split the query.")
+        self.check_size(found, node)
         return found
+
+    def check_size(self, exprs: Sequence[Expr], node: exp.Expr) -> None:
+        """Refuse what aliases and CTEs that use each other twice have blown up."""
+        if any(sum(1 for _ in limited(walk(e))) > MAX_NODES for e in exprs):
+            raise self.source.unsupported(node, "An expression of this size", "Split the query.")
 
 
 def limited(nodes: Iterator[Expr]) -> Iterator[Expr]:

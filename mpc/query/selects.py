@@ -104,28 +104,22 @@ def _projected(query: QueryBinder, node: exp.Select, visible: Visible) -> Rows:
             raise query.source.unsupported(node.args[part], f"{what} over single rows", advice)
     items = _items(query, node, [visible])
     branches = [_restricted(query, node, visible, b) for b in visible.relation.branches]
-    columns = []
+    columns: list[tuple[Expr, ...]] = []
+    aliases: list[dict[str, Expr]] = [{} for _ in branches]  # DuckDB lets an item use those to its left
     for item in items:
         if isinstance(item, int):
             columns.append(tuple(b.columns[item] for b in branches))
             continue
-        aliases = _aliases_before(node, item)
-        columns.append(
-            query.aligned([RowBinder(query.source, visible, b, aliases).bind(item.unalias()) for b in branches], item)
-        )
+        bound = [
+            RowBinder(query.source, visible, b, known).bind(item.unalias())
+            for b, known in zip(branches, aliases, strict=True)
+        ]
+        columns.append(query.aligned(bound, item))
+        if isinstance(item, exp.Alias):
+            for known, e in zip(aliases, columns[-1], strict=True):
+                known[item.alias.lower()] = e
     names = tuple(visible.relation.names[i] if isinstance(i, int) else _name(i) for i in items)
     return Rows(names, tuple(replace(b, columns=c) for b, c in zip(branches, zip(*columns, strict=True), strict=True)))
-
-
-def _aliases_before(node: exp.Select, item: exp.Expr) -> dict[str, exp.Expr]:
-    """Aliases defined to the left, which DuckDB lets an expression use."""
-    found = {}
-    for x in node.expressions:
-        if x is item:
-            break
-        if isinstance(x, exp.Alias):
-            found[x.alias.lower()] = x.this
-    return found
 
 
 def _items(query: QueryBinder, node: exp.Select, visible: Sequence[Visible]) -> list[exp.Expr | int]:
@@ -308,6 +302,7 @@ def _outputs(query: QueryBinder, node: exp.Select, binder: ClearBinder) -> tuple
             name, bound = relation.names[item], relation.exprs[item]
         else:
             name, bound = _name(item), binder.bind(item.unalias())
+            query.check_size([bound], item)
         names.append(name)
         exprs.append(bound)
         binder.aliases.setdefault(name.lower(), bound)
