@@ -13,7 +13,8 @@ from mpc.query.catalog import Column
 from tests.mpc.query.world import Held, World, boolean, date, decimal, held, integer, text
 
 PARTIES = ("ames", "bale", "cole", "dunn", "east")
-#: bounds of the wide columns: a sum of them, or of their squares, needs Z_2^128
+#: how many consortia; bounds of the wide columns: a sum of them, or of their squares, needs Z_2^128
+WORLDS = 40
 WIDE, HUGE = 10**9, 10**17
 
 

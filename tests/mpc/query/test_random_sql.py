@@ -16,12 +16,11 @@ from hypothesis import strategies as st
 
 from mpc.errors import LocalError
 from mpc.query.finish import Result
-from tests.mpc.query.datasets import world
+from tests.mpc.query.datasets import WORLDS, world
 from tests.mpc.query.questions import Question, question
 
 #: what a random query may be refused for: bounds that allow 39 digits, parts of a pooled total that could be told apart
 REFUSALS = {"plan.overflow", "plan.unsafe_weights"}
-WORLDS = 40
 
 Row = tuple[Any, ...]
 
