@@ -35,7 +35,9 @@ def make_tables(folder: Path, rows: int) -> None:
             {
                 "uscc": pa.array([f"{bank}{i:010d}" for i in range(rows)]),
                 "industry": pa.array(np.array(GROUPS)[random.integers(0, len(GROUPS), rows)]),
-                "balance": pa.array(random.integers(-(10**9), 10**11, rows)).cast(pa.decimal128(18, 2)),
+                "balance": pa.array(random.integers(-(10**9), 10**11, rows))
+                .cast(pa.decimal128(21, 2))
+                .cast(pa.decimal128(18, 2)),
             }
         )
         pyarrow.parquet.write_table(table, folder / f"{bank}.parquet")
