@@ -41,6 +41,7 @@ proto: setup ## write the generated code again from proto/
 	$(PY) -m grpc_tools.protoc -I proto --python_out=$(OUT) --pyi_out=$(OUT) --grpc_python_out=$(OUT) proto/parties/rpc/v1/*.proto
 
 bench: setup ## measure: prints a table, writes benchmarks/results.json
+	-$(PY) -m pip install -q -e '.[bench]'  # what is compared with, where it installs
 	$(PY) -m benchmarks
 
 clean: ## remove the environment and caches

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -90,6 +93,16 @@ def paillier(values: int = 60) -> list[Row]:
     ]
 
 
+def mpyc(length: int, ours: float) -> list[Row]:
+    """Share, add and open one vector of each of three parties in MPyC; only where it is installed."""
+    if importlib.util.find_spec("mpyc") is None:
+        return []
+    command = [sys.executable, "-m", "benchmarks.mpyc_sum", "-M3", str(length)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
+    seconds = float(run.stdout.split("seconds")[1])
+    return [{"words": length, "parties": 3, "mpyc_seconds": seconds, "seconds": ours, "times_faster": seconds / ours}]
+
+
 def print_row(row: Row) -> None:
     print(
         "  ".join(
@@ -122,6 +135,11 @@ def main() -> None:
         results["job"] = whole_job(Path(scratch), 100_000 if options.quick else 1_000_000, repeats)
         for row in results["job"]:
             print_row(row)
+    ours = next(r for r in results["secure_sum"] if (r["words"], r["parties"]) == (1_000_000, 3))
+    results["mpyc"] = mpyc(1_000_000, ours["seconds"])
+    for row in results["mpyc"]:
+        print("MPyC 0.11, the same sum (Shamir shares, no TLS)")
+        print_row(row)
     results["paillier_3072"] = paillier()
     for row in results["paillier_3072"]:
         print("Paillier (phe), per value")
