@@ -1,4 +1,4 @@
-"""Row expressions: what local SQL computes, what ``evaluate`` computes and what DuckDB makes of the text are the same."""
+"""Row expressions: local SQL, ``evaluate`` and DuckDB on the text itself give the same values."""
 
 from __future__ import annotations
 
