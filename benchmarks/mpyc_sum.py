@@ -1,4 +1,4 @@
-"""The same sum in MPyC, for comparison: run as ``python -m benchmarks.mpyc_sum -M3 LENGTH``, three processes on loopback.
+"""The same sum in MPyC, for comparison: ``python -m benchmarks.mpyc_sum -M3 LENGTH``, three processes on loopback.
 
 Every party shares a vector, the shares are added, the sum is opened to all. MPyC's channels are plain TCP here.
 """
