@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.messages import RingWords
+from mpc.protocols.permutation import stable_argsort
 
 Indices = NDArray[np.int64]
 
@@ -26,7 +27,7 @@ def match(asked: RingWords, offered: RingWords) -> Met | None:
     """Match tags (n, 2) with tags (m, 2) that should be distinct; None if two of these are equal."""
     n = len(asked)
     both = np.concatenate((asked, offered))
-    order = np.argsort(both[:, 0])  # not stable, and need not be: no result depends on the order of equal tags
+    order = stable_argsort(both[:, 0])
     first, second = both[order, 0], both[order, 1]
     if ((first[1:] == first[:-1]) & (second[1:] != second[:-1])).any():
         # tags that differ in their second words only: next to never by chance, so this may be slower
