@@ -35,12 +35,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc.blocks import hear_positions, hear_words, say_positions, say_words
 from mpc.coins import Coins
 from mpc.crypto.tags import tags
 from mpc.errors import LocalError, PeerError
 from mpc.ids import Flags, Keys
 from mpc.messages import RingWords
-from mpc.protocols.blocks import hear_positions, hear_words, say_positions, say_words
 from mpc.protocols.match import match
 from mpc.protocols.permutation import permutation
 from mpc.ring import ring

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc.blocks import hear_positions, hear_words, say_positions, say_words
 from mpc.errors import PeerError
 from mpc.messages import RingWords
-from mpc.protocols.blocks import hear_positions, hear_words, say_positions, say_words
 from mpc.protocols.permutation import permutation
 from mpc.ring import ring
 from mpc.rounds import Rounds, Session

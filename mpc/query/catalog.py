@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import rfc8785
@@ -90,16 +90,16 @@ class Catalog:
         """JSON-able form; integers as strings where they may pass 2^53."""
 
         def column(c: Column) -> dict[str, Any]:
-            fields: dict[str, Any] = {"name": c.name, "kind": c.kind, "nullable": c.nullable, "key": c.key}
+            made: dict[str, Any] = {"name": c.name, "kind": c.kind, "nullable": c.nullable, "key": c.key}
             if c.kind == "decimal":
-                fields["scale"] = c.scale
+                made["scale"] = c.scale
             for side in ("low", "high"):
                 if getattr(c, side) is not None:
-                    fields[side] = str(getattr(c, side))
+                    made[side] = str(getattr(c, side))
             if c.domain is not None:
-                fields["domain"] = [str(v) if type(v) is int else v for v in c.domain]
-            fields.update({k: getattr(c, k) for k in ("unit", "description", "level") if getattr(c, k)})
-            return fields
+                made["domain"] = [str(v) if type(v) is int else v for v in c.domain]
+            made.update({k: getattr(c, k) for k in ("unit", "description", "level") if getattr(c, k)})
+            return made
 
         return {
             "party": self.party,
@@ -118,59 +118,96 @@ class Catalog:
     def from_dict(body: Mapping[str, Any]) -> Catalog:
         """Inverse of ``to_dict``. Raises LocalError plan.catalog on anything unexpected."""
 
-        def value(kind: str, v: Any) -> str | int | bool:
-            if kind == "text" and isinstance(v, str):
-                return v
-            if kind == "boolean" and isinstance(v, bool):
-                return v
-            if kind in ("integer", "decimal", "date") and isinstance(v, str):
-                return int(v)
-            raise ValueError(f"a {kind} column has a domain value of another type")
-
         def column(f: Mapping[str, Any]) -> Column:
+            _known(f, Column)
             kind = f["kind"]
             if kind not in KINDS:
                 raise ValueError(f"unknown column kind {kind!r}")
             domain = f.get("domain")
             c = Column(
-                name=str(f["name"]),
+                name=_text(f["name"]),
                 kind=kind,
-                scale=int(f.get("scale", 0)),
-                low=int(f["low"]) if "low" in f else None,
-                high=int(f["high"]) if "high" in f else None,
-                nullable=bool(f.get("nullable", True)),
-                key=bool(f.get("key", False)),
-                domain=None if domain is None else tuple(value(kind, v) for v in domain),
-                unit=str(f.get("unit", "")),
-                description=str(f.get("description", "")),
-                level=str(f.get("level", "")),
+                scale=_plain(f.get("scale", 0)),
+                low=_whole(f["low"]) if "low" in f else None,
+                high=_whole(f["high"]) if "high" in f else None,
+                nullable=_flag(f.get("nullable", True)),
+                key=_flag(f.get("key", False)),
+                domain=None if domain is None else tuple(_value(kind, v) for v in domain),
+                unit=_text(f.get("unit", "")),
+                description=_text(f.get("description", "")),
+                level=_text(f.get("level", "")),
             )
             if kind in ("integer", "decimal", "date") and (c.low is None or c.high is None or c.low > c.high):
                 raise ValueError(f"column {c.name}: bounds missing or in the wrong order")
-            if not 0 <= c.scale <= 18:
-                raise ValueError(f"column {c.name}: scale must be 0 to 18")
+            if not 0 <= c.scale <= (18 if kind == "decimal" else 0):
+                raise ValueError(f"column {c.name}: scale must be 0 to 18, of decimals only")
             return c
 
         try:
             tables = tuple(
                 Table(
-                    str(t["name"]),
+                    _text(t["name"]),
                     tuple(column(c) for c in t["columns"]),
-                    int(t["rows"]),
-                    str(t.get("description", "")),
+                    _plain(t["rows"]),
+                    _text(t.get("description", "")),
                 )
                 for t in body["tables"]
+                if _known(t, Table)
             )
             for t in tables:
                 if len({c.name.lower() for c in t.columns}) != len(t.columns):
                     raise ValueError(f"table {t.name}: two columns of one name")
-            return Catalog(str(body["party"]), tables)
+            if len({t.name.lower() for t in tables}) != len(tables):
+                raise ValueError("two tables of one name")
+            return Catalog(_text(body["party"]), tables)
         except (KeyError, TypeError, ValueError) as problem:
             raise LocalError(
                 "plan.catalog",
                 f"A published catalog cannot be used: {problem}.",
                 "Its owner should look at catalog.json and run `heji node check`.",
             ) from problem
+
+
+# ---- strict reading: one writing for each value, nothing converted, nothing left out
+
+
+def _known(given: Mapping[str, Any], kind: type[Column | Table]) -> bool:
+    """True where all fields are known: a misspelt one would else silently count for nothing."""
+    unknown = sorted(set(given) - {f.name for f in fields(kind)})
+    if unknown:
+        raise ValueError(f"unknown field {unknown[0]!r}")
+    return True
+
+
+def _text(v: Any) -> str:
+    if not isinstance(v, str):
+        raise TypeError("a text is needed")
+    return v
+
+
+def _flag(v: Any) -> bool:
+    if not isinstance(v, bool):
+        raise TypeError("true or false is needed")
+    return v
+
+
+def _plain(v: Any) -> int:
+    """A small integer, a number in JSON."""
+    if type(v) is not int or not 0 <= v < 2**53:
+        raise TypeError("a number of rows or digits is needed")
+    return v
+
+
+def _whole(v: Any) -> int:
+    """An integer that may pass 2^53, as text."""
+    if not isinstance(v, str) or str(int(v)) != v:
+        raise ValueError("whole numbers are texts of digits, in units")
+    return int(v)
+
+
+def _value(kind: Kind, v: Any) -> str | int | bool:
+    """A value of a domain."""
+    return _text(v) if kind == "text" else _flag(v) if kind == "boolean" else _whole(v)
 
 
 def round_up(rows: int) -> int:
