@@ -21,14 +21,13 @@ if TYPE_CHECKING:
     from mpc.query.relations import GroupBinder
 
 #: Rows of one table that bounds reckon with. A constant, since a catalog's row count is rounded and may change
-# overnight,
-#: and a plan must be a function of what the catalog digests cover. It costs nothing but ring width.
+#: overnight, and a plan must be a function of what the catalog digests cover. It costs nothing but ring width.
 ROW_CAP = 2**32
 
 Terms = Callable[[Sequence[Expr | None]], tuple[Term, ...]]
 
 
-def parts(source: Source, node: exp.Expr) -> tuple[exp.Expr, exp.Expr | None]:
+def parts(node: exp.Expr) -> tuple[exp.Expr, exp.Expr | None]:
     """An aggregate call and its FILTER condition."""
     if isinstance(node, exp.Filter):
         return node.this, node.expression.this
@@ -65,7 +64,7 @@ def argument(source: Source, call: exp.Expr) -> tuple[exp.Expr | None, bool]:
 def aggregate(binder: GroupBinder, node: exp.Expr, terms: Terms) -> Expr:
     """An aggregate over rows."""
     source = binder.source
-    call, condition = parts(source, node)
+    call, condition = parts(node)
     arg, distinct = argument(source, call)
     name = name_of(node)
     if arg is None:
@@ -180,7 +179,7 @@ def value_bounds(func: str, t: Term) -> tuple[int, int]:
 
 def scalar_aggregate(source: Source, node: exp.Expr, rows_: Sequence[Binder]) -> Expr:
     """SUM, COUNT, AVG of totals. SUM is NULL only where all of them are (unlike ``+``)."""
-    call, condition = parts(source, node)
+    call, condition = parts(node)
     arg, distinct = argument(source, call)
     if condition is None and arg is None:
         return build.integer(len(rows_))

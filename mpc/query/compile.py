@@ -97,7 +97,7 @@ def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> Pl
         totals.distinct,
     )
     reveals = reveals_of(pools, found.drafts, place, catalogs)
-    check_weights(found.drafts, pools, place)
+    check_weights(found.drafts)
     parties = tuple(sorted({s.party for p in pools for s in p.sources}))
     # sums rest on no third seat (P3), whatever weaker level the job would accept
     return Plan(PLANNER, "parties", parties, pools, finish, reveals, _notes(totals, found, reveals, pools))

@@ -29,7 +29,6 @@ class DraftWord:
 class Draft:
     """A measure in the making. ``folded``: it adds up several totals."""
 
-    name: str
     keyed: bool
     words: list[DraftWord]
     folded: bool = False
@@ -49,7 +48,6 @@ class Reveals:
 
     def __init__(self) -> None:
         self.drafts: list[Draft] = []
-        self.parts_shown: list[str] = []
         self._by_terms: dict[tuple[bool, tuple[Term, ...], bool], int] = {}
         self._alone: set[Agg] = set()
 
@@ -154,14 +152,12 @@ class Reveals:
             have = set(d.aggregates)
             if d.folded and d.keyed == keyed and have and (wanted <= have or have <= wanted):
                 return i
-        self.drafts.append(Draft("", keyed, [], folded=True))
+        self.drafts.append(Draft(keyed, [], folded=True))
         return len(self.drafts) - 1
 
     # -- single aggregates
 
     def _single(self, agg: Agg) -> Expr:
-        if len(agg.parties) == 1 and not agg.keyed:
-            self.parts_shown.append(agg.name)
         word = self._word(agg)
         if agg.func not in ("sum", "squares"):
             return word
@@ -175,7 +171,7 @@ class Reveals:
             key = (agg.keyed, agg.terms, distinct)
             if key not in self._by_terms:
                 self._by_terms[key] = len(self.drafts)
-                self.drafts.append(Draft("", agg.keyed, []))
+                self.drafts.append(Draft(agg.keyed, []))
             draft = self._by_terms[key]
         names = self.drafts[draft].names
         if agg.name and agg.name not in names and not self.drafts[draft].folded:

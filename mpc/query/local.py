@@ -22,7 +22,7 @@ from mpc.query.catalog import Catalog
 from mpc.query.catalog import Column as Declared
 from mpc.query.fold import Draft, DraftWord
 from mpc.query.linear import part_of
-from mpc.query.nodes import Agg, Case, Column, Const, Expr, Term, aggregates, is_null
+from mpc.query.nodes import Agg, Case, Column, Const, Expr, aggregates, is_null
 from mpc.query.plan import LocalQuery
 from mpc.query.printer import identifier, sql, sql_type, units
 from mpc.query.rules.cancel import linear_terms
@@ -117,16 +117,8 @@ def _by_scan(q: _Query, agg: Agg) -> dict[Scan, Expr]:
         scan = replace(first, turn=turn)
         if scan not in q.scans:
             q.scans.append(scan)
-        found[scan] = _value(t)
+        found[scan] = build.integer(1) if t.value is None else t.value
     return found
-
-
-def _value(t: Term) -> Expr:
-    if t.value is None:
-        return build.integer(1)
-    if t.value.kind == "decimal" and isinstance(t.value, Const) and t.value.value is not None:
-        return t.value
-    return t.value
 
 
 def _value_column(q: _Query, by_scan: dict[Scan, Expr]) -> int:
@@ -197,7 +189,7 @@ def counting(e: Expr) -> Expr | None:
     return build.case([(nonzero, build.integer(1))], build.NULL)
 
 
-def _classes(q: _Query) -> dict[tuple[tuple[str, str, int], ...] | None, list[Scan]] | dict[object, list[Scan]]:
+def _classes(q: _Query) -> dict[object, list[Scan]]:
     """Scans by the form of their entity key; a scan without a key stands alone under a key that is falsy."""
     found: dict[object, list[Scan]] = {}
     for scan in q.scans:

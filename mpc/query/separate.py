@@ -7,7 +7,7 @@ whose contribution cancels. What cancels only for the data at hand is caught by 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -32,7 +32,6 @@ from mpc.query.nodes import (
     is_null,
     numeric,
 )
-from mpc.query.plan import Pool
 from mpc.query.rules.cancel import linear_terms
 
 #: the largest ratio of one party's weight to another's in a pooled total
@@ -90,7 +89,7 @@ def contributors(d: Draft) -> tuple[str, ...]:
 # ---- weights
 
 
-def check_weights(drafts: Sequence[Draft], pools: Sequence[Pool], place: Mapping[int, tuple[int, int]]) -> None:
+def check_weights(drafts: Sequence[Draft]) -> None:
     """Raises LocalError plan.unsafe_weights."""
     for d in drafts:
         for word in d.words:

@@ -62,7 +62,6 @@ def test_no_query(sql: str) -> None:
         "SELECT COUNT(*) FROM bank_a.accounts -- how many",
         "/* how\nmany */ SELECT COUNT(*) FROM bank_a.accounts;",
         "-- a leading comment; SELECT 1\nSELECT /* here too */ COUNT(*) FROM bank_a.accounts",
-        "\ufeffSELECT COUNT(*) FROM bank_a.accounts".lstrip("\ufeff"),
         "select count(*) from BANK_A.Accounts",
         'SELECT COUNT(*) FROM "bank_a"."accounts"',
         "WITH q AS (SELECT n FROM bank_a.accounts) SELECT COUNT(*) FROM q",
