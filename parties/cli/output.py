@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -29,7 +28,8 @@ def complain(error: HejiError) -> None:
         )
     )
     if error.advice:
-        err.print(Padding(Text(error.advice), (0, 0, 0, 2)))
+        # indented by hand: a Padding would cut what is wider than the terminal
+        err.print(Text("\n".join(f"  {line}" for line in error.advice.splitlines())))
     err.print(Text(f"[{error.code}]", style="dim"))
 
 
