@@ -43,7 +43,7 @@ def register(app: App) -> None:
     app.command(coordinator)
 
     roster = App(name="roster", help="The list of members with their pinned keys, signed by all of them.")
-    for command in (roster_add, roster_sign, roster_show, roster_revoke):
+    for command in (roster_add, roster_sign, roster_install, roster_show, roster_revoke):
         roster.command(command, name=command.__name__.removeprefix("roster_"))
     app.command(roster)
     app.command(up)
@@ -199,6 +199,12 @@ def roster_sign(roster: Path, /, *, as_: Annotated[Path, Parameter(name="--as", 
     made = rosters.sign_roster(roster, as_)
     left = made.unsigned_by()
     plain("All have signed." if not left else f"Still to sign: {', '.join(left)}.")
+
+
+def roster_install(roster: Path, /, *, as_: Annotated[Path, Parameter(name="--as", help="your member folder")]) -> None:
+    """Take a roster that all have signed as your own copy; in force at your node's next start. Never an older one."""
+    made = rosters.install_roster(roster, as_, now())
+    plain(f"{as_} holds version {made.version}, {made.digest()}.")
 
 
 def roster_show(roster: Path, /) -> None:
