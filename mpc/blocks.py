@@ -6,7 +6,7 @@ length at once, and PeerError names who sent something else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,11 @@ def blocks(length: int, element_bytes: int) -> Iterator[tuple[str, slice]]:
         yield f"block/{b}", slice(start, min(start + size, length))
 
 
-def say_words(session: Session, to: str, bits: int, x: RingWords) -> Rounds[None]:
-    """Say a column of ring words: (n,) or (n, 2)."""
+def say_words(session: Session, to: str | Sequence[str], bits: int, x: RingWords) -> Rounds[None]:
+    """Say a column of ring words, (n,) or (n, 2), to one member or to several."""
+    receivers = (to,) if isinstance(to, str) else to
     for name, part in blocks(len(x), bits // 8):
-        yield Round(session.at(name).path, {to: Words(bits, x[part])})
+        yield Round(session.at(name).path, dict.fromkeys(receivers, Words(bits, x[part])))
 
 
 def hear_words(session: Session, sender: str, bits: int, length: int) -> Rounds[RingWords]:

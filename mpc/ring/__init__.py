@@ -1,13 +1,16 @@
 """The two rings of Heji and how to pick one by its width in bits.
 
 Both modules offer the same functions over arrays of elements: ``zeros, from_stream, add_into, subtract_into,
-from_ints, to_ints``.
+multiply, negative, from_ints, to_ints``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mpc.messages import RingWords
 from mpc.ring import wide, words
@@ -23,6 +26,8 @@ class Ring(Protocol):
     def from_stream(self, words: RingWords) -> RingWords: ...
     def add_into(self, total: RingWords, x: RingWords) -> None: ...
     def subtract_into(self, total: RingWords, x: RingWords) -> None: ...
+    def multiply(self, x: RingWords, y: RingWords) -> RingWords: ...
+    def negative(self, x: RingWords) -> NDArray[np.bool_]: ...
     def from_ints(self, values: Iterable[int]) -> RingWords: ...
     def to_ints(self, x: RingWords) -> list[int]: ...
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpc.messages import RingWords
 
@@ -40,6 +41,32 @@ def subtract_into(total: RingWords, x: RingWords) -> None:
     np.subtract(low, x[:, 0], out=low)
     np.subtract(high, x[:, 1], out=high)
     np.subtract(high, borrow, out=high, casting="unsafe")
+
+
+def multiply(x: RingWords, y: RingWords) -> RingWords:
+    """x · y modulo 2^128, element by element."""
+    out = np.empty_like(x)
+    np.multiply(x[:, 0], y[:, 0], out=out[:, 0])
+    high = _high_half(x[:, 0], y[:, 0])
+    high += x[:, 0] * y[:, 1]
+    high += x[:, 1] * y[:, 0]
+    out[:, 1] = high
+    return out
+
+
+def negative(x: RingWords) -> NDArray[np.bool_]:
+    """Where an element stands for a negative number, (n,)."""
+    return np.ascontiguousarray(x[:, 1]).view(np.int64) < 0
+
+
+def _high_half(x: NDArray[np.uint64], y: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The upper 64 bits of the 128-bit product, from four products of halves."""
+    half, mask = np.uint64(32), np.uint64(2**32 - 1)
+    x0, x1, y0, y1 = x & mask, x >> half, y & mask, y >> half
+    middle = x1 * y0 + (x0 * y0 >> half)
+    carried = (middle & mask) + x0 * y1
+    high: NDArray[np.uint64] = x1 * y1 + (middle >> half) + (carried >> half)
+    return high
 
 
 def from_ints(values: Iterable[int]) -> RingWords:

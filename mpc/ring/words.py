@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpc.messages import RingWords
 
@@ -30,6 +31,16 @@ def add_into(total: RingWords, x: RingWords) -> None:
 def subtract_into(total: RingWords, x: RingWords) -> None:
     """total -= x, element by element."""
     np.subtract(total, x, out=total)
+
+
+def multiply(x: RingWords, y: RingWords) -> RingWords:
+    """x · y, element by element."""
+    return np.multiply(x, y)
+
+
+def negative(x: RingWords) -> NDArray[np.bool_]:
+    """Where an element stands for a negative number, (n,)."""
+    return x.view(np.int64) < 0
 
 
 def from_ints(values: Iterable[int]) -> RingWords:

@@ -1,0 +1,96 @@
+"""P4 Multiply: shares of x·y from shares of x and y, by a dealt product (a Beaver triple).
+
+    helper                                     every holder i
+      a = Σ a_i, b = Σ b_i from its keys        a_i, b_i, c_i from its key with the helper
+      ── c_last = a·b − Σ c_i ────▶ the last one
+                                                ── x_i − a_i, y_i − b_i ──▶ every other holder
+                                                d = x − a, e = y − b
+                                                z_i = c_i + d·b_i + e·a_i (+ d·e at the first)
+
+Trust level: helper. Adversary: semi-honest; private from any coalition without both the helper and another holder
+(who knows a and d knows x). Leakage: nobody learns anything; d and e are uniform. Rounds: one. Bytes for each product:
+w from the helper, 2 w from every holder to every other; w = 8 or 16. Source: Beaver, Efficient Multiparty Protocols
+Using Circuit Randomization, CRYPTO 1991.
+
+Where one holder knows x, the owner, it alone holds a: it says d to the others, they say their part of e to it alone,
+and z_i = c_i + d·y_i (+ a·e at the owner): w a product from each to the other.
+"""
+
+from __future__ import annotations
+
+from mpc.blocks import hear_words, say_words
+from mpc.messages import RingWords
+from mpc.ring import ring
+from mpc.rounds import Rounds, Session
+from mpc.sharing.circle import Circle, all_drawn, drawn, total
+from mpc.sharing.opening import open_sum
+
+
+def multiply(session: Session, circle: Circle, bits: int, x: RingWords, y: RingWords) -> Rounds[RingWords]:
+    """A holder's role. ``x``, ``y``: its shares, (n,) or (n, 2); returns its share of the product."""
+    r, n = ring(bits), len(x)
+    a, b = (drawn(session.at(name), circle.helper, bits, n) for name in ("a", "b"))
+    masked = r.zeros(2 * n)
+    masked[:n], masked[n:] = x, y
+    r.subtract_into(masked[:n], a)
+    r.subtract_into(masked[n:], b)
+    opened = yield from open_sum(session.at("open"), circle, bits, masked)
+    z = yield from _dealt_product(session, circle, bits, n)
+    d, e = opened[:n], opened[n:]
+    r.add_into(z, r.multiply(d, b))
+    r.add_into(z, r.multiply(e, a))
+    if session.me == circle.first:
+        r.add_into(z, r.multiply(d, e))
+    return z
+
+
+def deal_multiply(session: Session, circle: Circle, bits: int, n: int) -> Rounds[None]:
+    """The helper's role: ``n`` products."""
+    a, b = (total(bits, all_drawn(session.at(name), circle, bits, n)) for name in ("a", "b"))
+    yield from _deal_product(session, circle, bits, ring(bits).multiply(a, b))
+
+
+def multiply_known(
+    session: Session, circle: Circle, owner: str, bits: int, y: RingWords, x: RingWords | None = None
+) -> Rounds[RingWords]:
+    """A holder's role where ``owner`` knows ``x``, and nobody else does. ``y``: its share; returns one of x·y."""
+    assert (x is not None) == (session.me == owner)
+    r, n = ring(bits), len(y)
+    others = [j for j in circle.holders if j != owner]
+    e = y.copy()
+    r.subtract_into(e, drawn(session.at("b"), circle.helper, bits, n))
+    if x is not None:
+        a = drawn(session.at("a"), circle.helper, bits, n)
+        d = x.copy()
+        r.subtract_into(d, a)
+        yield from say_words(session.at("d"), others, bits, d)
+        for j in others:
+            r.add_into(e, (yield from hear_words(session.at("e"), j, bits, n)))
+        z = yield from _dealt_product(session, circle, bits, n)
+        r.add_into(z, r.multiply(a, e))
+    else:
+        yield from say_words(session.at("e"), owner, bits, e)
+        d = yield from hear_words(session.at("d"), owner, bits, n)
+        z = yield from _dealt_product(session, circle, bits, n)
+    r.add_into(z, r.multiply(d, y))
+    return z
+
+
+def deal_multiply_known(session: Session, circle: Circle, owner: str, bits: int, n: int) -> Rounds[None]:
+    """The helper's role: ``n`` products with a column of ``owner``."""
+    a = drawn(session.at("a"), owner, bits, n)
+    b = total(bits, all_drawn(session.at("b"), circle, bits, n))
+    yield from _deal_product(session, circle, bits, ring(bits).multiply(a, b))
+
+
+def _dealt_product(session: Session, circle: Circle, bits: int, n: int) -> Rounds[RingWords]:
+    if session.me != circle.last:
+        return drawn(session.at("c"), circle.helper, bits, n)
+    return (yield from hear_words(session.at("c"), circle.helper, bits, n))
+
+
+def _deal_product(session: Session, circle: Circle, bits: int, product: RingWords) -> Rounds[None]:
+    """Tell the last holder what the others' parts of c lack."""
+    for holder in circle.holders[:-1]:
+        ring(bits).subtract_into(product, drawn(session.at("c"), holder, bits, len(product)))
+    yield from say_words(session.at("c"), circle.last, bits, product)
