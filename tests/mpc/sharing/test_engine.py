@@ -186,7 +186,7 @@ def operations(
     c: Circle, bits: int, values: list[int]
 ) -> dict[str, tuple[Role, Callable[[Session], Rounds[None]], float]]:
     """name -> holder's role, helper's role, bytes an element that a holder says to each other holder."""
-    xs, w = share(values, bits, n, 1), bits // 8
+    xs, w = share(values, bits, len(c.holders), 1), bits // 8
     known = ring(bits).from_ints(values)
     bit = [x.reshape(N, -1)[:, 0].astype(np.uint8) & 1 for x in xs]
     tree = (12 + 6 + 3 + 3 + 3) + 2 if bits == 64 else 2 * (12 + 6 + 3 + 3 + 3 + 3) + 2
