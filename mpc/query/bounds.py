@@ -26,6 +26,8 @@ def check_rows(source: Source, exprs: Sequence[Expr], totals: Totals) -> None:
             for e in (t.value, t.where, *t.keys):
                 if e is not None:
                     check_numbers(source, e)
+            if agg.func in ("sum", "squares") and t.value is not None and t.value.low is None:
+                raise LocalError("internal", f"The bounds of {shown(t.value)} are not known.")
             if agg.func == "squares" and t.value is not None:
                 most = max(abs(t.value.low or 0), abs(t.value.high or 0)) ** 2
                 if most >= LIMIT:

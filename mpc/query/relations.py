@@ -342,6 +342,8 @@ class QueryBinder:
         if isinstance(node, exp.Subquery):
             only(_Plain(self.source), node, "this", "alias", "with_")
             alias = node.args.get("alias")
+            if isinstance(node.this, exp.Table) and alias is None:
+                return self._table(node.this)
             if alias is not None and alias.name:
                 self._refuse_taken_name(alias.name, alias)
             relation = self.bind(node.this)

@@ -87,8 +87,10 @@ def _from(query: QueryBinder, node: exp.Select) -> list[Visible]:
             raise query.source.unsupported(join, words, _join_advice())
         items.append(join.this)
     for item in items:
-        if item.args.get("joins"):
-            raise query.source.unsupported(item.args["joins"][0], "JOIN", _join_advice())
+        inner = item.this if isinstance(item, exp.Subquery) else item
+        for joined in (item, inner) if isinstance(inner, exp.Table) else (item,):
+            if joined.args.get("joins"):
+                raise query.source.unsupported(joined.args["joins"][0], "JOIN", _join_advice())
     return [query.visible(item) for item in items]
 
 

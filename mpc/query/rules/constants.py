@@ -1,14 +1,34 @@
-"""1 + 2 -> 3: a node of constants only is evaluated."""
+"""1 + 2 -> 3, x + NULL -> NULL: a node of constants only is evaluated, one that needs a NULL is NULL."""
 
 from __future__ import annotations
 
 from mpc.query.build import const, half_away
 from mpc.query.evaluate import Datum, NotEvaluable, evaluate
-from mpc.query.nodes import Const, Expr, children
+from mpc.query.nodes import (
+    Abs,
+    Arith,
+    Cast,
+    Compare,
+    Const,
+    Expr,
+    Extract,
+    Like,
+    Neg,
+    Ratio,
+    Round,
+    Text,
+    children,
+    is_null,
+)
+
+#: NULL where a part is NULL
+_STRICT = (Abs, Arith, Cast, Compare, Extract, Like, Neg, Ratio, Round, Text)
 
 
 def constants(e: Expr) -> Expr:
     parts = list(children(e))
+    if isinstance(e, _STRICT) and any(is_null(p) for p in parts) and not (isinstance(e, Compare) and e.op == "is"):
+        return const(e.kind, None, e.scale)
     if not parts or e.kind == "double" or not all(isinstance(p, Const) for p in parts):
         return e
     try:

@@ -223,13 +223,31 @@ def quoted(value: str) -> str:
 def aggregate(random: Random, e: Expressions, *, exact: bool, distinct: bool) -> Item:
     """One aggregate of row expressions, now and then with FILTER."""
     condition = f" FILTER (WHERE {e.condition(1)})" if random.random() < 0.2 else ""
-    kind = random.choice(["rows", "count", "sum", "sum", "if"] + ([] if exact else ["avg", "avg", "spread", "ratio"]))
+    kind = random.choice(
+        ["rows", "count", "sum", "sum", "if", "combined"] + ([] if exact else ["avg", "avg", "spread", "ratio"])
+    )
     if kind == "rows":
         return Item(f"COUNT(*){condition}")
     if kind == "count":
         if distinct and random.random() < 0.5:
             return Item(f"COUNT(DISTINCT {random.choice([e.number(1), e.text(1), e.names('id')])})")
         return Item(f"COUNT({random.choice([e.number(2), e.text(1), e.names('day')])}){condition}")
+    if kind == "combined":
+        a, b = e.whole(2), random.choice([e.whole(1), e.names("n")])
+        return Item(
+            random.choice(
+                [
+                    f"SUM({a}) + SUM({b})",
+                    f"SUM({a}) - 2 * COUNT(*)",
+                    f"SUM({a}) * COUNT({b})",
+                    f"CASE WHEN SUM({a}) > COUNT({b}) THEN SUM({b}) END",
+                    f"SUM({a}) IS NULL",
+                    f"SUM({a}) + COUNT({b}) * 3 - SUM({a})",
+                    f"COALESCE(SUM({a}), 0) + COALESCE(SUM({b}), 0)",
+                    f"-SUM({a}) // 7",
+                ]
+            )
+        )
     if kind == "if":
         return Item(f"COUNT_IF({e.condition(2)})")
     x = random.choice([e.number(2), e.number(3), e.names("h"), e.names("w")])

@@ -207,3 +207,22 @@ def test_a_digest_ignores_row_counts_only() -> None:
         "bank_a"
     ]
     assert grown.tables[0].rows == 99 != catalog.tables[0].rows and grown.digest() == catalog.digest()
+
+
+def test_an_entity_marked_by_two_columns() -> None:
+    columns = [text("land", key=True), integer("no", 0, 99, key=True), integer("n", 0, 9)]
+    rows = [("a", 1, 5), ("a", 2, 5), ("b", 1, 5), ("a", 1, 6), (None, 1, 5), ("b", None, 5)]
+    assert entities("SELECT COUNT(*) FROM a.t", World((held("a", "t", columns, rows),))) == [[3]]
+
+
+def test_tables_with_different_keys_count_by_the_larger() -> None:
+    """The same entity may stand in both tables under different keys, so their counts are not added."""
+    one_, other = [text("id", key=True), integer("n", 0, 9)], [text("vat", key=True), integer("n", 0, 9)]
+    w = World(
+        (
+            held("a", "t", one_, [("1", 1), ("2", 2), ("2", 3)]),
+            held("a", "s", other, [("x", 1), ("y", 2), ("z", 3)]),
+        )
+    )
+    sql = "SELECT SUM(n) FROM (SELECT n FROM a.t UNION ALL SELECT n FROM a.s) AS u"
+    assert entities(sql, w) == [[3]] and w.query(sql) == [(12,)]
