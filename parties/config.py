@@ -90,7 +90,8 @@ def locate(consortium: Path | None, as_: str | None, to: tuple[str, ...], enviro
     """The folder of the member whose identity is to be used.
 
     ``consortium``, else $HEJI_CONSORTIUM, else the current folder: a folder of member folders, or one member's own.
-    ``as_``, else the first recipient in ``to`` whose keys lie there, else the only member whose keys lie there.
+    ``as_``, else the first recipient in ``to`` whose keys lie there, else (with no recipient in ``to``) the only member
+    whose keys lie there, else the only one of them that serves nothing: in a practice consortium, the modeler.
     Raises LocalError config.missing.
     """
     base = consortium or Path(environ.get("HEJI_CONSORTIUM") or ".")
@@ -121,6 +122,9 @@ def locate(consortium: Path | None, as_: str | None, to: tuple[str, ...], enviro
             )
         return base / as_
     chosen = [r for r in to if r in here] or (here if len(here) == 1 else [])
+    if not chosen and not to:
+        asking = [name for name in here if not load_config(base / name).listen]
+        chosen = asking if len(asking) == 1 else []
     if not chosen:
         raise LocalError(
             "config.missing", "Whose identity should be used?", f"Add --as NAME, one of {', '.join(here)}."

@@ -1,6 +1,6 @@
 """The modeler's side: plan, sign, submit, wait, open. Everything here runs on the modeler's own machine.
 
-    with heji.connect("consortium", as_="analyst") as heji:
+    with connect("consortium", as_="analyst") as heji:
         print(heji.explain("SELECT ..."))
         result = heji.query("SELECT ...", to="analyst", purpose="SME credit line review")
         result.table, result.to_pandas(), result.statement
@@ -69,12 +69,12 @@ class Client:
         self._thread.start()
         try:
             self.member = self._wait(_opened(folder))
+            coordinators = self.member.roster.members_with("coordinator")
+            if not coordinators:
+                raise LocalError("roster.invalid", "The roster has no coordinator.")
         except BaseException:
             self._stop_loop()
             raise
-        coordinators = self.member.roster.members_with("coordinator")
-        if not coordinators:
-            raise LocalError("roster.invalid", "The roster has no coordinator.")
         self._coordinator = coordinators[0]
 
     def __enter__(self) -> Client:
