@@ -1,0 +1,36 @@
+"""What a fixed job says, byte for byte: a change here is a change of the wire format, and needs a new version."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from mpc.crypto.labels import framed
+from mpc.run import Trace, run
+from tests.mpc.protocols import test_align, test_joined_totals
+
+
+def transcript(roles: dict[str, Any]) -> str:
+    """SHA-256 over all messages, sorted by who said them to whom, each pair's in their order."""
+    trace = Trace()
+    run(roles, trace)
+    ordered = sorted(trace.sent, key=lambda s: (s.sender, s.receiver))
+    parts = (part for s in ordered for part in (s.sender.encode(), s.receiver.encode(), s.step.encode(), bytes(s.raw)))
+    return hashlib.sha256(framed(*parts)).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("world", "digest"),
+    [
+        (lambda: test_align.WORLD, "c38fda29ec872ba0227be627f679fe85dceb57efc75ec25c817a7978e1e40a31"),
+        (
+            lambda: test_joined_totals.Job(test_joined_totals.SPINE, test_joined_totals.TABLES),
+            "3c5aece4018d2f12b6dd79de0ffd6c9db76b1a475002436d85b9c57961f8b3ca",
+        ),
+    ],
+    ids=["align", "joined totals"],
+)
+def test_golden(world, digest):
+    assert transcript(world().roles()) == digest
