@@ -27,7 +27,7 @@ from mpc.protocols.agree import Context
 from mpc.protocols.total import Sum
 from mpc.roles import Cast, allowed_bytes, open_outside, play_coordinator, play_party
 from mpc.rounds import Session
-from parties import credentials
+from parties import credentials, memory
 from parties.drive import drive
 from parties.mail import FRAME_BYTES, Inbox, Outbox, PostOffice
 from parties.member import Member
@@ -119,7 +119,7 @@ class Worker:
                 else play_party(session, cast, {cast.sums[0].name: x}, self.member.sign, self.member.verify)
             )
             outcome = await drive(me, role, inbox, boxes, patience=300)
-            seconds = time.perf_counter() - began
+            seconds, peak = time.perf_counter() - began, _peak()
             for box in boxes.values():
                 await box.close()
             self.post.shut(key)
@@ -129,8 +129,9 @@ class Worker:
                 ]
                 expected = sum(vector(p, task.length) for p in task.parties)
                 assert np.array_equal(total, expected), "the sum is wrong"
-        seconds = time.perf_counter() - began if task.kind == "bare" else seconds
-        copies = (_peak() - before) * 1024 / (8 * task.length) + (1 if x is not None else 0)
+        if task.kind == "bare":
+            seconds, peak = time.perf_counter() - began, _peak()
+        copies = (peak - before) * 1024 / (8 * task.length) + (1 if x is not None else 0)
         self.pipe.send((me, seconds, copies))
 
     async def _bare(self, task: Task, x: Any) -> None:
@@ -159,6 +160,7 @@ def _peak() -> int:
 
 
 def _serve(folder: Path, pipe: Connection) -> None:
+    memory.keep_freed_blocks()  # as parties.serve does
     asyncio.run(Worker(folder, pipe).main())
 
 

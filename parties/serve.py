@@ -17,7 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from mpc.errors import LocalError
-from parties import credentials, logs
+from parties import credentials, logs, memory
 from parties.coordinator.service import CoordinatorService
 from parties.coordinator.store import Store as CoordinatorStore
 from parties.mail import PostOffice
@@ -76,6 +76,7 @@ async def serve_coordinator(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server
 def run(folder: Path, start: Start, *, with_parent: bool = False) -> None:
     """Serve until SIGTERM or SIGINT; a second one ends at once. ``with_parent``: also until the parent process ends."""
     logs.configure(folder.name)
+    memory.keep_freed_blocks()
     asyncio.run(_until_signal(folder, start, os.getppid() if with_parent else None))
 
 
