@@ -120,5 +120,5 @@ def test_very_many_random_questions(seed: int, random: Random) -> None:
 
 def test_most_questions_are_answered() -> None:
     """The generator is not a maker of refusals, and no kind of refusal takes over."""
-    outcomes = [check(n % WORLDS, Random(n)) for n in range(300)]
-    assert outcomes.count("equal") > 240
+    outcomes = [check(n % WORLDS, Random(n)) for n in range(120)]
+    assert outcomes.count("equal") > 100
