@@ -76,8 +76,8 @@ def _steps(plan: Plan, recipients: tuple[str, ...]) -> list[dict[str, Any]]:
     return steps
 
 
-def render(explained: dict[str, Any]) -> str:
-    """The same for people."""
+def render(explained: dict[str, Any], width: int | None = None) -> str:
+    """The same for people. ``width``: cut each party's local SQL, which can be long, to lines of so many characters."""
     out = [
         f"Parties: {', '.join(explained['parties'])}   Recipients: {', '.join(explained['recipients'])}   "
         f"Trust: {explained['trust']}",
@@ -85,7 +85,10 @@ def render(explained: dict[str, Any]) -> str:
         "Each party computes on its own tables:",
     ]
     for q in explained["local_queries"]:
-        out += [f"  {q['party']} ({q['pool']})", f"    {q['sql']}"]
+        line = f"    {q['sql']}"
+        if width is not None and len(line) > width:
+            line = line[: width - 2] + " …"
+        out += [f"  {q['party']} ({q['pool']})", line]
     out += ["", "What is added up and revealed:"]
     for p in explained["pools"]:
         keys = " × ".join(f"{k['name']} ({k['values']})" for k in p["keys"]) or "one cell"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +17,7 @@ from rich.text import Text
 from mpc.errors import LocalError
 from mpc.query.catalog import Catalog
 from mpc.query.explain import render
-from parties.cli.output import err, out, plain, table_of
+from parties.cli.output import err, limits, out, plain, table_of
 from parties.config import locate
 from parties.failures import decode
 from parties.modeler.client import Client
@@ -39,6 +40,9 @@ Trust = Annotated[Literal["helper", "parties"], Parameter(help="the weakest trus
 TwoParty = Annotated[
     bool, Parameter(negative="", help="two parties and a total for one of them: it learns the other's input")
 ]
+
+#: digits of a job's id in lists; `heji jobs show` takes them for the whole id
+SHOWN_DIGITS = 16
 
 
 def register(app: App) -> None:
@@ -79,6 +83,7 @@ def explain(
     allow_two_party: TwoParty = False,
     consortium: Consortium = None,
     as_: As = None,
+    full: Annotated[bool, Parameter(name="--sql", negative="", help="each party's local SQL in full")] = False,
     json: bool = False,
 ) -> None:
     """Show what a query would do and reveal, and what every owner would say to it. Nothing runs.
@@ -98,7 +103,7 @@ def explain(
     if json:
         plain(json_text(told))
         return
-    plain(render(told))
+    plain(render(told, None if full else out.width))
     for party, verdict in told["verdicts"].items():
         if verdict is None:
             plain(f"{party} would approve.")
@@ -149,22 +154,23 @@ def query(
 
 
 def jobs_list(*, consortium: Consortium = None, as_: As = None, json: bool = False) -> None:
-    """List your jobs, newest first."""
+    """List your jobs, newest first, one a line. The digits shown of an id stand for all of it in other commands."""
     with client(consortium, as_) as heji:
         found = heji.jobs()
     if json:
         plain(json_text([status_dict(j) for j in found]))
         return
-    table = Table("job", "state", "submitter", "to", "SQL", header_style="bold")
-    for j in found:
-        table.add_row(j.job, j.state, j.submitter, ", ".join(j.recipients), Text(" ".join(j.sql.split())[:60]))
-    out.print(table)
+    for line in one_line_each(found):
+        shown = Text(line)
+        if out.is_terminal:  # programs and files get the whole line
+            shown.truncate(out.width, overflow="ellipsis")
+        out.print(shown)
 
 
 def jobs_show(job: str, /, *, consortium: Consortium = None, as_: As = None, json: bool = False) -> None:
     """Show how far a job is, or why it ended."""
     with client(consortium, as_) as heji:
-        status = heji.show(job)
+        status = heji.show(heji.job_id(job))
     told = status_dict(status)
     if json:
         plain(json_text(told))
@@ -172,14 +178,16 @@ def jobs_show(job: str, /, *, consortium: Consortium = None, as_: As = None, jso
     for name, value in told.items():
         if name == "error" and value:
             plain(f"{name}: {value['message']}\n{indent(value['advice'])}\n  [{value['code']}]")
+        elif name in ("created", "updated", "expires"):
+            plain(f"{name}: {dt.datetime.fromtimestamp(value).astimezone().isoformat(sep=' ')}")
         elif value not in ("", None):
-            plain(f"{name}: {value}")
+            plain(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
 
 
 def jobs_wait(job: str, /, *, consortium: Consortium = None, as_: As = None) -> None:
     """Wait until a job is done; fails if the job fails."""
     with client(consortium, as_) as heji, progress() as watch:
-        plain(heji.wait(job, watch).state)
+        plain(heji.wait(heji.job_id(job), watch).state)
 
 
 def jobs_result(
@@ -188,14 +196,14 @@ def jobs_result(
     """Fetch and print the result of a finished job that is for you."""
     check_target(format, out)
     with client(consortium, as_) as heji:
-        result = heji.result(job)
+        result = heji.result(heji.job_id(job))
     deliver(result, format, out)
 
 
 def jobs_cancel(job: str, /, *, consortium: Consortium = None, as_: As = None) -> None:
     """Cancel a job you submitted. What was sent stays masked; nothing is released."""
     with client(consortium, as_) as heji:
-        plain(heji.cancel(job).state)
+        plain(heji.cancel(heji.job_id(job)).state)
 
 
 def client(consortium: Path | None, as_: str | None, to: tuple[str, ...] = ()) -> Client:
@@ -258,6 +266,18 @@ def progress() -> Iterator[Callable[[pb.JobStatus], None]]:
         yield watch
 
 
+def one_line_each(found: Sequence[pb.JobStatus]) -> Iterator[str]:
+    """A heading and a line a job, as text in columns; of the job's id as many digits as tell it from the others."""
+    digits = SHOWN_DIGITS
+    while len({j.job[:digits] for j in found}) < len(found):
+        digits += 4
+    rows = [("JOB", "STATE", "FROM", "TO", "SQL")]
+    rows += [(j.job[:digits], j.state, j.submitter, ",".join(j.recipients), " ".join(j.sql.split())) for j in found]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    for row in rows:
+        yield "  ".join([*(cell.ljust(w) for cell, w in zip(row[:4], widths, strict=True)), row[4]])
+
+
 def status_dict(status: pb.JobStatus) -> dict[str, Any]:
     return {
         "job": status.job,
@@ -289,15 +309,9 @@ def catalog_table(found: Catalog) -> Table:
     )
     for t in found.tables:
         for i, c in enumerate(t.columns):
-            if c.domain is not None:
-                shown = ", ".join(str(v) for v in c.domain[:8]) + (f" … ({len(c.domain)})" if len(c.domain) > 8 else "")
-            else:
-                shown = "" if c.low is None else f"{c.low} … {c.high}" + (f" (1/{10**c.scale})" if c.scale else "")
             name = f"{t.name} (≤ {t.rows:,} rows)" if i == 0 else ""
-            kind = f"DECIMAL({c.scale})" if c.kind == "decimal" else c.kind.upper()
-            table.add_row(
-                name, Text(c.name), kind, Text(shown), "key" if c.key else "", Text(f"{c.description} {c.unit}".strip())
-            )
+            about = f"{c.description} {c.unit}".strip()
+            table.add_row(name, Text(c.name), c.type_name, Text(limits(c)), "key" if c.key else "", Text(about))
     return table
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from mpc.errors import LocalError
 from parties import consortium as practice
 from parties import roster as rosters
-from parties.cli.output import err, out, plain
+from parties.cli.output import err, limits, out, plain
 from parties.clock import now
 from parties.processes import Processes
 
@@ -178,10 +178,7 @@ def table_add(
         title_justify="left",
     )
     for c in proposal.table.columns:
-        limits = (
-            ", ".join(map(str, c.domain)) if c.domain is not None else "" if c.low is None else f"{c.low} … {c.high}"
-        )
-        shown.add_row(Text(c.name), c.type_name, Text(limits), "key" if c.key else "")
+        shown.add_row(Text(c.name), c.type_name, Text(limits(c)), "key" if c.key else "")
     out.print(shown)
     for line in proposal.review:
         out.print(Text(f"review: {line}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mpc.errors import HejiError, PeerError
+from mpc.query.catalog import Column
 from parties.results import SUPPRESSED, Result
 
 out = Console(highlight=False, soft_wrap=True)
@@ -57,6 +59,26 @@ def shown(value: Any) -> str:
             return f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}"
         case float():
             return f"{value:,.6f}" if 1e-3 <= abs(value) < 1e12 or value == 0 else repr(value)
+        case _:
+            return str(value)
+
+
+def limits(column: Column, most: int = 8) -> str:
+    """A column's domain (its first ``most`` values) or bounds, in the units people write: 12.50, 2024-01-31."""
+    if column.domain is not None:
+        values = ", ".join(map(str, column.domain[:most]))
+        return values + (f" … ({len(column.domain)})" if len(column.domain) > most else "")
+    if column.low is None or column.high is None:
+        return ""
+    return f"{_in_units(column, column.low)} … {_in_units(column, column.high)}"
+
+
+def _in_units(column: Column, value: int) -> str:
+    match column.kind:
+        case "decimal":
+            return f"{Decimal(value).scaleb(-column.scale):f}"
+        case "date":
+            return (dt.date(1970, 1, 1) + dt.timedelta(days=value)).isoformat()
         case _:
             return str(value)
 

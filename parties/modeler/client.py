@@ -47,6 +47,8 @@ T = TypeVar("T")
 #: how long a job is valid, seconds
 JOB_SECONDS = 3600
 FINAL = frozenset({"done", "failed", "cancelled"})
+#: of a job's id, the fewest first digits that may stand for it
+SHORTEST = 8
 #: hears of every change of a job's status
 Watcher = Callable[[pb.JobStatus], None]
 
@@ -168,6 +170,23 @@ class Client:
     def jobs(self) -> list[pb.JobStatus]:
         """Jobs this member submitted or receives, newest first."""
         return list(self._wait(self._call("List", pb.ListRequest())).jobs)
+
+    def job_id(self, begins: str) -> str:
+        """The whole id of the one of this member's jobs that ``begins`` so. Raises LocalError job.unknown."""
+        begins = begins.strip().lower()
+        if len(begins) == 64:
+            return begins
+        if len(begins) < SHORTEST or not set(begins) <= set("0123456789abcdef"):
+            raise LocalError(
+                "job.unknown",
+                f"A job id is 64 hexadecimal digits; at least its first {SHORTEST} are needed.",
+                "List yours with `heji jobs list`.",
+            )
+        found = [j.job for j in self.jobs() if j.job.startswith(begins)]
+        if len(found) != 1:
+            what = f"{len(found)} of {self.name}'s jobs begin" if found else f"No job of {self.name} begins"
+            raise LocalError("job.unknown", f"{what} with {begins}.", "List yours with `heji jobs list`.")
+        return found[0]
 
     def cancel(self, job: str) -> pb.JobStatus:
         status: pb.JobStatus = self._wait(self._call("Cancel", pb.JobRef(job=job)))
