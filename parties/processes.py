@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -64,17 +65,31 @@ class Processes:
             time.sleep(0.2)
 
     def stop(self) -> None:
-        for process in self.running:
-            if process.popen.poll() is None:
-                process.popen.send_signal(signal.SIGTERM)
+        """SIGTERM to all, and SIGKILL to those still there after a while, or at once where Ctrl-C comes again."""
         deadline = time.monotonic() + STOP
-        for process in self.running:
-            try:
-                process.popen.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.popen.kill()
+        try:
+            for process in self.running:
+                if process.popen.poll() is None:
+                    process.popen.send_signal(signal.SIGTERM)
+            for process in self.running:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.popen.wait(max(0.1, deadline - time.monotonic()))
+        finally:
+            for process in self.running:
+                process.popen.kill()  # does nothing to a process that has ended
                 process.popen.wait()
-        self.running.clear()
+            self.running.clear()
+
+
+def end_on_signals() -> None:
+    """SIGINT and SIGTERM raise KeyboardInterrupt, also in a process that a shell started in the background, which
+    inherits an ignored SIGINT. Call it before ``Processes``, whose ``with`` block then stops everything."""
+
+    def interrupted(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupted)
 
 
 def members_to_serve(consortium: Path) -> list[tuple[str, str, Path]]:

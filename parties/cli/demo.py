@@ -16,6 +16,7 @@ from parties.demo import chart
 from parties.demo.run import Report, Told, consortium, run_stories
 from parties.demo.stories import STORIES, chart_points
 from parties.demo.tables import DEFAULT_FIRMS, DEFAULT_SEED
+from parties.processes import end_on_signals
 from parties.results import json_text
 
 
@@ -35,6 +36,7 @@ def demo(
     Five processes on loopback, mutual TLS, real tables; afterwards everything is stopped and deleted. Exit status 1 if
     any result differs from the plaintext by even one cent.
     """
+    end_on_signals()
     with err.status("starting") as line:
 
         def tell(what: str) -> None:

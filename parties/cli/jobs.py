@@ -215,10 +215,14 @@ def sql_text(sql: str | None, file: Path | None) -> str:
     """The SQL from the argument, a file, or standard input (``-``)."""
     if (sql is None) == (file is None):
         raise LocalError("config.missing", "Give the SQL once: as argument, with -f FILE, or - for standard input.")
-    if file is not None:
-        return file.read_text(encoding="utf-8-sig")
-    assert sql is not None
-    return sys.stdin.read() if sql == "-" else sql
+    try:
+        if file is not None:
+            return file.read_text(encoding="utf-8-sig")
+        return sys.stdin.buffer.read().decode("utf-8-sig") if sql == "-" else str(sql)
+    except UnicodeDecodeError as problem:
+        raise LocalError(
+            "config.invalid", f"The SQL in {file or 'standard input'} is not UTF-8.", "Save it as UTF-8."
+        ) from problem
 
 
 def check_target(form: str, target: Path | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +15,7 @@ from parties import consortium as practice
 from parties import roster as rosters
 from parties.cli.output import err, limits, out, plain
 from parties.clock import now
-from parties.processes import Processes
+from parties.processes import Processes, end_on_signals
 
 Many = Parameter(negative="")
 Folder = Annotated[Path, Parameter(help="the member's own folder")]
@@ -236,7 +235,7 @@ def up(folder: Path, /) -> None:
 
     Example: heji up demo
     """
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    end_on_signals()
     with Processes(folder, tell=lambda line: err.print(Text(line, style="dim"))) as processes:
         plain(f"All {len(processes.running)} members are serving. Ctrl-C stops them. Logs: {folder}/*/log.jsonl")
         try:
