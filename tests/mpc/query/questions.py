@@ -99,6 +99,10 @@ class Expressions:
         chosen = self.random.choice(texts)
         return self.names(chosen) if chosen in {k.name for k in KINDS} else chosen
 
+    def small(self) -> str:
+        """An integer of few digits to DuckDB too: DECIMAL times BIGINT has 38, and CASE then rounds the other arms."""
+        return f"CAST({self.names('n')} AS TINYINT)"
+
     def negation(self) -> str:
         return self.random.choice(["", "NOT "])
 
@@ -135,7 +139,7 @@ class Expressions:
             return self.of("decimal", "wide")
         return self.pick(
             lambda d: f"({self.number(d)} {self.random.choice('+-')} {self.real(d)})",
-            lambda d: f"({self.names('d')} * {self.random.choice(['2', '0.5', '-1.05', self.names('n')])})",
+            lambda d: f"({self.names('d')} * {self.random.choice(['2', '0.5', '-1.05', self.small()])})",
             lambda d: f"ROUND({self.real(d)}, {self.random.choice(['0', '1', '2'])})",
             lambda d: f"{self.random.choice(['FLOOR', 'CEIL'])}({self.names('d')})",
             lambda d: f"CASE WHEN {self.condition(d)} THEN {self.real(d)} END",
