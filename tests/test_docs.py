@@ -79,7 +79,8 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
             if target.suffix == ".md" and target.exists() and target not in found:
                 found.add(target)
                 todo.append(target)
-    assert not set(PAGES) - found
+    listed = set((ROOT / "docs" / "decisions").glob("*.md"))  # docs/architecture.md links to the folder
+    assert not set(PAGES) - found - listed
 
 
 # ---- commands
