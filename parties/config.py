@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mpc.errors import LocalError
 from parties import files
 
-#: a frame of 1 MiB and its header: what members send each other at most, if nobody sets more
+#: a frame of 1 MiB and its header: what members send each other at most in one message
 MESSAGE_BYTES = (1 << 20) + (64 << 10)
 
 
@@ -31,12 +31,6 @@ class MemberConfig(BaseModel):
         default="",
         pattern=r"^(.+:[0-9]{1,5})?$",
         description="HOST:PORT to serve at; empty for members that serve nothing",
-    )
-    max_message_bytes: int = Field(
-        default=MESSAGE_BYTES,
-        ge=MESSAGE_BYTES,
-        le=1 << 26,
-        description="of one message; the same at all members, or larger ones get lost",
     )
     max_jobs: int = Field(default=16, ge=1, description="jobs under way at once")
     max_cells: int = Field(default=1_000_000, ge=1, description="cells times measures of one job")

@@ -19,6 +19,7 @@ from mpc.query.catalog import Catalog
 from parties import files
 from parties.card import card_json, make_card
 from parties.clock import now
+from parties.config import template
 from parties.identity import Identity, make_identity, save_identity
 from parties.roster import ROSTER, Roster, check_name
 
@@ -109,8 +110,7 @@ def free_ports(host: str, count: int) -> list[int]:
 def _write_member(folder: Path, identity: Identity, listen: str, *, node: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     save_identity(folder, identity)
-    listening = f'listen = "{listen}"\n' if listen else ""
-    files.write(folder / "member.toml", f'name = "{identity.name}"\n{listening}')
+    files.write(folder / "member.toml", template(identity.name, listen))
     if node:
         files.write(folder / "policy.toml", _POLICY)
         files.write(folder / "catalog.json", json.dumps(Catalog(identity.name).to_dict(), indent=1) + "\n")

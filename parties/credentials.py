@@ -22,15 +22,15 @@ from parties.roster import Roster
 Options = list[tuple[str, Any]]
 
 
-def message_options(max_message_bytes: int = MESSAGE_BYTES) -> Options:
+def message_options() -> Options:
     """Channel and server options: bounded messages, keepalive.
 
     A ping every 20 s notices a dead peer behind a silent firewall; the server's limit has to allow them (its default is
     one in 5 minutes, and GOAWAY for whoever asks more often, in the middle of a long wait).
     """
     return [
-        ("grpc.max_receive_message_length", max_message_bytes),
-        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.max_receive_message_length", MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MESSAGE_BYTES),
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
@@ -46,9 +46,7 @@ def server_credentials(identity: Identity, roster: Roster) -> grpc.ServerCredent
     return grpc.ssl_server_credentials([(identity.tls_key, identity.certificate)], roots, require_client_auth=True)
 
 
-def channel(
-    identity: Identity, roster: Roster, peer: str, *, max_message_bytes: int = MESSAGE_BYTES
-) -> grpc.aio.Channel:
+def channel(identity: Identity, roster: Roster, peer: str) -> grpc.aio.Channel:
     """A channel to ``peer`` at its roster address, under both members' pinned certificates.
 
     Raises LocalError roster.unknown, or roster.invalid for a member that is revoked, expired or serves nothing.
@@ -60,7 +58,7 @@ def channel(
         )
     ours = grpc.ssl_channel_credentials(member.certificate.encode(), identity.tls_key, identity.certificate)
     options: Options = [
-        *message_options(max_message_bytes),
+        *message_options(),
         # names are not host names: the certificate carries the member's name, the roster its address
         ("grpc.ssl_target_name_override", peer),
         # a member that was started again is found within half a second; the middle one bounds a single attempt

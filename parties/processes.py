@@ -131,8 +131,7 @@ def wait_until_serving(process: Process) -> None:
     deadline = time.monotonic() + START
     while time.monotonic() < deadline:
         said = process.log.read_bytes().decode(errors="replace")
-        started = said.rfind('"event": "serving"')
-        if started >= 0 and f'"pid": {process.popen.pid}' in said[started - 400 : started + 400]:
+        if any(f'"pid": {process.popen.pid},' in s and '"event": "serving"' in s for s in said.splitlines()):
             return
         if process.popen.poll() is not None:
             raise LocalError(

@@ -36,6 +36,8 @@ from mpc.query.rules.cancel import linear_terms
 
 #: the largest ratio of one party's weight to another's in a pooled total
 MAX_RATIO = 100
+#: more totals than this at once are not looked through for combinations, but refused
+MAX_WORDS = 400
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,13 @@ def _check_isolation(drafts: Sequence[Draft]) -> None:
     """
     rows = [formal(w) for d in drafts for w in d.words if not all(is_missing(a) for _, a in w.form.terms)]
     rows = [r for r in rows if r]
-    if len(rows) < 2 or len(rows) > 400:
+    if len(rows) > MAX_WORDS:
+        raise LocalError(
+            "job.limits",
+            f"The query reveals {len(rows)} totals at once; whether they can be combined is checked up to {MAX_WORDS}.",
+            "Ask for fewer totals in one query.",
+        )
+    if len(rows) < 2:
         return
     for party in sorted({u.party for r in rows for u in r}):
         others = [{u: c for u, c in r.items() if u.party != party} for r in rows]

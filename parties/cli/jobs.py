@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
@@ -108,7 +109,7 @@ def explain(
         if verdict is None:
             plain(f"{party} would approve.")
         else:
-            plain(f"{party} would refuse: {verdict['message']}\n{indent(verdict['advice'])}")
+            plain(f"{party} would refuse: {verdict['message']}\n{indent(verdict['advice'], '  ')}")
 
 
 def query(
@@ -177,7 +178,7 @@ def jobs_show(job: str, /, *, consortium: Consortium = None, as_: As = None, jso
         return
     for name, value in told.items():
         if name == "error" and value:
-            plain(f"{name}: {value['message']}\n{indent(value['advice'])}\n  [{value['code']}]")
+            plain(f"{name}: {value['message']}\n{indent(value['advice'], '  ')}\n  [{value['code']}]")
         elif name in ("created", "updated", "expires"):
             plain(f"{name}: {dt.datetime.fromtimestamp(value).astimezone().isoformat(sep=' ')}")
         elif value not in ("", None):
@@ -317,7 +318,3 @@ def catalog_table(found: Catalog) -> Table:
             about = f"{c.description} {c.unit}".strip()
             table.add_row(name, Text(c.name), c.type_name, Text(limits(c)), "key" if c.key else "", Text(about))
     return table
-
-
-def indent(text: str) -> str:
-    return "\n".join("  " + line for line in text.splitlines())

@@ -18,6 +18,7 @@ app = App(
     name="heji",
     help="Joint computation between institutions that may not show each other their data.",
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,  # main answers Ctrl-C
 )
 jobs.register(app)
 members.register(app)

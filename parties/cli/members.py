@@ -237,8 +237,8 @@ def up(folder: Path, /) -> None:
     """
     end_on_signals()
     with Processes(folder, tell=lambda line: err.print(Text(line, style="dim"))) as processes:
-        plain(f"All {len(processes.running)} members are serving. Ctrl-C stops them. Logs: {folder}/*/log.jsonl")
         try:
+            plain(f"All {len(processes.running)} members are serving. Ctrl-C stops them. Logs: {folder}/*/log.jsonl")
             ended = processes.wait()
         except KeyboardInterrupt:
             err.print("Stopping …")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import sys
 from decimal import Decimal
+from textwrap import indent
 from typing import Any
 
 from rich.console import Console
@@ -31,7 +32,7 @@ def complain(error: HejiError) -> None:
     )
     if error.advice:
         # indented by hand: a Padding would cut what is wider than the terminal
-        err.print(Text("\n".join(f"  {line}" for line in error.advice.splitlines())))
+        err.print(Text(indent(error.advice, "  ")))
     err.print(Text(f"[{error.code}]", style="dim"))
 
 

@@ -16,6 +16,7 @@ from mpc.query.aggregates import ROW_CAP
 from mpc.query.bounds import LIMIT
 from mpc.query.evaluate import sqrt_double, to_double
 from mpc.query.layout import fill
+from mpc.query.separate import MAX_WORDS
 from tests.mpc.query.questions import root_of
 from tests.mpc.query.world import World, decimal, held, integer, refusal
 
@@ -135,3 +136,9 @@ def test_averages_are_correctly_rounded(values: list[Decimal], count: int) -> No
     w = World(tuple(held(p, "t", [decimal("x", 2, -1000, 1000)], [(v,) for v in values]) for p in parties))
     exact = sum(map(Fraction, values)) / len(values) if values else None
     assert w.query(union("AVG(x)", parties)) == [(None if exact is None else float(exact),)]
+
+
+def test_more_totals_than_are_looked_through_for_combinations_are_refused() -> None:
+    many = ", ".join(f"COUNT(*) FILTER (WHERE x > {i})" for i in range(MAX_WORDS + 1))
+    e = refusal(world(0, 1000), union(many))
+    assert e.code == "job.limits" and str(MAX_WORDS) in e.message
