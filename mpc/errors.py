@@ -26,7 +26,6 @@ CODES: Mapping[str, str] = {
     "plan.inexact": "an expression cannot be computed exactly (floating point)",
     "plan.unsafe_weights": "weights or combinations from which the parts of a pooled total could be told apart",
     "plan.two_party": "two parties and a total for one of them would reveal the other's input",
-    "plan.trust": "the query needs another trust level than the job allows",
     "plan.catalog": "a catalog is malformed or contradicts itself",
     # the owner's word
     "policy.refused": "an owner's policy does not grant what the job needs",
