@@ -32,6 +32,11 @@ class MemberConfig(BaseModel):
         pattern=r"^(.+:[0-9]{1,5})?$",
         description="HOST:PORT to serve at; empty for members that serve nothing",
     )
+    metrics: str = Field(
+        default="",
+        pattern=r"^(.+:[0-9]{1,5})?$",
+        description="HOST:PORT to show counters at (Prometheus, plain HTTP: on loopback); empty for nowhere",
+    )
     max_jobs: int = Field(default=16, ge=1, description="jobs under way at once")
     max_cells: int = Field(default=1_000_000, ge=1, description="cells times measures of one job")
     proposal_seconds: float = Field(default=30, gt=0, description="to answer a proposal")

@@ -17,7 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from mpc.errors import LocalError
-from parties import credentials, logs, memory
+from parties import credentials, logs, memory, metrics
 from parties.coordinator.service import CoordinatorService
 from parties.coordinator.store import Store as CoordinatorStore
 from parties.mail import PostOffice
@@ -45,11 +45,17 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
         log.info("cut off by the restart", job=job)
     post = PostOffice(member.caller)
     inputs = Inputs(member)
-    service = NodeService(member, store, post, inputs, Permission(member), **hooks)
+    counters = metrics.Metrics()
+    service = NodeService(member, store, post, inputs, Permission(member), metrics=counters, **hooks)
     server = _server(member)
     node_pb2_grpc.add_NodeServicer_to_server(service, server)
     stop = await _start(
-        member, server, post, node_pb2.DESCRIPTOR.services_by_name["Node"].full_name, [service.stop, _soon(store.close)]
+        member,
+        server,
+        post,
+        counters,
+        node_pb2.DESCRIPTOR.services_by_name["Node"].full_name,
+        [service.stop, _soon(store.close)],
     )
     return server, stop
 
@@ -59,13 +65,15 @@ async def serve_coordinator(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server
     member = Member(folder)
     store = CoordinatorStore(folder / "state" / "coordinator.db")
     post = PostOffice(member.caller)
-    service = CoordinatorService(member, store, post, **hooks)
+    counters = metrics.Metrics()
+    service = CoordinatorService(member, store, post, metrics=counters, **hooks)
     server = _server(member)
     coordinator_pb2_grpc.add_CoordinatorServicer_to_server(service, server)
     stop = await _start(
         member,
         server,
         post,
+        counters,
         coordinator_pb2.DESCRIPTOR.services_by_name["Coordinator"].full_name,
         [service.stop, _soon(store.close)],
     )
@@ -101,7 +109,14 @@ def _server(member: Member) -> grpc.aio.Server:
     return grpc.aio.server(options=credentials.message_options(), maximum_concurrent_rpcs=512)
 
 
-async def _start(member: Member, server: grpc.aio.Server, post: PostOffice, service: str, closers: list[Stop]) -> Stop:
+async def _start(
+    member: Member,
+    server: grpc.aio.Server,
+    post: PostOffice,
+    counters: metrics.Metrics,
+    service: str,
+    closers: list[Stop],
+) -> Stop:
     """Add what every member serves, open the port, and return what stops all of it."""
     post.serve(server)
     healthy = health.aio.HealthServicer()  # type: ignore[attr-defined]
@@ -119,6 +134,7 @@ async def _start(member: Member, server: grpc.aio.Server, post: PostOffice, serv
             f"{member.name} cannot listen on {address}: the address is in use or not here.",
             "Stop whatever uses it, or change `listen` in member.toml.",
         )
+    unwatch = metrics.serve(counters, member.config.metrics)
     await server.start()
     for name in ("", service):
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -128,7 +144,7 @@ async def _start(member: Member, server: grpc.aio.Server, post: PostOffice, serv
         await healthy.enter_graceful_shutdown()
         await closers[0]()  # attempts first: their peers are told while the server still answers
         await server.stop(GRACE)
-        for close in closers[1:]:
+        for close in (*closers[1:], _soon(unwatch)):
             with contextlib.suppress(Exception):
                 await close()
         await member.close()

@@ -25,6 +25,7 @@ from parties.coordinator.store import FINAL, JobRow, Store
 from parties.failures import abort, encode, from_rpc, is_transient
 from parties.mail import FRAME_BYTES, PostOffice
 from parties.member import Member
+from parties.metrics import Metrics
 from parties.proposals import Proposed, propose, read_catalogs, read_job
 from parties.rpc.v1 import coordinator_pb2 as pb
 from parties.rpc.v1 import coordinator_pb2_grpc, node_pb2, node_pb2_grpc
@@ -43,10 +44,17 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
     """See coordinator.proto."""
 
     def __init__(
-        self, member: Member, store: Store, post: PostOffice, *, seed: Callable[[], bytes] = lambda: os.urandom(32)
+        self,
+        member: Member,
+        store: Store,
+        post: PostOffice,
+        *,
+        seed: Callable[[], bytes] = lambda: os.urandom(32),
+        metrics: Metrics | None = None,
     ) -> None:
         """``seed`` gives each attempt its 32 secret bytes; tests replay with known ones."""
         self._member, self._store, self._post, self._seed = member, store, post, seed
+        self._metrics = metrics or Metrics()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._news: dict[str, News] = {}
         self._changed = asyncio.Condition()
@@ -92,6 +100,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
                 job.id, request.job, request.signature, job.submitter, job.recipients, self._member.clock(), job.expires
             )
             if fresh:
+                self._metrics.job("submitted")
                 log.info("submitted", job=job.id, submitter=job.submitter)
                 self._start(job.id)
             return self._status(self._row(job.id, caller))
@@ -140,6 +149,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
                 self._member.clock(),
                 error=encode(LocalError("job.cancelled", f"{caller} cancelled the job.")),
             )
+            self._metrics.job("cancelled")
             if (task := self._tasks.get(row.id)) is not None:
                 task.cancel()
             await self._tell(row.id)
@@ -196,6 +206,8 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
     async def _fail(self, job: str, error: HejiError) -> None:
         with contextlib.suppress(HejiError):
             self._store.transition(job, "failed", self._member.clock(), error=encode(error))
+            self._metrics.job("failed")
+            self._metrics.refused(error.code)
 
     async def _attempts(self, row: JobRow) -> None:
         signed = node_pb2.SignedJob(job=row.raw, signature=row.signature)
@@ -228,8 +240,9 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         self._store.transition(job, "running", self._member.clock())
         seconds = self._member.config.job_seconds
         try:
-            async with asyncio.timeout(seconds):
-                return await run.run(approvals)
+            with self._metrics.attempt():
+                async with asyncio.timeout(seconds):
+                    return await run.run(approvals)
         except TimeoutError:
             raise LocalError(
                 "job.limits",
@@ -240,6 +253,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
     def _finish(self, row: JobRow, run: AttemptRun, finished: Finished) -> None:
         totals = {name: words.tobytes() for name, words in finished.outcome.totals.items()}
         self._store.finish(row.id, self._member.clock(), proof_bytes(finished), totals, finished.received)
+        self._metrics.job("done")
         log.info("done", job=row.id, attempt=run.number, bytes=finished.received)
 
     async def _attempt(
@@ -259,6 +273,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
 
         def on_message(sent: Sent) -> None:
             nonlocal kept
+            self._metrics.message(sent, self._member.name)
             if sent.receiver == self._member.name and kept + len(sent.raw) <= SEEN_BYTES:
                 kept += len(sent.raw)
                 seen.append((sent.sender, sent.step, bytes(sent.raw)))

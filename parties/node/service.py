@@ -35,6 +35,7 @@ from parties.drive import drive
 from parties.failures import abort, decode
 from parties.mail import AttemptKey, Inbox, Outbox, PostOffice
 from parties.member import Member
+from parties.metrics import Metrics
 from parties.node.inputs import Inputs
 from parties.node.permission import Permission
 from parties.node.store import Store
@@ -72,6 +73,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         *,
         seed: Callable[[], bytes] = lambda: os.urandom(32),
         on_message: Callable[[Sent], None] = lambda _sent: None,
+        metrics: Metrics | None = None,
     ) -> None:
         """``seed`` gives each attempt its 32 secret bytes; tests replay with known ones."""
         self._member = member
@@ -81,6 +83,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._permission = permission
         self._seed = seed
         self._on_message = on_message
+        self._metrics = metrics or Metrics()
         self._attempts: dict[AttemptKey, Attempt] = {}
 
     async def Publish(self, request: node_pb2.PublishRequest, context: Context) -> node_pb2.SignedCatalog:
@@ -99,6 +102,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
             return await self._propose(request, coordinator)
         except HejiError as error:
             log.info("refused", code=error.code, dry_run=request.dry_run)
+            if not request.dry_run:
+                self._metrics.refused(error.code)
             await abort(context, error)
 
     async def _propose(self, request: node_pb2.Proposal, coordinator: str) -> node_pb2.Approval:
@@ -187,6 +192,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         )
         self._post.open(key, attempt.inbox)
         self._attempts[key] = attempt
+        self._metrics.job("approved")
         log.info("approved", job=job.id, attempt=request.attempt, submitter=job.submitter)
 
     async def Run(self, request: node_pb2.RunRequest, context: Context) -> AsyncIterator[node_pb2.Progress]:
@@ -222,8 +228,10 @@ class NodeService(node_pb2_grpc.NodeServicer):
         """The attempt from all approvals to its end, whatever that is; the store always learns of it."""
         job = attempt.proposed.job
         try:
-            await self._play(key, attempt, approvals, tell)
+            with self._metrics.attempt():
+                await self._play(key, attempt, approvals, tell)
             self._store.transition(job.id, "done", self._member.clock())
+            self._metrics.job("done")
             log.info("done", job=job.id, attempt=key[1])
         except BaseException as problem:
             error = problem if isinstance(problem, HejiError) else None
@@ -235,6 +243,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 log.error("defect", job=job.id, exc_info=problem)
             with contextlib.suppress(HejiError):
                 self._store.transition(job.id, "aborted", self._member.clock(), error=code)
+                self._metrics.job("aborted")
             if error is None and not isinstance(problem, asyncio.CancelledError):
                 raise LocalError("internal", f"A defect at {self._member.name}; its log has the trace.") from problem
             raise
@@ -284,6 +293,10 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 sent = sum(o.sent for o in outboxes.values())
                 tell(node_pb2.Progress(phase=phase, done=number, total=total, bytes_sent=sent))
 
+            def on_message(sent: Sent) -> None:
+                self._metrics.message(sent, member.name)
+                self._on_message(sent)
+
             outcome = await drive(
                 member.name,
                 play_party(Session(member.name, coins), cast, given.vectors, member.sign, member.verify),
@@ -291,7 +304,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 outboxes,
                 patience=member.config.step_seconds,
                 on_round=on_round,
-                on_message=self._on_message,
+                on_message=on_message,
             )
         finally:
             await asyncio.gather(*(o.close() for o in outboxes.values()))
@@ -358,6 +371,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 if attempt.run is None:  # approved, never run
                     self._attempts.pop(key, None)
                     self._store.transition(attempt.proposed.job.id, "aborted", self._member.clock(), error=reason.code)
+                    self._metrics.job("aborted")
                 else:
                     attempt.run.cancel()
             return node_pb2.AbortReply()
@@ -368,6 +382,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         try:
             self._member.caller_as(context, "coordinator")
             self._store.transition(request.job.hex(), "closed", self._member.clock())
+            self._metrics.job("closed")
             return node_pb2.CloseReply()
         except HejiError as error:
             await abort(context, error)
