@@ -30,6 +30,9 @@ M = TypeVar("M")
 
 NOBODY: frozenset[str] = frozenset()
 
+#: messages that may be under way from one member to another: who says more must have let the other be heard in between
+WINDOW = 8
+
 
 @dataclass(frozen=True)
 class Round:

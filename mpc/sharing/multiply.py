@@ -14,40 +14,42 @@ Using Circuit Randomization, CRYPTO 1991.
 
 Where one holder knows x, the owner, it alone holds a: it says d to the others, they say their part of e to it alone,
 and z_i = c_i + d·y_i (+ a·e at the owner): w a product from each to the other.
+
+``select`` is one product: y + condition · (x − y).
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
 
 from mpc.blocks import hear_words, say_words
 from mpc.messages import RingWords
 from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 from mpc.sharing.circle import Circle, all_drawn, drawn, total
-from mpc.sharing.opening import open_sum
+from mpc.sharing.opening import exchange, open_sum
+
+#: products in one go: what bounds the memory
+BATCH = 1 << 20
 
 
 def multiply(session: Session, circle: Circle, bits: int, x: RingWords, y: RingWords) -> Rounds[RingWords]:
     """A holder's role. ``x``, ``y``: its shares, (n,) or (n, 2); returns its share of the product."""
-    r, n = ring(bits), len(x)
-    a, b = (drawn(session.at(name), circle.helper, bits, n) for name in ("a", "b"))
-    masked = r.zeros(2 * n)
-    masked[:n], masked[n:] = x, y
-    r.subtract_into(masked[:n], a)
-    r.subtract_into(masked[n:], b)
-    opened = yield from open_sum(session.at("open"), circle, bits, masked)
-    z = yield from _dealt_product(session, circle, bits, n)
-    d, e = opened[:n], opened[n:]
-    r.add_into(z, r.multiply(d, b))
-    r.add_into(z, r.multiply(e, a))
-    if session.me == circle.first:
-        r.add_into(z, r.multiply(d, e))
-    return z
+    assert len(x) == len(y)
+    out = ring(bits).zeros(len(x))
+    for name, part in _batches(len(x)):
+        out[part] = yield from _product(session.at(name), circle, bits, x[part], y[part])
+    return out
 
 
 def deal_multiply(session: Session, circle: Circle, bits: int, n: int) -> Rounds[None]:
     """The helper's role: ``n`` products."""
-    a, b = (total(bits, all_drawn(session.at(name), circle, bits, n)) for name in ("a", "b"))
-    yield from _deal_product(session, circle, bits, ring(bits).multiply(a, b))
+    for name, part in _batches(n):
+        here, count = session.at(name), part.stop - part.start
+        a, b = (total(bits, all_drawn(here.at(name), circle, bits, count)) for name in ("a", "b"))
+        yield from _deal_product(here, circle, bits, ring(bits).multiply(a, b))
 
 
 def multiply_known(
@@ -55,32 +57,82 @@ def multiply_known(
 ) -> Rounds[RingWords]:
     """A holder's role where ``owner`` knows ``x``, and nobody else does. ``y``: its share; returns one of x·y."""
     assert (x is not None) == (session.me == owner)
+    out = ring(bits).zeros(len(y))
+    for name, part in _batches(len(y)):
+        known = None if x is None else x[part]
+        out[part] = yield from _product_known(session.at(name), circle, owner, bits, y[part], known)
+    return out
+
+
+def deal_multiply_known(session: Session, circle: Circle, owner: str, bits: int, n: int) -> Rounds[None]:
+    """The helper's role: ``n`` products with a column of ``owner``."""
+    for name, part in _batches(n):
+        here, count = session.at(name), part.stop - part.start
+        a = drawn(here.at("a"), owner, bits, count)
+        b = total(bits, all_drawn(here.at("b"), circle, bits, count))
+        yield from _deal_product(here, circle, bits, ring(bits).multiply(a, b))
+
+
+def select(
+    session: Session, circle: Circle, bits: int, condition: RingWords, x: RingWords, y: RingWords
+) -> Rounds[RingWords]:
+    """A holder's role: its share of x where the shared condition is 1, of y where it is 0: y + condition · (x − y)."""
+    r = ring(bits)
+    difference = x.copy()
+    r.subtract_into(difference, y)
+    out = yield from multiply(session, circle, bits, condition, difference)
+    r.add_into(out, y)
+    return out
+
+
+def deal_select(session: Session, circle: Circle, bits: int, n: int) -> Rounds[None]:
+    """The helper's role of ``select``."""
+    yield from deal_multiply(session, circle, bits, n)
+
+
+# -- a batch
+
+
+def _batches(n: int) -> Iterator[tuple[str, slice]]:
+    for b, start in enumerate(range(0, n, BATCH)):
+        yield f"batch/{b}", slice(start, min(start + BATCH, n))
+
+
+def _product(session: Session, circle: Circle, bits: int, x: RingWords, y: RingWords) -> Rounds[RingWords]:
+    r, n = ring(bits), len(x)
+    a, b = (drawn(session.at(name), circle.helper, bits, n) for name in ("a", "b"))
+    masked = np.concatenate((x, y))
+    r.subtract_into(masked[:n], a)
+    r.subtract_into(masked[n:], b)
+    opened = yield from open_sum(session.at("open"), circle, bits, masked)
+    z = yield from _dealt_product(session, circle, bits, n)
+    d, e = opened[:n], opened[n:]
+    if session.me == circle.first:
+        r.add_into(b, e)  # d·b + d·e at once
+    r.add_into(z, r.multiply(d, b))
+    r.add_into(z, r.multiply(e, a))
+    return z
+
+
+def _product_known(
+    session: Session, circle: Circle, owner: str, bits: int, y: RingWords, x: RingWords | None
+) -> Rounds[RingWords]:
     r, n = ring(bits), len(y)
-    others = [j for j in circle.holders if j != owner]
     e = y.copy()
     r.subtract_into(e, drawn(session.at("b"), circle.helper, bits, n))
     if x is not None:
         a = drawn(session.at("a"), circle.helper, bits, n)
         d = x.copy()
         r.subtract_into(d, a)
-        yield from say_words(session.at("d"), others, bits, d)
-        for j in others:
-            r.add_into(e, (yield from hear_words(session.at("e"), j, bits, n)))
+        yield from exchange(session.at("open"), circle.others(owner), bits, d, e, r.add_into)
         z = yield from _dealt_product(session, circle, bits, n)
         r.add_into(z, r.multiply(a, e))
     else:
-        yield from say_words(session.at("e"), owner, bits, e)
-        d = yield from hear_words(session.at("d"), owner, bits, n)
+        d = r.zeros(n)
+        yield from exchange(session.at("open"), [owner], bits, e, d, r.add_into)
         z = yield from _dealt_product(session, circle, bits, n)
     r.add_into(z, r.multiply(d, y))
     return z
-
-
-def deal_multiply_known(session: Session, circle: Circle, owner: str, bits: int, n: int) -> Rounds[None]:
-    """The helper's role: ``n`` products with a column of ``owner``."""
-    a = drawn(session.at("a"), owner, bits, n)
-    b = total(bits, all_drawn(session.at("b"), circle, bits, n))
-    yield from _deal_product(session, circle, bits, ring(bits).multiply(a, b))
 
 
 def _dealt_product(session: Session, circle: Circle, bits: int, n: int) -> Rounds[RingWords]:
