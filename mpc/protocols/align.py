@@ -41,8 +41,8 @@ from mpc.crypto.tags import tags
 from mpc.errors import LocalError, PeerError
 from mpc.ids import Flags, Keys
 from mpc.messages import RingWords
+from mpc.permutation import permutation
 from mpc.protocols.match import match
-from mpc.protocols.permutation import permutation
 from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 

@@ -76,19 +76,9 @@ def helper_totals(session: Session, g: Grouping) -> Rounds[None]:
     yield from pick.helper(session, g.ends)
 
 
-def prefix_sums(bits: int, x: RingWords) -> RingWords:
-    """Sums of all elements up to each one, modulo 2^bits."""
-    if bits == 64:
-        return np.cumsum(x, dtype=np.uint64)
-    out = np.cumsum(x, axis=0, dtype=np.uint64)
-    # the low halves wrapped where a sum came out below what was added last
-    out[:, 1] += np.cumsum(out[:, 0] < x[:, 0], dtype=np.uint64)
-    return out
-
-
 def _all_sums(g: Grouping, shares: Sequence[RingWords]) -> list[RingWords]:
     assert [len(x) for x in shares] == [g.rows] * len(g.columns)
-    return [prefix_sums(bits, x) for bits, x in zip(g.columns, shares, strict=True)]
+    return [ring(bits).prefix_sums(x) for bits, x in zip(g.columns, shares, strict=True)]
 
 
 def _differences(g: Grouping, sums: Sequence[RingWords]) -> Totals:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.messages import RingWords
-from mpc.protocols.permutation import stable_argsort
+from mpc.permutation import stable_argsort
 
 Indices = NDArray[np.int64]
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from mpc.blocks import hear_positions, hear_words, say_positions, say_words
 from mpc.errors import PeerError
 from mpc.messages import RingWords
-from mpc.protocols.permutation import permutation
+from mpc.permutation import permutation
 from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 

@@ -19,8 +19,8 @@ from mpc.crypto.tags import tags
 from mpc.errors import LocalError
 from mpc.ids import Keys
 from mpc.messages import RingWords
+from mpc.permutation import stable_argsort
 from mpc.protocols.match import match
-from mpc.protocols.permutation import stable_argsort
 from mpc.rounds import Session
 
 Indices = NDArray[np.int64]

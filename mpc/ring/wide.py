@@ -54,6 +54,14 @@ def multiply(x: RingWords, y: RingWords) -> RingWords:
     return out
 
 
+def prefix_sums(x: RingWords) -> RingWords:
+    """Sums of all elements up to each one, modulo 2^128."""
+    out = np.cumsum(x, axis=0, dtype=np.uint64)
+    # the low halves wrapped where a sum came out below what was added last
+    out[:, 1] += np.cumsum(out[:, 0] < x[:, 0], dtype=np.uint64)
+    return out
+
+
 def negative(x: RingWords) -> NDArray[np.bool_]:
     """Where an element stands for a negative number, (n,)."""
     return np.ascontiguousarray(x[:, 1]).view(np.int64) < 0

@@ -38,6 +38,11 @@ def multiply(x: RingWords, y: RingWords) -> RingWords:
     return np.multiply(x, y)
 
 
+def prefix_sums(x: RingWords) -> RingWords:
+    """Sums of all elements up to each one."""
+    return np.cumsum(x, dtype=np.uint64)
+
+
 def negative(x: RingWords) -> NDArray[np.bool_]:
     """Where an element stands for a negative number, (n,)."""
     return x.view(np.int64) < 0

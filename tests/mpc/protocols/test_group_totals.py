@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mpc.ids import INTEGER, lay_out, width
 from mpc.protocols import align, group_totals
 from mpc.protocols.align import Align
-from mpc.protocols.group_totals import Grouping, prefix_sums
+from mpc.protocols.group_totals import Grouping
 from mpc.protocols.spine_order import group_order, places
 from mpc.ring import ring
 from mpc.rounds import Rounds
@@ -31,8 +31,9 @@ def test_prefix_sums(rows):
     for low, high in rows:
         total = (total + low + (high << 64)) % 2**128
         exact.append(total)
-    assert [v % 2**128 for v in ring(128).to_ints(prefix_sums(128, wide))] == exact
-    assert [int(v) for v in prefix_sums(64, wide[:, 1])] == [v >> 64 for v in map(int, _plain([h for _, h in rows]))]
+    assert [v % 2**128 for v in ring(128).to_ints(ring(128).prefix_sums(wide))] == exact
+    upper = ring(64).prefix_sums(wide[:, 1])
+    assert [int(v) for v in upper] == [v >> 64 for v in map(int, _plain([h for _, h in rows]))]
 
 
 def _plain(words: list[int]) -> list[int]:

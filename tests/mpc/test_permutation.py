@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpc.coins import Coins
-from mpc.protocols.permutation import permutation, stable_argsort
+from mpc.permutation import permutation, stable_argsort
 
 
 @given(st.lists(st.integers(0, 5) | st.integers(0, 2**64 - 1), max_size=300))
