@@ -24,6 +24,7 @@ class Running:
         self.stops: dict[str, Callable[[], Any]] = {}
         self._clients: dict[str, Client] = {}
         self._threads = ThreadPoolExecutor(32)
+        self._opening = asyncio.Lock()
 
     async def start(self, name: str, **hooks: Any) -> None:
         serve = serve_coordinator if name == "coordinator" else serve_node
@@ -33,8 +34,9 @@ class Running:
         await self.stops.pop(name)()
 
     async def ask(self, who: str, method: str, *args: Any, **kwargs: Any) -> Any:
-        if who not in self._clients:
-            self._clients[who] = await self.apart(Client, self.folder / who)
+        async with self._opening:  # one client a member, however many ask at once
+            if who not in self._clients:
+                self._clients[who] = await self.apart(Client, self.folder / who)
         return await self.apart(getattr(self._clients[who], method), *args, **kwargs)
 
     async def apart(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
