@@ -10,7 +10,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from mpc.errors import LocalError
-from mpc.messages import Agreed, Announce, Message, Positions, Words
+from mpc.messages import Agreed, Announce, Many, Message, Positions, Words
 from mpc.wire.v1 import messages_pb2 as wire
 
 #: no single message may be longer; the plan sets tighter limits per step
@@ -35,6 +35,8 @@ def encode_parts(message: Message) -> tuple[Raw, ...]:
             body = wire.Message(agreed=wire.Agreed(digest=digest, signature=signature))
         case Positions(positions):
             body = wire.Message(positions=wire.Positions(positions=positions.astype("<u4", copy=False).tobytes()))
+        case Many(said):
+            body = wire.Message(many=wire.Many(said=[wire.Said(step=step, message=raw) for step, raw in said]))
         case Words(ring, words):
             # ascontiguousarray: a view of a column is laid out first; '<u8' is a no-op on little-endian machines
             data = np.ascontiguousarray(words, dtype="<u8")
@@ -75,6 +77,10 @@ def _read(body: wire.Message) -> Message:
             if len(body.positions.positions) % 4:
                 raise _malformed("a part of a position")
             return Positions(np.frombuffer(body.positions.positions, dtype="<u4").astype(np.uint32, copy=False))
+        case "many":
+            if not body.many.said or not all(s.step and s.message for s in body.many.said):
+                raise _malformed("a part without a step or a message")
+            return Many(tuple((s.step, s.message) for s in body.many.said))
         case _:
             raise _malformed("an empty message")
 

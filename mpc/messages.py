@@ -42,4 +42,11 @@ class Positions:
     positions: NDArray[np.uint32]
 
 
-Message = Announce | Agreed | Words | Positions
+@dataclass(frozen=True)
+class Many:
+    """What operations that run side by side say at one time: pairs of a step and an encoded message, at least one."""
+
+    said: tuple[tuple[str, bytes], ...]
+
+
+Message = Announce | Agreed | Words | Positions | Many

@@ -16,14 +16,15 @@ whose step is not the one the role waits for.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Mapping
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from mpc.codec import MAX_MESSAGE_BYTES, Raw, decode
+from mpc.codec import MAX_MESSAGE_BYTES, Raw, decode, encode
 from mpc.coins import Coins
 from mpc.errors import LocalError, PeerError
-from mpc.messages import Message
+from mpc.messages import Many, Message
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -88,3 +89,98 @@ def accept(party: str, step: str, came: str, raw: Raw, limit: int = MAX_MESSAGE_
         except LocalError as refused:
             code, problem = refused.code, f"{party} at {step}: {refused.message}"
     raise PeerError(code, problem, party=party, step=step, digest=hashlib.sha256(raw).hexdigest())
+
+
+#: the most that is packed into one message of operations that run side by side: a block of words fits, with its step
+MANY_BYTES = (1 << 20) - 4096
+#: what all operations but the first unfinished one may say to one member: a share of the window, see ``together``
+SIDE_BYTES = 2 * MANY_BYTES
+
+_START = Round("")
+
+
+def together(session: Session, *roles: Rounds[Any]) -> Rounds[list[Any]]:
+    """Run independent operations side by side: as many latencies as the longest of them has, not as all have in turn.
+
+        xy, below = yield from together(session.at("both"), multiply(…), negative(…))
+
+    Every member that takes part in any of them runs its roles of all of them under the same ``session``, in the same
+    order. Returns the results in that order. All that can be said before the next message has to be heard goes to a
+    member as one message (``Many``), so many short columns also take no more messages than one.
+
+    Who is heard next is who the first unfinished operation waits for; what comes for others is kept until they ask. So
+    wherever the first unfinished operation can go on, it does, and nothing hangs that does not hang alone. The others
+    may fill a part of the windows of channels only: where columns are so long that bytes take longer than latencies,
+    they wait for their turn. Nothing here depends on timing, so a role replays byte for byte.
+    """
+    unfinished: dict[int, Round] = dict.fromkeys(range(len(roles)), _START)
+    results: list[Any] = [None] * len(roles)
+    said: dict[str, list[tuple[int, str, bytes]]] = {}  # receiver -> operation, step, encoded message
+    early: dict[tuple[str, str], bytes] = {}  # (peer, step) -> what came for it
+    sent, came, aside = Counter[str](), Counter[str](), Counter[str]()
+
+    def advance(k: int) -> None:
+        """Resume an operation with what it waits for, and keep what it says."""
+        before, first = unfinished[k], min(unfinished)
+        heard = {p: accept(p, before.step, before.step, early.pop((p, before.step))) for p in sorted(before.hear)}
+        try:
+            step = next(roles[k]) if before is _START else roles[k].send(heard)
+        except StopIteration as end:
+            del unfinished[k]
+            results[k] = end.value
+            return
+        unfinished[k] = step
+        for receiver in sorted(step.say):
+            # encoded now: a role may use its buffer again as soon as it goes on
+            raw = encode(step.say[receiver])
+            said.setdefault(receiver, []).append((k, step.step, raw))
+            if k != first:
+                aside[receiver] += len(raw)
+
+    def flush() -> Iterator[Round]:
+        # those first to whom an earlier operation speaks: nobody may wait for it behind the words of a later one
+        for receiver in sorted(said, key=lambda r: (min(k for k, _, _ in said[r]), r)):
+            for many in _packed([(step, raw) for _, step, raw in said.pop(receiver)]):
+                yield Round(session.at(str(sent[receiver])).path, {receiver: many})
+                sent[receiver] += 1
+
+    while unfinished:
+        went_on = False
+        for k, step in sorted(unfinished.items()):
+            if all((p, step.step) in early for p in step.hear) and (
+                k == min(unfinished) or max(aside.values(), default=0) < SIDE_BYTES
+            ):
+                advance(k)
+                went_on = True
+        if went_on:
+            if any(sum(len(raw) for _, _, raw in kept) > MANY_BYTES for kept in said.values()):
+                yield from flush()
+            continue
+        yield from flush()
+        first = unfinished[min(unfinished)]
+        for peer in sorted(p for p in first.hear if (p, first.step) not in early):
+            here = session.at(str(came[peer])).path
+            came[peer] += 1
+            heard = yield Round(here, {}, frozenset({peer}))
+            for name, raw in expect(heard[peer], Many, party=peer, step=here).said:
+                if (peer, name) in early:
+                    raise PeerError("protocol.order", f"{peer} said {name!r} twice.", party=peer, step=here)
+                early[peer, name] = raw
+    yield from flush()
+    for peer, name in early:
+        raise PeerError("protocol.order", f"{peer} said {name!r}, for which nobody waits.", party=peer, step=name)
+    return results
+
+
+def _packed(said: list[tuple[str, bytes]]) -> Iterator[Many]:
+    """What is kept for one member, in messages of up to MANY_BYTES."""
+    kept: list[tuple[str, bytes]] = []
+    size = 0
+    for step, raw in said:
+        length = len(step.encode()) + len(raw)
+        if kept and size + length > MANY_BYTES:
+            yield Many(tuple(kept))
+            kept, size = [], 0
+        kept.append((step, raw))
+        size += length
+    yield Many(tuple(kept))

@@ -23,8 +23,9 @@ from mpc.ring import ring
 from mpc.rounds import NOBODY, WINDOW, Round, Rounds, Session
 from mpc.sharing.circle import Circle
 
-#: blocks said ahead of what was heard. Who is heard may be as far behind what it said, so twice as many are under way
-AHEAD = WINDOW // 2 - 1
+#: blocks said ahead of what was heard. With the peer as far behind what it said, 2 AHEAD + 2 are under way: half of a
+#: window, the other half is for operations side by side
+AHEAD = WINDOW // 4 - 1
 #: columns of at least as many bytes are added in parts by four holders or more: below, a round costs more than bytes
 PARTS_BYTES = 1 << 16
 

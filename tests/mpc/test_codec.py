@@ -9,14 +9,18 @@ from hypothesis import strategies as st
 
 from mpc.codec import decode, encode
 from mpc.errors import LocalError
-from mpc.messages import Agreed, Announce, Positions, Words
+from mpc.messages import Agreed, Announce, Many, Positions, Words
 from mpc.wire.v1 import messages_pb2 as wire
 
 words64 = st.lists(st.integers(0, 2**64 - 1)).map(lambda v: Words(64, np.array(v, np.uint64)))
 words128 = st.lists(st.integers(0, 2**64 - 1)).map(lambda v: Words(128, np.array(v + v, np.uint64).reshape(-1, 2)))
 short, long = st.binary(min_size=32, max_size=32), st.binary(min_size=64, max_size=64)
 positions = st.lists(st.integers(0, 2**32 - 1)).map(lambda v: Positions(np.array(v, np.uint32)))
-messages = st.one_of(words64, words128, positions, st.builds(Announce, short, long), st.builds(Agreed, short, long))
+said = st.tuples(st.text(min_size=1, max_size=9), st.binary(min_size=1, max_size=40))
+many = st.lists(said, min_size=1, max_size=4).map(lambda v: Many(tuple(v)))
+messages = st.one_of(
+    words64, words128, positions, many, st.builds(Announce, short, long), st.builds(Agreed, short, long)
+)
 
 
 @given(messages)
@@ -40,6 +44,8 @@ def test_only_canonical_bytes_are_accepted(message, data):
 @given(st.binary(max_size=300))
 @example(b"")
 @example(bytes.fromhex("1a0408401200"))  # words with an explicitly written empty field
+@example(bytes.fromhex("2a00"))  # many of nothing
+@example(bytes.fromhex("2a050a03120161"))  # a part without a step
 @example(bytes.fromhex("1a0308c000"))  # a ring written with one byte too many
 def test_garbage_never_passes_and_never_breaks(raw):
     try:

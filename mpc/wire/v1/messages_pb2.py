@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ampc/wire/v1/messages.proto\x12\x0bmpc.wire.v1\"\xb5\x01\n\x07Message\x12)\n\x08\x61nnounce\x18\x01 \x01(\x0b\x32\x15.mpc.wire.v1.AnnounceH\x00\x12%\n\x06\x61greed\x18\x02 \x01(\x0b\x32\x13.mpc.wire.v1.AgreedH\x00\x12#\n\x05words\x18\x03 \x01(\x0b\x32\x12.mpc.wire.v1.WordsH\x00\x12+\n\tpositions\x18\x04 \x01(\x0b\x32\x16.mpc.wire.v1.PositionsH\x00\x42\x06\n\x04\x62ody\"1\n\x08\x41nnounce\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"+\n\x06\x41greed\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"$\n\x05Words\x12\x0c\n\x04ring\x18\x01 \x01(\r\x12\r\n\x05words\x18\x02 \x01(\x0c\"\x1e\n\tPositions\x12\x11\n\tpositions\x18\x01 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ampc/wire/v1/messages.proto\x12\x0bmpc.wire.v1\"\xd8\x01\n\x07Message\x12)\n\x08\x61nnounce\x18\x01 \x01(\x0b\x32\x15.mpc.wire.v1.AnnounceH\x00\x12%\n\x06\x61greed\x18\x02 \x01(\x0b\x32\x13.mpc.wire.v1.AgreedH\x00\x12#\n\x05words\x18\x03 \x01(\x0b\x32\x12.mpc.wire.v1.WordsH\x00\x12+\n\tpositions\x18\x04 \x01(\x0b\x32\x16.mpc.wire.v1.PositionsH\x00\x12!\n\x04many\x18\x05 \x01(\x0b\x32\x11.mpc.wire.v1.ManyH\x00\x42\x06\n\x04\x62ody\"1\n\x08\x41nnounce\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"+\n\x06\x41greed\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"$\n\x05Words\x12\x0c\n\x04ring\x18\x01 \x01(\r\x12\r\n\x05words\x18\x02 \x01(\x0c\"\x1e\n\tPositions\x12\x11\n\tpositions\x18\x01 \x01(\x0c\"\'\n\x04Many\x12\x1f\n\x04said\x18\x01 \x03(\x0b\x32\x11.mpc.wire.v1.Said\"%\n\x04Said\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,13 +32,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mpc.wire.v1.messages_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MESSAGE']._serialized_start=44
-  _globals['_MESSAGE']._serialized_end=225
-  _globals['_ANNOUNCE']._serialized_start=227
-  _globals['_ANNOUNCE']._serialized_end=276
-  _globals['_AGREED']._serialized_start=278
-  _globals['_AGREED']._serialized_end=321
-  _globals['_WORDS']._serialized_start=323
-  _globals['_WORDS']._serialized_end=359
-  _globals['_POSITIONS']._serialized_start=361
-  _globals['_POSITIONS']._serialized_end=391
+  _globals['_MESSAGE']._serialized_end=260
+  _globals['_ANNOUNCE']._serialized_start=262
+  _globals['_ANNOUNCE']._serialized_end=311
+  _globals['_AGREED']._serialized_start=313
+  _globals['_AGREED']._serialized_end=356
+  _globals['_WORDS']._serialized_start=358
+  _globals['_WORDS']._serialized_end=394
+  _globals['_POSITIONS']._serialized_start=396
+  _globals['_POSITIONS']._serialized_end=426
+  _globals['_MANY']._serialized_start=428
+  _globals['_MANY']._serialized_end=467
+  _globals['_SAID']._serialized_start=469
+  _globals['_SAID']._serialized_end=506
 # @@protoc_insertion_point(module_scope)

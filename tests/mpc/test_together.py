@@ -1,0 +1,245 @@
+"""Operations side by side: the results of each alone, in the latencies of the longest, and nothing waits for ever."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpc import blocks, rounds
+from mpc.codec import decode, encode
+from mpc.errors import HejiError, PeerError
+from mpc.messages import Many, Positions
+from mpc.replay import replay
+from mpc.rounds import Round, Rounds, Session, together
+from mpc.run import Trace, run
+from mpc.sharing import opening
+from mpc.sharing.compare import deal_equal_zero, deal_negative, equal_zero, negative
+from mpc.sharing.multiply import deal_multiply, deal_multiply_known, multiply, multiply_known
+from mpc.sharing.permute import deal_permute, permute
+from tests.mpc.joining import sessions
+from tests.mpc.sharing.test_engine import HELPER, circle, opened, share, wrapped
+
+ORDER = np.array([3, 0, 2, 1])
+
+
+class Mixture:
+    """Operations on columns of four elements, by name; each may stand there several times."""
+
+    def __init__(self, names: list[str], holders: int = 3, bits: int = 64) -> None:
+        self.names, self.bits, self.circle = names, bits, circle(holders)
+        self.values = [[v * 7 - 20 for v in range(k, k + 4)] for k in range(len(names))]
+        self.shares = [share(v, bits, holders, 50 + k) for k, v in enumerate(self.values)]
+
+    def hold(self, session: Session, i: int, k: int) -> Rounds[Any]:
+        c, bits, x = self.circle, self.bits, self.shares[k][i]
+        here = session.at(f"op{k}")
+        match self.names[k]:
+            case "multiply":
+                return multiply(here, c, bits, x, x)
+            case "known":
+                known = share(self.values[k], bits, 1)[0] if session.me == c.last else None
+                return multiply_known(here, c, c.last, bits, x, known)
+            case "negative":
+                return negative(here, c, bits, x)
+            case "zero":
+                return equal_zero(here, c, bits, x)
+            case _:
+                return permute(here, c, c.first, [bits], [x], ORDER if session.me == c.first else None)
+
+    def deal(self, session: Session, k: int) -> Rounds[None]:
+        c, bits, here = self.circle, self.bits, session.at(f"op{k}")
+        match self.names[k]:
+            case "multiply":
+                return deal_multiply(here, c, bits, 4)
+            case "known":
+                return deal_multiply_known(here, c, c.last, bits, 4)
+            case "negative":
+                return deal_negative(here, c, bits, 4)
+            case "zero":
+                return deal_equal_zero(here, c, bits, 4)
+            case _:
+                return deal_permute(here, c, c.first, [bits], 4)
+
+    def roles(self, seed: int = 0) -> dict[str, Rounds[list[Any]]]:
+        s, count = sessions([*self.circle.holders, HELPER], seed), range(len(self.names))
+        return {
+            **{
+                name: together(s[name].at("both"), *(self.hold(s[name], i, k) for k in count))
+                for i, name in enumerate(self.circle.holders)
+            },
+            HELPER: together(s[HELPER].at("both"), *(self.deal(s[HELPER], k) for k in count)),
+        }
+
+    def results(self, results: dict[str, Any]) -> list[list[int]]:
+        out = []
+        for k, name in enumerate(self.names):
+            shares = [results[h][k][0] if name == "permute" else results[h][k] for h in self.circle.holders]
+            out.append(opened(shares, self.bits))
+        return out
+
+    def expected(self) -> list[list[int]]:
+        operation = {
+            "multiply": lambda x: [wrapped(v * v, self.bits) for v in x],
+            "known": lambda x: [wrapped(v * v, self.bits) for v in x],
+            "negative": lambda x: [int(v < 0) for v in x],
+            "zero": lambda x: [int(v == 0) for v in x],
+            "permute": lambda x: [x[i] for i in ORDER],
+        }
+        return [operation[name](x) for name, x in zip(self.names, self.values, strict=True)]
+
+
+names = st.lists(st.sampled_from(["multiply", "known", "negative", "zero", "permute"]), min_size=1, max_size=6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(names, st.integers(2, 5), st.sampled_from([64, 128]))
+def test_any_mixture_has_the_results_of_each_alone(names, holders: int, bits: int):
+    m = Mixture(names, holders, bits)
+    trace = Trace()
+    assert m.results(run(m.roles(), trace)) == m.expected()
+    assert trace.heard_by(HELPER) == []
+
+
+def test_many_products_cost_the_latency_and_the_messages_of_one():
+    trace = Trace()
+    m = Mixture(["multiply"] * 20)
+    assert m.results(run(m.roles(), trace)) == m.expected()
+    assert max(trace.depth.values()) == 1
+    between = [(s.sender, s.receiver) for s in trace.sent]
+    assert len(between) == len(set(between)) == 7  # six between holders, one from the helper
+    assert {s.step for s in trace.sent} == {"job/both/0"}
+    inside = [step for step, _ in decode(trace.sent[0].raw).said]
+    assert inside == [f"job/op{k}/batch/0/open/block/0" for k in range(20)]
+
+
+def test_a_mixture_takes_the_latencies_of_the_longest():
+    def depth(*names: str) -> int:
+        trace = Trace()
+        run(Mixture(list(names)).roles(), trace)
+        return max(trace.depth[h] for h in circle(3).holders)
+
+    alone = [depth("negative"), depth("multiply"), depth("permute"), depth("zero")]
+    assert depth("negative", "multiply", "permute", "zero", "negative") == max(alone)
+
+
+def test_side_by_side_within_side_by_side():
+    c, x = circle(2), share([3, -4], 64, 2)
+    s = sessions([*c.holders, HELPER])
+
+    def hold(here: Session, i: int, name: str) -> Rounds[Any]:
+        return together(here.at(name), *(multiply(here.at(f"{name}{k}"), c, 64, x[i], x[i]) for k in range(2)))
+
+    def deal(here: Session, name: str) -> Rounds[Any]:
+        return together(here.at(name), *(deal_multiply(here.at(f"{name}{k}"), c, 64, 2) for k in range(2)))
+
+    roles = {h: together(s[h], hold(s[h], i, "m"), hold(s[h], i, "n")) for i, h in enumerate(c.holders)}
+    trace = Trace()
+    results = run({**roles, HELPER: together(s[HELPER], deal(s[HELPER], "m"), deal(s[HELPER], "n"))}, trace)
+    for a in range(2):
+        for b in range(2):
+            assert opened([results[h][a][b] for h in c.holders], 64) == [9, 16]
+    assert max(trace.depth.values()) == 1
+
+
+def test_no_members_wait_for_each_other_in_a_circle():
+    """op0: d → c → b → a; op1: e → a → c. Who waited for both operations at once would wait for ever."""
+    word = Positions(np.zeros(1, np.uint32))
+
+    def passes(step: str, hears: str | None, says: str | None) -> Rounds[None]:
+        if hears:
+            yield Round(step, {}, frozenset({hears}))
+        if says:
+            yield Round(step, {says: word})
+
+    def role(me: str, *ops: tuple[str | None, str | None]) -> Rounds[Any]:
+        s = sessions(list("abcde"))[me]
+        return together(s, *(passes(f"op{k}", *op) for k, op in enumerate(ops)))
+
+    nobody = (None, None)
+    chain = {"d": (None, "c"), "c": ("d", "b"), "b": ("c", "a"), "a": ("b", None), "e": nobody}
+    other = {"e": (None, "a"), "a": ("e", "c"), "c": ("a", None), "b": nobody, "d": nobody}
+    for first, second in ((chain, other), (other, chain)):
+        run({m: role(m, first[m], second[m]) for m in "abcde"})
+
+
+@pytest.mark.parametrize("holders", [2, 3, 4, 5])
+@pytest.mark.parametrize("count", [1, 3, 12])
+def test_columns_of_many_blocks_stay_within_the_windows(monkeypatch: pytest.MonkeyPatch, holders: int, count: int):
+    """Up to twelve columns of 38 to 75 blocks, each about as large as what is packed into one message."""
+    for module in (blocks, opening):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(opening, "PARTS_BYTES", 64)
+    monkeypatch.setattr(rounds, "MANY_BYTES", 120)
+    monkeypatch.setattr(rounds, "SIDE_BYTES", 240)
+    c, x = circle(holders), share(list(range(300)), 64, holders)
+    s = sessions([*c.holders, HELPER])
+
+    def hold(here: Session, i: int, k: int) -> Rounds[Any]:
+        if k % 3 == 1:
+            return permute(here, c, "p0", [64], [x[i]], np.arange(300)[::-1] if i == 0 else None)
+        return negative(here, c, 64, x[i]) if k % 3 == 2 else multiply(here, c, 64, x[i], x[i])
+
+    def deal(here: Session, k: int) -> Rounds[None]:
+        if k % 3 == 1:
+            return deal_permute(here, c, "p0", [64], 300)
+        return deal_negative(here, c, 64, 300) if k % 3 == 2 else deal_multiply(here, c, 64, 300)
+
+    everybody = {
+        h: together(s[h], *(hold(s[h].at(f"op{k}"), i, k) for k in range(count))) for i, h in enumerate(c.holders)
+    }
+    results = run({**everybody, HELPER: together(s[HELPER], *(deal(s[HELPER].at(f"op{k}"), k) for k in range(count)))})
+    assert opened([results[h][0] for h in c.holders], 64) == [v * v for v in range(300)]
+    if count > 1:
+        assert opened([results[h][1][0] for h in c.holders], 64) == list(range(300))[::-1]
+
+
+def test_a_role_can_be_replayed():
+    m = Mixture(["negative", "multiply", "permute", "known"], 4, 128)
+    trace = Trace()
+    results = run(m.roles(), trace)
+    for name, role in m.roles().items():
+        again = replay(name, role, trace.sent)
+        assert [np.array(a).tolist() for a in again if a is not None] == [
+            np.array(r).tolist() for r in results[name] if r is not None
+        ]
+
+
+Change = tuple[str, Any]
+CHANGES: list[Change] = [
+    ("protocol.order", lambda said: (*said, said[0])),  # twice
+    ("protocol.order", lambda said: (*said, ("job/elsewhere", said[0][1]))),  # for nobody
+    ("protocol.malformed", lambda said: ((said[0][0], b"\x00"), *said[1:])),
+    (
+        "protocol.size",
+        lambda said: ((said[0][0], encode(decode(said[0][1]).__class__(64, np.zeros(1, np.uint64)))), *said[1:]),
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "change"), CHANGES)
+def test_what_does_not_fit_blames_its_sender(code: str, change):
+    def tamper(s):
+        return encode(Many(change(decode(s.raw).said))) if s.sender == "p0" else s.raw
+
+    with pytest.raises(PeerError) as raised:
+        run(Mixture(["multiply", "multiply"]).roles(), tamper=tamper)
+    assert (raised.value.party, raised.value.code) == ("p0", code)
+
+
+def test_a_message_outside_and_a_missing_one():
+    def plain(s):
+        return decode(s.raw).said[0][1] if s.sender == "p0" else s.raw
+
+    def less(s):
+        return encode(Many(decode(s.raw).said[:1])) if s.sender == "p0" else s.raw
+
+    with pytest.raises(PeerError) as raised:
+        run(Mixture(["multiply", "multiply"]).roles(), tamper=plain)
+    assert (raised.value.party, raised.value.code) == ("p0", "protocol.malformed")
+    with pytest.raises(HejiError) as missing:
+        run(Mixture(["multiply", "multiply"]).roles(), tamper=less)
+    assert missing.value.code == "protocol.order"
