@@ -21,7 +21,15 @@ from mpc.sharing import compare
 from mpc.sharing.bits import and_bits, bit_to_arithmetic, deal_and_bits, deal_bit_to_arithmetic
 from mpc.sharing.circle import Circle
 from mpc.sharing.compare import deal_equal_zero, deal_negative, equal_zero, less_than, negative
-from mpc.sharing.multiply import deal_multiply, deal_multiply_known, multiply, multiply_known
+from mpc.sharing.multiply import (
+    deal_multiply,
+    deal_multiply_known,
+    deal_select,
+    multiply,
+    multiply_known,
+    select,
+)
+from mpc.sharing.permute import deal_permute, permute
 from tests.mpc.joining import sessions
 
 HELPER = "helper"
@@ -135,6 +143,34 @@ def test_less_than(data, n: int, bits: int):
     assert opened(z, bits) == [int(a < b) for a, b in pairs]
 
 
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), **sizes)
+def test_select(data, n: int, bits: int):
+    rows = data.draw(st.lists(st.tuples(st.booleans(), integers(bits), integers(bits)), max_size=9))
+    c = circle(n)
+    chosen, x, y = (share([int(row[k]) for row in rows], bits, n, k) for k in range(3))
+    z = play(c, lambda s, i: select(s, c, bits, chosen[i], x[i], y[i]), lambda s: deal_select(s, c, bits, len(rows)))
+    assert opened(z, bits) == [a if condition else b for condition, a, b in rows]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), n=st.integers(2, 5))
+def test_columns_in_an_order_that_one_holder_knows(data, n: int):
+    c, owner = circle(n), data.draw(st.sampled_from(circle(n).holders))
+    order = data.draw(st.integers(0, 9).flatmap(lambda size: st.permutations(range(size))))
+    rings = data.draw(st.lists(st.sampled_from([64, 128]), min_size=1, max_size=3))
+    columns = [data.draw(st.lists(integers(b), min_size=len(order), max_size=len(order))) for b in rings]
+    shares = [share(x, b, n, k) for k, (x, b) in enumerate(zip(columns, rings, strict=True))]
+
+    def role(s: Session, i: int) -> Rounds[list[RingWords]]:
+        known = np.array(order, np.int64) if s.me == owner else None
+        return permute(s, c, owner, rings, [x[i] for x in shares], known)
+
+    z = play(c, role, lambda s: deal_permute(s, c, owner, rings, len(order)))
+    for k, (x, b) in enumerate(zip(columns, rings, strict=True)):
+        assert opened([mine[k] for mine in z], b) == [x[i] for i in order]
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32, np.uint64])
 @pytest.mark.parametrize("n", [2, 3, 5])
 def test_ands_of_bits(kind, n: int):
@@ -180,6 +216,7 @@ def test_long_columns_go_in_batches_and_blocks(monkeypatch: pytest.MonkeyPatch):
 # -- what is said, and to whom
 
 N = 40
+ORDER = np.random.default_rng(11).permutation(N)
 
 
 def operations(
@@ -212,6 +249,16 @@ def operations(
             lambda s: deal_equal_zero(s, c, bits, N),
             w + zero + 1 / 8,
         ),
+        "select": (
+            lambda s, i: select(s, c, bits, xs[i], xs[i], xs[i][::-1].copy()),
+            lambda s: deal_select(s, c, bits, N),
+            2 * w,
+        ),
+        "permute": (
+            lambda s, i: first(permute(s, c, "p1", [bits], [xs[i]], ORDER if s.me == "p1" else None)),
+            lambda s: deal_permute(s, c, "p1", [bits], N),
+            w,
+        ),
         "bit": (
             lambda s, i: bit_to_arithmetic(s, c, bits, bit[i]),
             lambda s: deal_bit_to_arithmetic(s, c, bits, N),
@@ -220,11 +267,15 @@ def operations(
     }
 
 
+def first(role: Rounds[list[Any]]) -> Rounds[Any]:
+    return (yield from role)[0]
+
+
 def words_in(sent: list[Sent]) -> int:
     return sum(m.words.nbytes for s in sent if isinstance(m := decode(s.raw), Words))
 
 
-NAMES = ["multiply", "multiply_known", "negative", "equal_zero", "bit"]
+NAMES = ["multiply", "multiply_known", "select", "negative", "equal_zero", "bit", "permute"]
 
 
 @pytest.mark.parametrize("bits", [64, 128])
@@ -235,11 +286,11 @@ def test_the_helper_hears_nothing_and_costs_are_as_documented(name: str, bits: i
     trace = Trace()
     play(c, holder, deal, trace)
     assert trace.heard_by(HELPER) == []
-    assert {s.receiver for s in trace.said_by(HELPER)} == {c.last}
+    assert {s.receiver for s in trace.said_by(HELPER)} == {"p1" if name == "permute" else c.last}
     said = words_in([s for s in trace.sent if (s.sender, s.receiver) == ("p0", "p1")])
     padding = 8 * len({s.step for s in trace.sent})  # bits end on whole words
     assert cost * N <= said <= cost * N + padding
-    if name == "multiply_known":  # nothing between those who do not know the column
+    if name in ("multiply_known", "permute"):  # nothing between those who do not know the column, or the order
         assert not [s for s in trace.sent if (s.sender, s.receiver) == ("p0", "p2")]
 
 
