@@ -9,9 +9,15 @@ from mpc.query.nodes import Compare, Const, Expr, InList, Logic, numeric
 def decide(e: Expr) -> Expr:
     if isinstance(e, Compare) and not e.nullable:
         verdict = _by_bounds(e)
-        if verdict is not None:
+        if verdict is not None and not (e.op == "is" and _nulls_decide(e, verdict)):
             return TRUE if verdict else FALSE
     return e
+
+
+def _nulls_decide(e: Compare, verdict: bool) -> bool:
+    """IS [NOT] DISTINCT FROM is never NULL: two NULLs are alike whatever the bounds, a NULL and a value never."""
+    nulls = (e.left.nullable, e.right.nullable)
+    return any(nulls) if verdict else all(nulls)
 
 
 def cannot_be_true(e: Expr) -> Expr:

@@ -143,3 +143,8 @@ def test_condition_rules_keep_what_passes(seed: int, random: Random) -> None:
     after = simplify_filter(before)
     for row in next(h for h in w.tables if h.party == party).rows:
         assert (values(w, after, party, row) is True) == (values(w, before, party, row) is True)
+
+
+def test_two_nulls_are_alike_whatever_the_bounds() -> None:
+    before = bind(bureau(), "bank_a.accounts", "EXTRACT(YEAR FROM opened) IS NOT DISTINCT FROM n")
+    assert alone(before, BY_NAME["decide"]) == before
