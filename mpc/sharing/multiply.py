@@ -32,7 +32,7 @@ from mpc.sharing.circle import Circle, all_drawn, drawn, total
 from mpc.sharing.opening import exchange, open_sum
 
 #: products in one go: what bounds the memory
-BATCH = 1 << 20
+BATCH = 1 << 18
 
 
 def multiply(session: Session, circle: Circle, bits: int, x: RingWords, y: RingWords) -> Rounds[RingWords]:
