@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-fast check proto bench clean
+.PHONY: help setup demo test test-slow check proto bench clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | sort
@@ -19,11 +19,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: setup ## the main job: a consortium on this machine, real tables, exact totals
 	$(VENV)/bin/heji demo
 
-test: setup ## all tests
-	$(PY) -m pytest
-
-test-fast: setup ## all tests but the long sweeps over processes
+test: setup ## the everyday tests
 	$(PY) -m pytest -m 'not slow'
+
+test-slow: setup ## what takes minutes: the command line as processes, kill -9 at every step, thousands of random queries
+	$(PY) -m pytest -m slow
 
 check: setup ## lint, types, layers, generated code
 	$(VENV)/bin/ruff check .
