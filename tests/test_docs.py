@@ -108,7 +108,7 @@ def parse(command: str) -> None:
     app.parse_args(sql_last(words), exit_on_error=False, print_error=False)
 
 
-@pytest.mark.parametrize(("page", "command"), whole_commands())
+@pytest.mark.parametrize(("page", "command"), list(whole_commands()))
 def test_quoted_commands_are_complete(page: str, command: str) -> None:
     parse(command)
 
@@ -174,7 +174,7 @@ def sql_blocks() -> list[tuple[str, str, str]]:
     return [(page, info, sql) for page, text in TEXTS.items() for info, sql in blocks(text, "sql")]
 
 
-@pytest.mark.parametrize(("page", "info", "sql"), sql_blocks())
+@pytest.mark.parametrize(("page", "info", "sql"), list(sql_blocks()))
 def test_sql_compiles_or_is_refused_as_said(page: str, info: str, sql: str) -> None:
     """```sql compiles; ```sql refused CODE is refused with that code."""
     _, *refused = info.split(" ")
@@ -240,7 +240,7 @@ def python_blocks() -> list[tuple[str, str]]:
     return [(page, code) for page, text in TEXTS.items() for _, code in blocks(text, "python")]
 
 
-@pytest.mark.parametrize(("page", "code"), python_blocks())
+@pytest.mark.parametrize(("page", "code"), list(python_blocks()))
 def test_python_parses_and_imports_what_exists(page: str, code: str) -> None:
     tree = ast.parse(code) if not code.startswith("heard = yield") else ast.parse(f"def role():\n    {code}")
     imports = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
