@@ -58,6 +58,13 @@ def less_than(session: Session, circle: Circle, bits: int, x: RingWords, y: Ring
     return (yield from negative(session, circle, bits, difference))
 
 
+def equal(session: Session, circle: Circle, bits: int, x: RingWords, y: RingWords) -> Rounds[RingWords]:
+    """A holder's role: its share of 1 where x = y."""
+    difference = x.copy()
+    ring(bits).subtract_into(difference, y)
+    return (yield from equal_zero(session, circle, bits, difference))
+
+
 def deal_negative(session: Session, circle: Circle, bits: int, n: int) -> Rounds[None]:
     """The helper's role of ``negative`` and ``less_than``."""
     for here, count in _batches(session, n):
@@ -67,7 +74,7 @@ def deal_negative(session: Session, circle: Circle, bits: int, n: int) -> Rounds
 
 
 def deal_equal_zero(session: Session, circle: Circle, bits: int, n: int) -> Rounds[None]:
-    """The helper's role of ``equal_zero``."""
+    """The helper's role of ``equal_zero`` and ``equal``."""
     for here, count in _batches(session, n):
         yield from _deal_mask(here, circle, bits, count, reordered=False)
         yield from _deal_tree(here, circle, bits, count, borrow=False)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mpc import blocks, rounds
@@ -23,46 +24,51 @@ from mpc.sharing.permute import deal_permute, permute
 from tests.mpc.joining import sessions
 from tests.mpc.sharing.test_engine import HELPER, circle, opened, share, wrapped
 
-ORDER = np.array([3, 0, 2, 1])
+kinds = st.sampled_from(["multiply", "known", "negative", "zero", "permute"])
 
 
 class Mixture:
-    """Operations on columns of four elements, by name; each may stand there several times."""
+    """Operations by name, on columns of four elements unless ``lengths`` says otherwise."""
 
-    def __init__(self, names: list[str], holders: int = 3, bits: int = 64) -> None:
+    def __init__(
+        self, names: list[str], holders: int = 3, bits: int = 64, lengths: Sequence[int] | None = None
+    ) -> None:
         self.names, self.bits, self.circle = names, bits, circle(holders)
-        self.values = [[v * 7 - 20 for v in range(k, k + 4)] for k in range(len(names))]
+        self.lengths = lengths or [4] * len(names)
+        self.owners = [self.circle.last if name == "known" else self.circle.first for name in names]
+        self.values = [[v * 7 - 21 for v in range(k, k + n)] for k, n in enumerate(self.lengths)]
         self.shares = [share(v, bits, holders, 50 + k) for k, v in enumerate(self.values)]
 
     def hold(self, session: Session, i: int, k: int) -> Rounds[Any]:
         c, bits, x = self.circle, self.bits, self.shares[k][i]
-        here = session.at(f"op{k}")
+        here, owner = session.at(f"op{k}"), self.owners[k]
         match self.names[k]:
             case "multiply":
                 return multiply(here, c, bits, x, x)
             case "known":
-                known = share(self.values[k], bits, 1)[0] if session.me == c.last else None
-                return multiply_known(here, c, c.last, bits, x, known)
+                known = share(self.values[k], bits, 1)[0] if session.me == owner else None
+                return multiply_known(here, c, owner, bits, x, known)
             case "negative":
                 return negative(here, c, bits, x)
             case "zero":
                 return equal_zero(here, c, bits, x)
             case _:
-                return permute(here, c, c.first, [bits], [x], ORDER if session.me == c.first else None)
+                order = np.arange(len(x))[::-1] if session.me == owner else None
+                return permute(here, c, owner, [bits], [x], order)
 
     def deal(self, session: Session, k: int) -> Rounds[None]:
-        c, bits, here = self.circle, self.bits, session.at(f"op{k}")
+        c, bits, here, n = self.circle, self.bits, session.at(f"op{k}"), self.lengths[k]
         match self.names[k]:
             case "multiply":
-                return deal_multiply(here, c, bits, 4)
+                return deal_multiply(here, c, bits, n)
             case "known":
-                return deal_multiply_known(here, c, c.last, bits, 4)
+                return deal_multiply_known(here, c, self.owners[k], bits, n)
             case "negative":
-                return deal_negative(here, c, bits, 4)
+                return deal_negative(here, c, bits, n)
             case "zero":
-                return deal_equal_zero(here, c, bits, 4)
+                return deal_equal_zero(here, c, bits, n)
             case _:
-                return deal_permute(here, c, c.first, [bits], 4)
+                return deal_permute(here, c, self.owners[k], [bits], n)
 
     def roles(self, seed: int = 0) -> dict[str, Rounds[list[Any]]]:
         s, count = sessions([*self.circle.holders, HELPER], seed), range(len(self.names))
@@ -87,12 +93,12 @@ class Mixture:
             "known": lambda x: [wrapped(v * v, self.bits) for v in x],
             "negative": lambda x: [int(v < 0) for v in x],
             "zero": lambda x: [int(v == 0) for v in x],
-            "permute": lambda x: [x[i] for i in ORDER],
+            "permute": lambda x: x[::-1],
         }
         return [operation[name](x) for name, x in zip(self.names, self.values, strict=True)]
 
 
-names = st.lists(st.sampled_from(["multiply", "known", "negative", "zero", "permute"]), min_size=1, max_size=6)
+names = st.lists(kinds, min_size=1, max_size=6)
 
 
 @settings(max_examples=40, deadline=None)
@@ -166,35 +172,22 @@ def test_no_members_wait_for_each_other_in_a_circle():
         run({m: role(m, first[m], second[m]) for m in "abcde"})
 
 
-@pytest.mark.parametrize("holders", [2, 3, 4, 5])
-@pytest.mark.parametrize("count", [1, 3, 12])
-def test_columns_of_many_blocks_stay_within_the_windows(monkeypatch: pytest.MonkeyPatch, holders: int, count: int):
-    """Up to twelve columns of 38 to 75 blocks, each about as large as what is packed into one message."""
-    for module in (blocks, opening):
-        monkeypatch.setattr(module, "BLOCK_BYTES", 64)
-    monkeypatch.setattr(opening, "PARTS_BYTES", 64)
-    monkeypatch.setattr(rounds, "MANY_BYTES", 120)
-    monkeypatch.setattr(rounds, "SIDE_BYTES", 240)
-    c, x = circle(holders), share(list(range(300)), 64, holders)
-    s = sessions([*c.holders, HELPER])
-
-    def hold(here: Session, i: int, k: int) -> Rounds[Any]:
-        if k % 3 == 1:
-            return permute(here, c, "p0", [64], [x[i]], np.arange(300)[::-1] if i == 0 else None)
-        return negative(here, c, 64, x[i]) if k % 3 == 2 else multiply(here, c, 64, x[i], x[i])
-
-    def deal(here: Session, k: int) -> Rounds[None]:
-        if k % 3 == 1:
-            return deal_permute(here, c, "p0", [64], 300)
-        return deal_negative(here, c, 64, 300) if k % 3 == 2 else deal_multiply(here, c, 64, 300)
-
-    everybody = {
-        h: together(s[h], *(hold(s[h].at(f"op{k}"), i, k) for k in range(count))) for i, h in enumerate(c.holders)
-    }
-    results = run({**everybody, HELPER: together(s[HELPER], *(deal(s[HELPER].at(f"op{k}"), k) for k in range(count)))})
-    assert opened([results[h][0] for h in c.holders], 64) == [v * v for v in range(300)]
-    if count > 1:
-        assert opened([results[h][1][0] for h in c.holders], 64) == list(range(300))[::-1]
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(2, 5),
+    st.lists(st.tuples(kinds, st.sampled_from([3, 40, 200]), st.integers(0, 4)), min_size=2, max_size=9),
+)
+@example(3, [("multiply", 300, 0)] * 12)
+@example(2, [("multiply", 300, 0), ("permute", 300, 0), ("negative", 300, 0)])
+def test_long_columns_side_by_side_stay_within_the_windows(holders: int, operations: list[tuple[str, int, int]]):
+    """Columns of up to 75 blocks, each about as large as what is packed into one message: no channel holds them."""
+    small = [(blocks, "BLOCK_BYTES", 64), (opening, "BLOCK_BYTES", 64), (opening, "PARTS_BYTES", 64)]
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, value in [*small, (rounds, "MANY_BYTES", 120), (rounds, "SIDE_BYTES", 240)]:
+            patch.setattr(module, name, value)
+        m = Mixture([kind for kind, _, _ in operations], holders, lengths=[length for _, length, _ in operations])
+        m.owners = [m.circle.holders[owner % holders] for _, _, owner in operations]
+        assert m.results(run(m.roles())) == m.expected()
 
 
 def test_a_role_can_be_replayed():

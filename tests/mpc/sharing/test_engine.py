@@ -20,7 +20,7 @@ from mpc.run import Sent, Trace, run
 from mpc.sharing import compare
 from mpc.sharing.bits import and_bits, bit_to_arithmetic, deal_and_bits, deal_bit_to_arithmetic
 from mpc.sharing.circle import Circle
-from mpc.sharing.compare import deal_equal_zero, deal_negative, equal_zero, less_than, negative
+from mpc.sharing.compare import deal_equal_zero, deal_negative, equal, equal_zero, less_than, negative
 from mpc.sharing.multiply import (
     deal_multiply,
     deal_multiply_known,
@@ -131,7 +131,7 @@ def test_signs_and_zeros(data, n: int, bits: int):
 
 @settings(max_examples=30, deadline=None)
 @given(data=st.data(), **sizes)
-def test_less_than(data, n: int, bits: int):
+def test_less_than_and_equal(data, n: int, bits: int):
     small = st.integers(-(1 << bits - 2), (1 << bits - 2) - 1)
     pairs = data.draw(st.lists(st.one_of(st.tuples(small, small), small.map(lambda v: (v, v))), max_size=9))
     c, xs, ys = (
@@ -141,6 +141,8 @@ def test_less_than(data, n: int, bits: int):
     )
     z = play(c, lambda s, i: less_than(s, c, bits, xs[i], ys[i]), lambda s: deal_negative(s, c, bits, len(pairs)))
     assert opened(z, bits) == [int(a < b) for a, b in pairs]
+    z = play(c, lambda s, i: equal(s, c, bits, xs[i], ys[i]), lambda s: deal_equal_zero(s, c, bits, len(pairs)))
+    assert opened(z, bits) == [int(a == b) for a, b in pairs]
 
 
 @settings(max_examples=40, deadline=None)

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from mpc.run import Trace
+from mpc.codec import decode
+from mpc.messages import Words
+from mpc.run import Sent, Trace
 from tests.mpc.sharing.test_engine import HELPER, N, circle, operations, play, words_in
 
-PAGE = (Path(__file__).parents[3] / "docs" / "protocols" / "share-engine.md").read_text(encoding="utf-8")
+PAGES = Path(__file__).parents[3] / "docs" / "protocols"
+PAGE = (PAGES / "share-engine.md").read_text(encoding="utf-8")
+PERMUTE = (PAGES / "permute.md").read_text(encoding="utf-8")
 
 
 def number(cell: str, w: int) -> float:
@@ -36,7 +40,9 @@ def documented(name: str, bits: int) -> tuple[int, float, float]:
 
 
 @pytest.mark.parametrize("bits", [64, 128])
-@pytest.mark.parametrize("name", ["multiply", "multiply_known", "negative", "equal_zero", "bit_to_arithmetic"])
+@pytest.mark.parametrize(
+    "name", ["multiply", "multiply_known", "select", "negative", "equal_zero", "bit_to_arithmetic"]
+)
 def test_costs(name: str, bits: int):
     rounds, said, dealt = documented(name, bits)
     c = circle(3)
@@ -45,7 +51,38 @@ def test_costs(name: str, bits: int):
     trace = Trace()
     play(c, holder, deal, trace)
     between = [s for s in trace.sent if (s.sender, s.receiver) == ("p0", "p1")]
-    assert len({s.step for s in between}) == rounds
+    assert len({s.step for s in trace.sent if s.sender != HELPER}) == rounds
     assert said * N <= words_in(between) <= said * N + 8 * rounds
     from_helper = trace.said_by(HELPER)
     assert dealt * N <= words_in(from_helper) <= dealt * N + 8 * len(from_helper)
+
+
+@pytest.mark.parametrize("bits", [64, 128])
+def test_costs_of_permute(bits: int):
+    """Its page has a line for each pair of roles."""
+    lines = dict(re.findall(r"^\| (.*→.*) \| (.*) \|$", PERMUTE, re.MULTILINE))
+    places, column, dealt = (
+        float(lines[pair].split(",")[0].split()[0].replace("w", str(bits // 8)))
+        for pair in ("owner → each other holder", "each other holder → owner", "helper → owner")
+    )
+    c = circle(3)
+    holder, deal, _ = operations(c, bits, list(range(-20, 20)))["permute"]
+    trace = Trace()
+    play(c, holder, deal, trace)
+    moved = {
+        pair: sum(payload(s) for s in trace.sent if (s.sender, s.receiver) == pair)
+        for pair in {(s.sender, s.receiver) for s in trace.sent}
+    }
+    assert moved == {
+        ("p1", "p0"): places * N,
+        ("p1", "p2"): places * N,
+        ("p0", "p1"): column * N,
+        ("p2", "p1"): column * N,
+        (HELPER, "p1"): dealt * N,
+    }
+    assert max(trace.depth[h] for h in c.holders) == 2 and "Two rounds" in PERMUTE
+
+
+def payload(s: Sent) -> int:
+    message = decode(s.raw)
+    return message.words.nbytes if isinstance(message, Words) else message.positions.nbytes
