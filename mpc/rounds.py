@@ -115,7 +115,7 @@ def together(session: Session, *roles: Rounds[Any]) -> Rounds[list[Any]]:
     """
     unfinished: dict[int, Round] = dict.fromkeys(range(len(roles)), _START)
     results: list[Any] = [None] * len(roles)
-    said: dict[str, list[tuple[int, str, bytes]]] = {}  # receiver -> operation, step, encoded message
+    said: list[tuple[int, str, str, bytes]] = []  # operation, receiver, step, encoded message
     early: dict[tuple[str, str], bytes] = {}  # (peer, step) -> what came for it
     sent, came, aside = Counter[str](), Counter[str](), Counter[str]()
 
@@ -133,16 +133,18 @@ def together(session: Session, *roles: Rounds[Any]) -> Rounds[list[Any]]:
         for receiver in sorted(step.say):
             # encoded now: a role may use its buffer again as soon as it goes on
             raw = encode(step.say[receiver])
-            said.setdefault(receiver, []).append((k, step.step, raw))
+            said.append((k, receiver, step.step, raw))
             if k != first:
                 aside[receiver] += len(raw)
 
     def flush() -> Iterator[Round]:
-        # those first to whom an earlier operation speaks: nobody may wait for it behind the words of a later one
-        for receiver in sorted(said, key=lambda r: (min(k for k, _, _ in said[r]), r)):
-            for many in _packed([(step, raw) for _, step, raw in said.pop(receiver)]):
-                yield Round(session.at(str(sent[receiver])).path, {receiver: many})
-                sent[receiver] += 1
+        # in the order in which it was said, an earlier operation's first: who waits for a full channel to one member
+        # has said what others need to get there
+        kept = sorted(said, key=lambda one: one[0])
+        said.clear()
+        for receiver, many in _packed(kept):
+            yield Round(session.at(str(sent[receiver])).path, {receiver: many})
+            sent[receiver] += 1
 
     while unfinished:
         went_on = False
@@ -153,7 +155,7 @@ def together(session: Session, *roles: Rounds[Any]) -> Rounds[list[Any]]:
                 advance(k)
                 went_on = True
         if went_on:
-            if any(sum(len(raw) for _, _, raw in kept) > MANY_BYTES for kept in said.values()):
+            if sum(len(raw) for _, _, _, raw in said) > MANY_BYTES:
                 yield from flush()
             continue
         yield from flush()
@@ -172,15 +174,17 @@ def together(session: Session, *roles: Rounds[Any]) -> Rounds[list[Any]]:
     return results
 
 
-def _packed(said: list[tuple[str, bytes]]) -> Iterator[Many]:
-    """What is kept for one member, in messages of up to MANY_BYTES."""
-    kept: list[tuple[str, bytes]] = []
-    size = 0
-    for step, raw in said:
+def _packed(said: list[tuple[int, str, str, bytes]]) -> Iterator[tuple[str, Many]]:
+    """Receivers and messages of up to MANY_BYTES, each in the place of the first word in it."""
+    packs: list[tuple[str, list[tuple[str, bytes]]]] = []
+    last: dict[str, tuple[int, int]] = {}  # receiver -> its last pack, and the bytes in it
+    for _, receiver, step, raw in said:
         length = len(step.encode()) + len(raw)
-        if kept and size + length > MANY_BYTES:
-            yield Many(tuple(kept))
-            kept, size = [], 0
-        kept.append((step, raw))
-        size += length
-    yield Many(tuple(kept))
+        pack, size = last.get(receiver, (-1, MANY_BYTES))
+        if size + length > MANY_BYTES:
+            pack, size = len(packs), 0
+            packs.append((receiver, []))
+        packs[pack][1].append((step, raw))
+        last[receiver] = pack, size + length
+    for receiver, words in packs:
+        yield receiver, Many(tuple(words))

@@ -15,7 +15,7 @@ from mpc.codec import decode, encode
 from mpc.errors import HejiError, PeerError
 from mpc.messages import Many, Positions
 from mpc.replay import replay
-from mpc.rounds import Round, Rounds, Session, together
+from mpc.rounds import WINDOW, Round, Rounds, Session, together
 from mpc.run import Trace, run
 from mpc.sharing import opening
 from mpc.sharing.compare import deal_equal_zero, deal_negative, equal_zero, negative
@@ -170,6 +170,30 @@ def test_no_members_wait_for_each_other_in_a_circle():
     other = {"e": (None, "a"), "a": ("e", "c"), "c": ("a", None), "b": nobody, "d": nobody}
     for first, second in ((chain, other), (other, chain)):
         run({m: role(m, first[m], second[m]) for m in "abcde"})
+
+
+def test_a_full_channel_to_one_member_keeps_nothing_from_another(monkeypatch: pytest.MonkeyPatch):
+    """a fills the channel to b, then speaks to c and to b again; b first waits for c, who waits for a."""
+    word = Positions(np.zeros(1, np.uint32))
+    monkeypatch.setattr(rounds, "MANY_BYTES", len(encode(word)) * 3 // 2)  # said by twos, packed one by one
+
+    def a() -> Rounds[None]:
+        for i in range(WINDOW):
+            yield Round(str(i), {"b": word})
+        yield Round("c", {"c": word})
+        yield Round(str(WINDOW), {"b": word})
+
+    def b() -> Rounds[None]:
+        yield Round("from c", {}, frozenset("c"))
+        for i in range(WINDOW + 1):
+            yield Round(str(i), {}, frozenset("a"))
+
+    def c() -> Rounds[None]:
+        yield Round("c", {}, frozenset("a"))
+        yield Round("from c", {"b": word})
+
+    s = sessions(list("abc"))
+    run({"a": together(s["a"], a()), "b": together(s["b"], b()), "c": together(s["c"], c())})
 
 
 @settings(max_examples=25, deadline=None)
