@@ -30,8 +30,7 @@ ROLES = frozenset({"party", "coordinator", "helper", "modeler", "auditor", "reci
 #: roles of members that the others connect to
 SERVING = frozenset({"party", "coordinator", "helper"})
 #: Names are used as ``party.table``, so no word that DuckDB keeps for itself, no schema or database of DuckDB's, and
-# not
-#: the ``any`` of policies. From duckdb_keywords(): every category but unreserved.
+#: not the ``any`` of policies. From duckdb_keywords(): every category but unreserved.
 RESERVED = frozenset(
     word
     for line in (
@@ -158,7 +157,8 @@ def _check_certificate(card: MemberCard) -> None:
         key = certificate.public_key()
     except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound, x509.DuplicateExtension):
         raise invalid(f"{card.name}'s certificate is no self-signed certificate in PEM form") from None
-    if [n.value for n in names] != [card.name] or not isinstance(next(iter(names)), x509.DNSName):
+    subject = [a.value for a in certificate.subject]
+    if subject != [card.name] or [n.value for n in names] != [card.name] or not isinstance(names[0], x509.DNSName):
         raise invalid(f"the certificate of {card.name} names somebody else")
     if basic.ca:
         raise invalid(f"the certificate of {card.name} could vouch for others")

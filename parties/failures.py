@@ -98,6 +98,14 @@ def unreachable(peer: str, doing: str = "", detail: str = "") -> PeerError:
             "Compare the rosters of both members (`heji roster show`).",
             party=peer,
         )
+    if "failed to connect" in detail and ("Socket closed" in detail or "Connection reset" in detail):
+        # gRPC's servers say no more to a caller whose certificate they refuse, and the same when they are stopping
+        return PeerError(
+            "peer.unavailable",
+            f"{peer} took the connection and ended it{_while(doing)}: it is stopping, or refuses our certificate.",
+            "Try again; if it repeats, compare dates and rosters of both members (`heji node check`).",
+            party=peer,
+        )
     return PeerError(
         "peer.unavailable",
         f"{peer} cannot be reached{_while(doing)}.",

@@ -16,13 +16,13 @@ from parties import credentials
 from parties.clock import now
 from parties.config import MemberConfig, load_config
 from parties.identity import Identity, load_identity
-from parties.roster import Roster
+from parties.roster import Roster, verify_listed
 
 Clock = Callable[[], int]
 
 
 class Member:
-    """One member's folder, opened."""
+    """One member's folder, opened. Raises LocalError config.*, and roster.* if the roster is not in force for it."""
 
     def __init__(self, folder: Path, clock: Clock = now) -> None:
         self.folder = folder
@@ -31,6 +31,9 @@ class Member:
         self.identity: Identity = load_identity(folder)
         self.roster = Roster.load(folder / "roster.json")
         self.roster.verify(clock())
+        # else every connection would end in a handshake that says nothing
+        verify_listed(self.roster, self.identity)
+        self.roster.current(self.identity.name, clock())
         self._channels: dict[str, grpc.aio.Channel] = {}
 
     @property

@@ -31,9 +31,19 @@ from mpc.crypto.labels import digest
 from mpc.errors import HejiError, LocalError
 from parties import files
 from parties.card import MemberCard, check_card, check_name, check_text, invalid, read_card, read_json, verify_hex
-from parties.identity import load_identity
+from parties.identity import Identity, load_identity
 
-__all__ = ["ROSTER", "MemberCard", "Roster", "add_card", "check_name", "install_roster", "revoke", "sign_roster"]
+__all__ = [
+    "ROSTER",
+    "MemberCard",
+    "Roster",
+    "add_card",
+    "check_name",
+    "install_roster",
+    "revoke",
+    "sign_roster",
+    "verify_listed",
+]
 
 ROSTER = "roster"
 _FIELDS = ("consortium", "version", "previous", "members", "signatures")
@@ -255,16 +265,20 @@ def install_roster(path: Path, folder: Path, now: int) -> Roster:
     return roster
 
 
-def _check_own(roster: Roster, folder: Path) -> None:
-    """The member's keys are those listed, and its own copy, if it has one, comes before."""
-    identity = load_identity(folder)
+def verify_listed(roster: Roster, identity: Identity) -> None:
+    """Raises LocalError roster.unknown, roster.invalid unless the roster pins exactly these keys for their member."""
     listed = roster.member(identity.name)
     if listed.identity != identity.public.hex() or listed.certificate.encode() != identity.certificate:
         raise LocalError(
             "roster.invalid",
-            f"The roster lists other keys for {identity.name} than {folder} holds.",
+            f"The roster lists other keys for {identity.name} than its folder holds.",
             "Sign nothing; hand over the folder's card.json again and ask who changed it.",
         )
+
+
+def _check_own(roster: Roster, folder: Path) -> None:
+    """The member's keys are those listed, and its own copy, if it has one, comes before."""
+    verify_listed(roster, load_identity(folder))
     if (held := folder / "roster.json").exists():
         roster.follows(Roster.load(held))
 

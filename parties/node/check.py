@@ -19,12 +19,12 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mpc.errors import HejiError
-from mpc.policy.grants import Policy, parse_policy
+from mpc.policy.grants import Policy
 from mpc.query.catalog import Catalog, Table
-from parties import files
 from parties.card import MemberCard
 from parties.config import MemberConfig, load_config
 from parties.identity import CERTIFICATE, KEYS, TLS_KEY, load_identity
+from parties.node.permission import read_policy
 from parties.node.sources import source as sources
 from parties.node.sources.canonical import canonical, names
 from parties.node.sources.database import Tables
@@ -132,7 +132,12 @@ def _peer(folder: Path, member: MemberCard) -> Finding:
         ):
             shown = secured.getpeercert(binary_form=True)
             secured.settimeout(PATIENCE)
-            secured.recv(1)  # TLS 1.3 tells a refused client certificate with the first bytes
+            if not _accepted(secured):
+                return Finding(
+                    False,
+                    f"{member.name} shows the roster's certificate and ends the connection: it does not accept ours",
+                    "Compare the rosters of both members (`heji roster show`), and their clocks.",
+                )
     except ssl.SSLError as problem:
         reason = (problem.reason or "TLS failed").lower().replace("_", " ")
         return Finding(
@@ -151,6 +156,14 @@ def _peer(folder: Path, member: MemberCard) -> Finding:
     return Finding(True, f"{member.name} answers with the roster's certificate, {fingerprint[:16]}…")
 
 
+def _accepted(secured: ssl.SSLSocket) -> bool:
+    """In TLS 1.3 a refused client certificate shows only now: instead of HTTP/2's settings an alert or the end."""
+    try:
+        return bool(secured.recv(1))
+    except ConnectionResetError:
+        return False
+
+
 # -- this machine
 
 
@@ -164,8 +177,10 @@ def _disk(folder: Path) -> list[Finding]:
 
 def _stores(folder: Path, now: int) -> Iterator[Finding]:
     for path in sorted((folder / "state").glob("*.db")):
+        # a store that was closed has no log beside it; opened as usual it would get one
+        how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
         try:
-            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True)) as database:
                 sound = database.execute("PRAGMA quick_check").fetchone()[0] == "ok"
                 latest = database.execute("SELECT coalesce(max(updated), 0) FROM jobs").fetchone()[0]
         except sqlite3.Error:
@@ -183,8 +198,7 @@ def _tables(folder: Path) -> Iterator[Finding]:
             yield _table(folder, table)
         except HejiError as problem:
             yield Finding(False, f"table {table.name}: {problem.message}", problem.advice)
-    path = folder / "policy.toml"
-    policy = parse_policy(files.read(path, "the policy").decode() if path.exists() else "")
+    policy = read_policy(folder)
     yield Finding(True, f"policy.toml has {len(policy.grants)} grant{'' if len(policy.grants) == 1 else 's'}")
     yield from _grants_that_name_nothing(catalog, policy)
 

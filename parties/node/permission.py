@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
+from mpc.errors import LocalError
 from mpc.policy.flow import ContributorSet, Limits, Recipient, Request, check, contributor_sets_conflict
 from mpc.policy.grants import Policy, parse_policy
+from parties import files
 from parties.member import Member
 from parties.node.store import Store
 from parties.proposals import Proposed
+
+
+def read_policy(folder: Path) -> Policy:
+    """``folder``/policy.toml; without the file nothing is granted. Raises LocalError policy.*, config.missing."""
+    path = folder / "policy.toml"
+    try:
+        return parse_policy(files.read(path, "the policy").decode() if path.exists() else "")
+    except UnicodeDecodeError as problem:
+        raise LocalError("policy.invalid", "policy.toml is no UTF-8 text.", "Save it as UTF-8.") from problem
 
 
 class Permission:
@@ -19,8 +31,7 @@ class Permission:
 
     def policy(self) -> Policy:
         """The policy in force. Raises LocalError policy.invalid; then no job is approved (fail closed)."""
-        path = self._member.folder / "policy.toml"
-        return parse_policy(path.read_text(encoding="utf-8") if path.exists() else "")
+        return read_policy(self._member.folder)
 
     def digest(self) -> str:
         return self.policy().digest
