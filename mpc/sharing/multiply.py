@@ -9,8 +9,8 @@
 
 Trust level: helper. Adversary: semi-honest; private from any coalition without both the helper and another holder
 (who knows a and d knows x). Leakage: nobody learns anything; d and e are uniform. Rounds: one for each batch. Bytes for
-each product: w from the helper, 2 w from every holder to every other (less from four: opening.py); w = 8 or 16. Source: Beaver, Efficient Multiparty Protocols
-Using Circuit Randomization, CRYPTO 1991.
+each product: w from the helper, 2 w from every holder to every other (less from four: opening.py); w = 8 or 16.
+Source: Beaver, Efficient Multiparty Protocols Using Circuit Randomization, CRYPTO 1991.
 
 Where one holder knows x, the owner, it alone holds a: it says d to the others, they say their part of e to it alone,
 and z_i = c_i + d·y_i (+ a·e at the owner): w a product from each to the other.
