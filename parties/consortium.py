@@ -8,7 +8,9 @@ A member's folder holds everything it needs and nothing of anybody else: it work
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -96,15 +98,22 @@ def init_member(folder: Path, name: str, address: str, organisation: str, roles:
 
 
 def free_ports(host: str, count: int) -> list[int]:
-    """Ports that were free a moment ago, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for s in sockets:
-            s.bind((host, 0))
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
+    """Ports that are free at this moment, all different, below those that systems give to outgoing connections: one of
+    these could otherwise take a member's port while the member is not running."""
+    found: list[int] = []
+    for port in random.sample(range(20_000, 32_000), 4_000):
+        if len(found) == count:
+            break
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind((host, port))
+            found.append(port)
+    if len(found) < count:
+        raise LocalError(
+            "config.invalid",
+            f"{host} has no {count} free ports between 20000 and 32000, or is no address of this machine.",
+            "Give `host` an address of this machine, or stop what uses the ports.",
+        )
+    return found
 
 
 def _write_member(folder: Path, identity: Identity, listen: str, *, node: bool) -> None:

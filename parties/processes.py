@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +44,8 @@ class Processes:
         try:
             for name, kind, folder in members_to_serve(self.consortium):
                 if not self.only or name in self.only:
-                    self.running.append(start(name, kind, folder))
+                    with signals_held():
+                        self.running.append(start(name, kind, folder))
             for process in self.running:
                 wait_until_serving(process)
                 self.tell(f"{process.name} is serving (process {process.popen.pid})")
@@ -92,6 +95,24 @@ def end_on_signals() -> None:
         signal.signal(number, interrupted)
 
 
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """SIGINT and SIGTERM wait until the end of this block, so that no process is started and then not known."""
+    if threading.current_thread() is not threading.main_thread():  # no signals come here, and no handler may be set
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {n: signal.signal(n, lambda number, _frame: came.append(number)) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for one in came:
+        signal.raise_signal(one)
+
+
 def members_to_serve(consortium: Path) -> list[tuple[str, str, Path]]:
     """(name, kind, folder) of all members below ``consortium`` that serve something, coordinators last."""
     found = []
@@ -117,7 +138,7 @@ def start(name: str, kind: str, folder: Path, command: tuple[str, ...] = ("-m", 
     log = folder / "log.jsonl"
     with log.open("ab") as sink:
         popen = subprocess.Popen(
-            [sys.executable, *command, kind, "serve", str(folder), "--with-parent"],
+            [sys.executable, *command, kind, "serve", str(folder), "--with-parent", str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,

@@ -81,11 +81,11 @@ async def serve_coordinator(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server
     return server, stop
 
 
-def run(folder: Path, start: Start, *, with_parent: bool = False) -> None:
-    """Serve until SIGTERM or SIGINT; a second one ends at once. ``with_parent``: also until the parent process ends."""
+def run(folder: Path, start: Start, *, parent: int | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; a second one ends at once. ``parent``: also until this parent process ends."""
     logs.configure(folder.name)
     memory.keep_freed_blocks()
-    asyncio.run(_until_signal(folder, start, os.getppid() if with_parent else None))
+    asyncio.run(_until_signal(folder, start, parent))
 
 
 async def _until_signal(folder: Path, start: Start, parent: int | None) -> None:

@@ -19,7 +19,7 @@ from parties.processes import Processes, end_on_signals
 
 Many = Parameter(negative="")
 Folder = Annotated[Path, Parameter(help="the member's own folder")]
-WithParent = Annotated[bool, Parameter(show=False, negative="")]
+WithParent = Annotated[int | None, Parameter(show=False)]
 
 
 def register(app: App) -> None:
@@ -89,18 +89,18 @@ def node_init(
     plain(f"Keys are in {folder}/keys and leave it never. Hand over {card}.")
 
 
-def node_serve(folder: Folder, /, *, with_parent: WithParent = False) -> None:
+def node_serve(folder: Folder, /, *, with_parent: WithParent = None) -> None:
     """Serve a party's node until Ctrl-C or SIGTERM. Logs are JSON lines on stderr, without values."""
     from parties import serve  # the server's imports are not for every command
 
-    serve.run(folder, serve.serve_node, with_parent=with_parent)
+    serve.run(folder, serve.serve_node, parent=with_parent)
 
 
-def coordinator_serve(folder: Folder, /, *, with_parent: WithParent = False) -> None:
+def coordinator_serve(folder: Folder, /, *, with_parent: WithParent = None) -> None:
     """Serve a coordinator until Ctrl-C or SIGTERM. Unfinished jobs go on with a new attempt."""
     from parties import serve
 
-    serve.run(folder, serve.serve_coordinator, with_parent=with_parent)
+    serve.run(folder, serve.serve_coordinator, parent=with_parent)
 
 
 def node_check(folder: Folder, /) -> None:

@@ -404,6 +404,7 @@ class Client:
             raise
 
     def _stop_loop(self) -> None:
+        self._wait(_ended())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
         self._loop.close()
@@ -411,6 +412,16 @@ class Client:
 
 async def _opened(folder: Path) -> Member:
     return Member(folder)  # channels belong to the loop they are made in
+
+
+async def _ended() -> None:
+    """End what still runs on this loop: gRPC leaves tasks of ended calls behind, and a loop closed over them says so
+    on stderr."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if others:
+        await asyncio.wait(others, timeout=5)
 
 
 def _job_bytes(job: str) -> bytes:

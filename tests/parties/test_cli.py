@@ -469,9 +469,10 @@ def test_up_leaves_nothing(idle: Path, number: signal.Signals) -> None:
     assert not members_of(idle)
 
 
-def test_up_stopped_while_it_starts_leaves_nothing(idle: Path) -> None:
+@pytest.mark.parametrize("members", [1, 2, 3, 4])
+def test_up_stopped_while_it_starts_leaves_nothing(idle: Path, members: int) -> None:
     process = subprocess.Popen([*HEJI, "up", str(idle)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    until(lambda: len(members_of(idle)) > 2)  # itself and some members
+    until(lambda: len(members_of(idle)) > members)  # itself and some members
     process.send_signal(signal.SIGINT)
     out, _err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, b"")
@@ -483,6 +484,13 @@ def test_up_killed_leaves_nothing(idle: Path) -> None:
     started.process.kill()
     started.process.wait(20)
     until(lambda: not members_of(idle))
+
+
+def test_a_member_whose_parent_ended_before_it_served_ends(idle: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    node = [*HEJI, "node", "serve", str(idle / "bank_a"), "--with-parent", str(gone.pid)]
+    assert subprocess.run(node, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=40).returncode == 0
 
 
 def test_up_says_who_ended(idle: Path) -> None:
