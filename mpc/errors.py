@@ -25,6 +25,8 @@ CODES: Mapping[str, str] = {
     "plan.domain": "a GROUP BY column has no declared domain, or the domains make too many cells",
     "plan.inexact": "an expression cannot be computed exactly (floating point)",
     "plan.unsafe_weights": "weights or combinations from which the parts of a pooled total could be told apart",
+    "plan.trust": "the query needs a weaker trust level than the job accepts",
+    "plan.helper": "there is no helper, or it belongs to an institution that takes part in the join",
     "plan.two_party": "two parties and a total for one of them would reveal the other's input",
     "plan.catalog": "a catalog is malformed or contradicts itself",
     # the owner's word

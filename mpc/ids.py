@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from mpc.errors import LocalError
 
 Form = Literal["id", "credit_code", "text", "integer"]
+TEXT_FORMS = ("id", "credit_code", "text")
 Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
 

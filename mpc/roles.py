@@ -1,8 +1,10 @@
 """What each participant does in a job, from its first word to its last: read this to follow a job.
 
-    data party     agree on keys (P0) → say its masked vectors (P3) → if it receives: hear the totals, open them
+    data party     agree on keys (P0) → of joins, compute its words on shares (mpc.joint) → say its masked vectors (P3)
+                   → if it receives: hear the totals, open them
     coordinator    agree → add what the data parties say → hand the masked totals to recipients with a node,
                    keep them for the others
+    helper         agree → match tags and deal for the joins
     recipient      with a node: agree → hear and open; without: fetch totals and proof later, ``open_outside``
 
 A role is a generator of rounds; its inputs are the member's session (coins), the cast and the ring words.
@@ -10,12 +12,16 @@ A role is a generator of rounds; its inputs are the member's session (coins), th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from mpc import joint
 from mpc.coins import Coins
 from mpc.crypto.labels import digest
 from mpc.job import Job
+from mpc.joint import Joint, SideRows
+from mpc.joint_traffic import traffic
 from mpc.messages import RingWords
 from mpc.protocols import total
 from mpc.protocols.agree import Agreement, Context, Sign, Verify, agree, pair_coins, verify_agreement
@@ -29,11 +35,18 @@ Totals = dict[str, RingWords]
 
 @dataclass(frozen=True)
 class Cast:
-    """Who plays what: ``context`` for P0, the coordinator's name, and the secure sums in their order."""
+    """Who plays what: ``context`` for P0, the coordinator's name, the secure sums in their order, and the joins by the
+    number of their pool."""
 
     context: Context
     coordinator: str
     sums: tuple[Sum, ...]
+    joints: tuple[tuple[int, Joint], ...] = ()
+
+    @property
+    def helper(self) -> str:
+        """Who helps with the joins; "" where there are none."""
+        return next((j.helper for _, j in self.joints), "")
 
     def said_by(self, name: str) -> list[Sum]:
         return [s for s in self.sums if name in s.contributors]
@@ -58,19 +71,28 @@ def cast_of(
     coordinator: str,
     inside: tuple[str, ...],
     approvals: Mapping[str, bytes],
+    helper: str = "",
 ) -> Cast:
     """The cast of one attempt: the same at every member that holds the same job, plan and approvals.
 
     ``inside``: the recipients that run a node; the others' keys stand in the job. ``approvals``: party -> the exact
-    bytes of its signed approval, so that all members also agree on what each of them was told.
+    bytes of its signed approval, so that all members also agree on what each of them was told. ``helper``: who is it,
+    where the plan has joins.
     """
     job = Job.from_bytes(job_bytes)
-    participants = tuple(sorted({*plan.parties, *inside, coordinator}))
+    seats = {*plan.parties, *inside, coordinator} | ({helper} if plan.joins else set())
+    participants = tuple(sorted(seats))
+    joints = tuple((p, Joint(pool, helper, _strictest(approvals))) for p, pool in plan.joins)
     approved = [part for name in sorted(approvals) for part in (name.encode(), approvals[name])]
     statement = digest("statement", job_bytes, bytes.fromhex(job.roster), bytes.fromhex(plan.digest()), *approved)
     outside = {r: bytes.fromhex(job.recipient_keys[r]) for r in job.recipients if r not in inside}
     context = Context(bytes.fromhex(job.id), attempt, statement, participants, outside)
-    return Cast(context, coordinator, sums_of(plan, job.recipients))
+    return Cast(context, coordinator, sums_of(plan, job.recipients), joints)
+
+
+def _strictest(approvals: Mapping[str, bytes]) -> int:
+    """The owners' min_entities, of which the largest holds for all."""
+    return max((int(json.loads(a)["min_entities"]) for a in approvals.values()), default=0)
 
 
 def allowed_bytes(cast: Cast, sender: str, receiver: str) -> int:
@@ -82,6 +104,8 @@ def allowed_bytes(cast: Cast, sender: str, receiver: str) -> int:
         delivered = sender == cast.coordinator and receiver == s.recipient
         if contributed or delivered:
             size += s.length * s.bits // 8 + header * sum(1 for _ in s.blocks())
+    for _, j in cast.joints:
+        size += sum(t.bytes + header * t.messages for t in traffic(j) if (t.sender, t.receiver) == (sender, receiver))
     return size
 
 
@@ -91,7 +115,8 @@ def rounds_of(cast: Cast, name: str) -> int:
     heard = [
         s for s in cast.sums if s.recipient in cast.context.participants and name in (s.recipient, cast.coordinator)
     ]
-    return 2 + sum(1 for s in said + heard for _ in s.blocks())
+    joined = sum(t.messages for _, j in cast.joints for t in traffic(j) if name in (t.sender, t.receiver))
+    return 2 + joined + sum(1 for s in said + heard for _ in s.blocks())
 
 
 def sums_of(plan: Plan, recipients: tuple[str, ...]) -> tuple[Sum, ...]:
@@ -124,16 +149,36 @@ def vector_length(plan: Plan, pool: int, bits: Ring) -> int:
 
 
 def play_party(
-    session: Session, cast: Cast, vectors: Mapping[str, RingWords], sign: Sign, verify: Verify
+    session: Session,
+    cast: Cast,
+    vectors: Mapping[str, RingWords],
+    sign: Sign,
+    verify: Verify,
+    rows: Mapping[int, SideRows] | None = None,
 ) -> Rounds[Outcome]:
-    """A member with a node: data party, recipient, or both. ``vectors`` by name of the sum, for those it adds to."""
+    """A member with a node: data party, recipient, or both. ``vectors`` by name of the sum, for those it adds to;
+    ``rows`` by number of the pool, for the joins it is a side of."""
     speaking, agreement = yield from _agree(session, cast, sign, verify)
+    joined: dict[int, Mapping[Ring, RingWords]] = {}
+    for p, j in cast.joints:
+        if session.me in j.circle.holders:
+            joined[p] = yield from joint.play(speaking, j, (rows or {})[p])
     for s in cast.said_by(session.me):
-        yield from total.contribute(speaking, s, vectors[s.name], cast.coordinator)
+        p = pool_of(s.name)
+        mine = joined[p][ring_of(s)] if p in joined else vectors[s.name]
+        yield from total.contribute(speaking, s, mine, cast.coordinator)
     outcome = Outcome(agreement)
     for s in cast.heard_by(session.me):
         outcome.totals[s.name] = yield from total.receive(speaking, s, cast.coordinator)
     return outcome
+
+
+def play_helper(session: Session, cast: Cast, sign: Sign, verify: Verify) -> Rounds[Outcome]:
+    """The helper of the joins: it matches tags and deals."""
+    speaking, agreement = yield from _agree(session, cast, sign, verify)
+    for _, j in cast.joints:
+        yield from joint.play_helper(speaking, j)
+    return Outcome(agreement)
 
 
 def play_coordinator(session: Session, cast: Cast, sign: Sign, verify: Verify) -> Rounds[Outcome]:

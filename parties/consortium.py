@@ -44,6 +44,7 @@ def init_consortium(
     parties: Sequence[str],
     modelers: Sequence[str] = (),
     coordinator: str = "coordinator",
+    helper: str = "helper",
     organisations: Mapping[str, str] | None = None,
     host: str = "127.0.0.1",
 ) -> Roster:
@@ -56,10 +57,11 @@ def init_consortium(
         raise LocalError("config.exists", f"{folder} is not empty.", "Name a new folder; nothing is overwritten.")
     roles = {
         **dict.fromkeys(parties, ("party",)),
-        coordinator: ("coordinator", "helper"),
+        coordinator: ("coordinator",),
+        helper: ("helper",),
         **dict.fromkeys(modelers, ("modeler",)),
     }
-    if len(roles) != len(parties) + len(modelers) + 1:
+    if len(roles) != len(parties) + len(modelers) + 2:
         raise LocalError("roster.invalid", "Two members have one name.")
     for name in roles:
         check_name(name)

@@ -10,12 +10,13 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
 from mpc.errors import LocalError
+from parties.config import load_config
 from parties.roster import Roster
 
 #: seconds a member gets to start, and to stop after SIGTERM before it is killed
@@ -29,6 +30,7 @@ class Process:
     folder: Path
     popen: subprocess.Popen[bytes]
     log: Path
+    address: str
 
 
 @dataclass
@@ -42,10 +44,14 @@ class Processes:
 
     def __enter__(self) -> Processes:
         try:
-            for name, kind, folder in members_to_serve(self.consortium):
-                if not self.only or name in self.only:
+            members = members_to_serve(self.consortium)
+            helpers = [folder for _, kind, folder in members if kind == "helper"]
+            for name, kind, folder in members:
+                if kind != "helper" and (not self.only or name in self.only):
+                    # the coordinator's process serves the helper too
+                    more = [x for h in helpers for x in ("--helper", str(h))] if kind == "coordinator" else []
                     with signals_held():
-                        self.running.append(start(name, kind, folder))
+                        self.running.append(start(name, kind, folder, more=more))
             for process in self.running:
                 wait_until_serving(process)
                 self.tell(f"{process.name} is serving (process {process.popen.pid})")
@@ -124,6 +130,8 @@ def members_to_serve(consortium: Path) -> list[tuple[str, str, Path]]:
             found.append((name, "node", folder))
         elif "coordinator" in roles:
             found.append((name, "coordinator", folder))
+        elif "helper" in roles:
+            found.append((name, "helper", folder))
     if not found:
         raise LocalError(
             "config.missing",
@@ -133,26 +141,33 @@ def members_to_serve(consortium: Path) -> list[tuple[str, str, Path]]:
     return sorted(found, key=lambda m: (m[1] == "coordinator", m[0]))
 
 
-def start(name: str, kind: str, folder: Path, command: tuple[str, ...] = ("-m", "parties.cli")) -> Process:
+def start(
+    name: str,
+    kind: str,
+    folder: Path,
+    command: tuple[str, ...] = ("-m", "parties.cli"),
+    more: Sequence[str] = (),
+) -> Process:
     """Start one member in a process of its own; its log goes to ``log.jsonl`` in its folder."""
     log = folder / "log.jsonl"
     with log.open("ab") as sink:
         popen = subprocess.Popen(
-            [sys.executable, *command, kind, "serve", str(folder), "--with-parent", str(os.getpid())],
+            [sys.executable, *command, kind, "serve", str(folder), *more, "--with-parent", str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
             start_new_session=True,
         )
-    return Process(name, kind, folder, popen, log)
+    return Process(name, kind, folder, popen, log, load_config(folder).listen)
 
 
 def wait_until_serving(process: Process) -> None:
     """Wait for the member's own word, in its log, that it serves. Raises LocalError with its last words if it ends."""
+    words = (f'"pid": {process.popen.pid},', '"event": "serving"', f'"address": "{process.address}"')
     deadline = time.monotonic() + START
     while time.monotonic() < deadline:
         said = process.log.read_bytes().decode(errors="replace")
-        if any(f'"pid": {process.popen.pid},' in s and '"event": "serving"' in s for s in said.splitlines()):
+        if any(all(w in line for w in words) for line in said.splitlines()):
             return
         if process.popen.poll() is not None:
             raise LocalError(

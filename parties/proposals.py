@@ -32,11 +32,12 @@ class Proposed:
     job: Job
     plan: Plan
     inside: tuple[str, ...]  # recipients with a node
+    helper: str = ""  # who helps with the joins of the plan, if it has any
 
     @property
     def participants(self) -> tuple[str, ...]:
-        """Members with a node that take part: data parties and recipients."""
-        return tuple(sorted({*self.plan.parties, *self.inside}))
+        """Members with a node that take part: data parties and recipients, and the helper of joins."""
+        return tuple(sorted({*self.plan.parties, *self.inside, self.helper} - {""}))
 
 
 def read_job(member: Member, raw: bytes, signature: bytes | None) -> Job:
@@ -116,4 +117,32 @@ def propose(member: Member, raw: bytes, signature: bytes | None, catalogs: Mappi
         raise LocalError(
             "job.invalid", "The job names catalogs of parties that its query does not use, or leaves some out."
         )
-    return Proposed(raw, job, plan, tuple(sorted(r for r in job.recipients if member.has_node(r))))
+    inside = tuple(sorted(r for r in job.recipients if member.has_node(r)))
+    return Proposed(raw, job, plan, inside, helper_of(member, plan, job.recipients))
+
+
+def helper_of(member: Member, plan: Plan, recipients: tuple[str, ...]) -> str:
+    """Who helps with the joins of a plan: the first helper of the roster; "" where there are none.
+
+    Raises LocalError plan.helper where it belongs to an institution that takes part: with the helper's randomness a
+    party could read the others' values.
+    """
+    if not plan.joins:
+        return ""
+    helpers = member.roster.members_with("helper")
+    if not helpers:
+        raise LocalError(
+            "plan.helper",
+            "The query needs a helper, and the roster has none.",
+            "Add one whom all trust not to collude with a party (heji node init --role helper, heji roster add).",
+        )
+    belongs = member.roster.organisation_of(helpers[0])
+    inside = sorted(p for p in {*plan.parties, *recipients} if member.roster.organisation_of(p) == belongs)
+    if inside:
+        raise LocalError(
+            "plan.helper",
+            f"The helper {helpers[0]} belongs to {belongs}, as {' and '.join(inside)} does: together they could read "
+            "the others' values.",
+            "Let an institution without data in the job help.",
+        )
+    return helpers[0]

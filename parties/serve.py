@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,19 +81,20 @@ async def serve_coordinator(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server
     return server, stop
 
 
-def run(folder: Path, start: Start, *, parent: int | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; a second one ends at once. ``parent``: also until this parent process ends."""
+def run(folder: Path, start: Start, *, also: Sequence[tuple[Start, Path]] = (), parent: int | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; a second one ends at once. ``also``: other members in this process, served first.
+    ``parent``: also until this parent process ends."""
     logs.configure(folder.name)
     memory.keep_freed_blocks()
-    asyncio.run(_until_signal(folder, start, parent))
+    asyncio.run(_until_signal([*also, (start, folder)], parent))
 
 
-async def _until_signal(folder: Path, start: Start, parent: int | None) -> None:
+async def _until_signal(served: Sequence[tuple[Start, Path]], parent: int | None) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    _server, stop = await start(folder)
+    stops = [(await start(folder))[1] for start, folder in served]
     while not ended.is_set() and (parent is None or os.getppid() == parent):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1):
@@ -101,7 +102,8 @@ async def _until_signal(folder: Path, start: Start, parent: int | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(number)
     log.info("stopping")
-    await stop()
+    for stop in reversed(stops):
+        await stop()
     log.info("stopped")
 
 

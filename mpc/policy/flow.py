@@ -27,6 +27,7 @@ from mpc.policy.grants import Grant, Policy
 from mpc.policy.needs import (
     ADDED,
     JUDGED,
+    JUDGED_IN_JOINS,
     Need,
     Recipient,
     Request,
@@ -36,7 +37,7 @@ from mpc.policy.needs import (
     organisations,
     outside,
 )
-from mpc.query.plan import Plan
+from mpc.query.plan import JoinReveal, Plan
 
 __all__ = [
     "ContributorSet",
@@ -77,6 +78,7 @@ def check(plan: Plan, party: str, policy: Policy, request: Request) -> Limits:
         return Limits(0, 1)  # a recipient or coordinator without data in this job has nothing to grant
     _refuse_unjudged(plan, party)
     wanted = needs_of(plan, party, request)
+    _refuse_uncounted(wanted, party)
     unmet = [n for n in wanted if chosen(policy, n, request) is None]
     _refuse_two_party(plan, party, request, refusal.grant_text(unmet, request))
     if unmet:
@@ -127,13 +129,35 @@ def contributor_sets_conflict(
 
 
 def _refuse_unjudged(plan: Plan, party: str) -> None:
-    unjudged = sorted({u.use for r in plan.reveals for u in r.uses} - JUDGED)
+    unjudged = sorted(
+        {
+            u.use
+            for r in plan.reveals
+            for u in r.uses
+            if u.use not in (JUDGED_IN_JOINS if isinstance(r, JoinReveal) else JUDGED)
+        }
+    )
     if unjudged:
         raise LocalError(
             "policy.unenforceable",
             f"The plan uses columns for {', '.join(unjudged)}; this version of {party}'s node has no rules for that.",
             f"Ask for totals over each owner's own rows, or let {party} upgrade.",
             uses=unjudged,
+        )
+
+
+def _refuse_uncounted(wanted: Iterable[Need], party: str) -> None:
+    """How conditions come out may be shown once per entity (max_bits), which this version does not count."""
+    shown = [n for n in wanted if n.use == "threshold"]
+    if shown:
+        n = shown[0]
+        raise LocalError(
+            "policy.unenforceable",
+            f"{n.recipient.name} would receive {n.what} over its own values, and could find out from it for which of "
+            f"its rows {party}'s condition holds ({n.where}); this version does not count how often that is shown.",
+            f"Let somebody without data in the join receive it, add a value of {party} into the sum, or leave the "
+            "condition out.",
+            uses=["threshold"],
         )
 
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mpc.policy.grants import ALL, ANY, Grant, Policy
-from mpc.query.plan import ColumnUse, Plan, Reveal, Use
+from mpc.query.plan import ColumnUse, JoinReveal, Plan, Reveal, Use
 
 #: uses whose rules this version applies; a plan with another one is refused whatever was granted
 JUDGED: frozenset[Use] = frozenset({"filter", "group", "aggregate", "extreme", "arithmetic"})
+#: the same in totals over a join
+JUDGED_IN_JOINS: frozenset[Use] = JUDGED | {"join", "product"}
 #: uses by which a column's values enter a total
 ADDED: frozenset[Use] = frozenset({"aggregate", "extreme", "arithmetic", "product"})
 
@@ -94,9 +96,31 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
                     others=len(organisations(reveal, request) - {recipient.organisation}) if pooled else None,
                     several_sets=reveal.pooled and use.use in ADDED and column_of(use) in mixed,
                 )
-                key = (column_of(use), need.use, need.recipient, need.alone, need.others, need.several_sets)
-                found.setdefault(key, need)
+                for one in (need, *_shown_selection(reveal, need, request)):
+                    key = (column_of(use), one.use, one.recipient, one.alone, one.others, one.several_sets)
+                    found.setdefault(key, one)
     return tuple(found.values())
+
+
+def _shown_selection(reveal: Reveal, need: Need, request: Request) -> Iterator[Need]:
+    """What else is needed where a recipient could tell from a total over a join which of its own rows were chosen.
+
+    Exact sums of values it knows give the set away, and so does a count that equals the size of a group it knows. Then
+    the owner lets it know which keys met, and how its conditions came out.
+    """
+    if not isinstance(reveal, JoinReveal):
+        return
+    home = need.recipient.organisation
+    if home not in {request.organisations[p] for p in reveal.joined}:
+        return
+    values = organisations(reveal, request)
+    own_groups = not reveal.grouped_by or request.organisations[reveal.grouped_by] == home
+    if values - {home} or (not values and not own_groups):
+        return
+    if need.use == "join":
+        yield replace(need, use="join_reveal", others=None, where="the recipient knows the values that are added")
+    elif need.use == "filter":
+        yield replace(need, use="threshold", others=None)
 
 
 def outside(party: str, request: Request) -> tuple[Recipient, ...]:

@@ -60,7 +60,7 @@ class Groups:
     releases: tuple[Release, ...]
 
     def __post_init__(self) -> None:
-        assert self.releases and all(one.entities and one.least >= 1 for one in self.releases)
+        assert self.releases and all(one.entities and one.least >= 0 for one in self.releases)
 
     @property
     def circle(self) -> Circle:

@@ -67,7 +67,7 @@ def group_order(session: Session, keys: Keys, group: Indices, groups: int) -> Or
     """
     if len(group) and not (group.min() >= -1 and group.max() < groups):
         raise LocalError("data.bounds", "A row belongs to a group that is not in the declared domain.")
-    number = _key_numbers(session, keys)
+    number = key_numbers(session, keys)
     passing = np.flatnonzero(group >= 0)
 
     # first row of each (group, key), in the order of the table
@@ -86,7 +86,7 @@ def group_order(session: Session, keys: Keys, group: Indices, groups: int) -> Or
     return Order(rows, ends[0::MARKS], ends[1::MARKS])
 
 
-def _key_numbers(session: Session, keys: Keys) -> Indices:
+def key_numbers(session: Session, keys: Keys) -> Indices:
     """The same number for the same key, (n,); every NULL has one of its own, as it equals nothing."""
     tag = tags(session.own.draw(session.at("key-order").path, 32), keys.matrix)
     met = match(tag, tag[:0])

@@ -13,7 +13,7 @@ from sqlglot import ErrorLevel, exp
 
 from mpc.query import build
 from mpc.query.build import NULL, ZERO
-from mpc.query.nodes import Agg, Expr, Term, is_null, numeric
+from mpc.query.nodes import Agg, Expr, JoinedTerm, Term, is_null, numeric
 from mpc.query.parse import Source
 from mpc.query.scalars import Binder, only
 
@@ -135,7 +135,7 @@ def count_distinct(source: Source, node: exp.Expr, values: Sequence[Expr], terms
         raise source.unsupported(
             node,
             "COUNT(DISTINCT …) over several owners' rows",
-            "It comes with joint queries (hidden join); until then count one owner's, or COUNT(*).",
+            "It is not built yet; until then count one owner's, or COUNT(*).",
         )
     return _agg("distinct", valued, name) if valued else ZERO
 
@@ -158,11 +158,12 @@ def _agg(func: str, terms: tuple[Term, ...], name: str) -> Agg:
 
 
 def total_bounds(func: str, terms: Sequence[Term]) -> tuple[int, int]:
-    """The interval of an aggregate over at most ROW_CAP rows a term, in units."""
+    """The interval of an aggregate over at most ROW_CAP rows a term (or as many as a join can have), in units."""
     low = high = 0
     for t in terms:
         a, b = value_bounds(func, t)
-        low, high = low + ROW_CAP * min(a, 0), high + ROW_CAP * max(b, 0)
+        most = t.most_rows if isinstance(t, JoinedTerm) else ROW_CAP
+        low, high = low + most * min(a, 0), high + most * max(b, 0)
     return low, high
 
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import rfc8785
 
 from mpc.errors import LocalError
+from mpc.ids import LONGEST, TEXT_FORMS
 
 Kind = Literal["integer", "decimal", "date", "boolean", "text"]
 KINDS: tuple[Kind, ...] = ("integer", "decimal", "date", "boolean", "text")
@@ -39,6 +40,9 @@ class Column:
     unit: str = ""
     description: str = ""
     level: str = ""
+    #: of text: what two writings of one id have in common (mpc.ids), and the most bytes of its canonical writing
+    form: str = ""
+    size: int = 0
 
     @property
     def type_name(self) -> str:
@@ -53,12 +57,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One published table. ``rows`` is the row count rounded up (two significant digits); not in the digest."""
+    """One published table. ``rows`` is the row count rounded up (two significant digits); not in the digest.
+
+    ``unique``: the owner declares that no two rows have the same key (``keys``); its node checks it in every join.
+    """
 
     name: str
     columns: tuple[Column, ...]
     rows: int
     description: str = ""
+    unique: bool = False
 
     def column(self, name: str) -> Column | None:
         return next((c for c in self.columns if c.name.lower() == name.lower()), None)
@@ -98,7 +106,7 @@ class Catalog:
                     made[side] = str(getattr(c, side))
             if c.domain is not None:
                 made["domain"] = [str(v) if type(v) is int else v for v in c.domain]
-            made.update({k: getattr(c, k) for k in ("unit", "description", "level") if getattr(c, k)})
+            made.update({k: getattr(c, k) for k in ("unit", "description", "level", "form", "size") if getattr(c, k)})
             return made
 
         return {
@@ -109,6 +117,7 @@ class Catalog:
                     "rows": t.rows,
                     "description": t.description,
                     "columns": [column(c) for c in t.columns],
+                    **({"unique": True} if t.unique else {}),
                 }
                 for t in self.tables
             ],
@@ -136,11 +145,17 @@ class Catalog:
                 unit=_text(f.get("unit", "")),
                 description=_text(f.get("description", "")),
                 level=_text(f.get("level", "")),
+                form=_text(f.get("form", "")),
+                size=_plain(f.get("size", 0)),
             )
             if kind in ("integer", "decimal", "date") and (c.low is None or c.high is None or c.low > c.high):
                 raise ValueError(f"column {c.name}: bounds missing or in the wrong order")
             if not 0 <= c.scale <= (18 if kind == "decimal" else 0):
                 raise ValueError(f"column {c.name}: scale must be 0 to 18, of decimals only")
+            if (c.form or c.size) and kind != "text":
+                raise ValueError(f"column {c.name}: form and size are for text only")
+            if c.form not in ("", *TEXT_FORMS) or c.size > LONGEST:
+                raise ValueError(f"column {c.name}: form is {', '.join(TEXT_FORMS)}; size at most {LONGEST}")
             return c
 
         try:
@@ -150,11 +165,14 @@ class Catalog:
                     tuple(column(c) for c in t["columns"]),
                     _plain(t["rows"]),
                     _text(t.get("description", "")),
+                    _flag(t.get("unique", False)),
                 )
                 for t in body["tables"]
                 if _known(t, Table)
             )
             for t in tables:
+                if t.unique and not t.keys:
+                    raise ValueError(f"table {t.name}: unique needs columns that are marked as key")
                 if len({c.name.lower() for c in t.columns}) != len(t.columns):
                     raise ValueError(f"table {t.name}: two columns of one name")
             if len({t.name.lower() for t in tables}) != len(tables):

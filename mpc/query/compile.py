@@ -8,6 +8,7 @@ Nothing depends on data, on a catalog's row counts, or on who compiles.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 
 from mpc.errors import LocalError
@@ -16,10 +17,11 @@ from mpc.query.bounds import check_rows, word_bound
 from mpc.query.catalog import Catalog
 from mpc.query.domains import Domains
 from mpc.query.fold import Draft, Reveals
+from mpc.query.join_pool import join_pool
 from mpc.query.local import local_query
-from mpc.query.nodes import Expr, WordRef, rebuild
+from mpc.query.nodes import Expr, JoinedTerm, WordRef, rebuild
 from mpc.query.parse import Source, parse, parties_of, too_deep
-from mpc.query.plan import Finish, Key, Measure, Output, Plan, Pool, Reach, Word
+from mpc.query.plan import Finish, JoinPool, Key, Measure, Output, Plan, Pool, Reach, Word
 from mpc.query.relations import QueryBinder, Rows, Scalars, Totals
 from mpc.query.reveals import reveals_of
 from mpc.query.separate import check_weights
@@ -38,9 +40,17 @@ def compile_plan(sql: str, catalogs: Mapping[str, Catalog], *, recipients: tuple
     try:
         source, query = parse(sql)
         relation = QueryBinder(source, catalogs).bind(query)
-        return _plan(source, _as_totals(source, relation), catalogs)
+        plan = _plan(source, _as_totals(source, relation), catalogs)
     except RecursionError:
         raise too_deep() from None
+    if plan.trust == "helper" and trust == "parties":
+        raise LocalError(
+            "plan.trust",
+            'The job accepts trust "parties" only. A join needs a helper, who deals random numbers and matches keyed '
+            "tags, sees no value, and must not share what it sees with any party of the join.",
+            "Submit it with --trust helper. A join of two parties without a helper is not built yet.",
+        )
+    return plan
 
 
 def _as_totals(source: Source, relation: Rows | Totals | Scalars) -> Totals:
@@ -48,7 +58,7 @@ def _as_totals(source: Source, relation: Rows | Totals | Scalars) -> Totals:
         raise LocalError(
             "sql.unsupported",
             "Line 1, column 1: a result of single rows is not supported: they are never shown.",
-            "Use COUNT, SUM, AVG … with or without GROUP BY. Outputs by row come with joint queries (hidden join).",
+            "Use COUNT, SUM, AVG … with or without GROUP BY. Outputs by row are not built yet.",
             line=1,
             column=1,
         )
@@ -99,8 +109,9 @@ def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> Pl
     reveals = reveals_of(pools, found.drafts, place, catalogs)
     check_weights(found.drafts)
     parties = tuple(sorted({s.party for p in pools for s in p.sources}))
-    # sums rest on no third seat (P3), whatever weaker level the job would accept
-    return Plan(PLANNER, "parties", parties, pools, finish, reveals, _notes(totals, found, reveals, pools))
+    # sums rest on no third seat (P3), whatever weaker level the job would accept; joins rest on the helper (P6)
+    needs = "helper" if any(isinstance(p, JoinPool) for p in pools) else "parties"
+    return Plan(PLANNER, needs, parties, pools, finish, reveals, _notes(totals, found, reveals, pools))
 
 
 def _unique(names: Sequence[str]) -> list[str]:
@@ -120,14 +131,20 @@ def _pools(
     source: Source, totals: Totals, drafts: Sequence[Draft], catalogs: Mapping[str, Catalog]
 ) -> tuple[tuple[Pool, ...], dict[int, tuple[int, int]]]:
     """Pools, and for each draft its pool and measure. The keyed pool is the first; others differ in their parties."""
-    groups: dict[tuple[str, ...] | None, list[int]] = {}
+    groups: dict[object, list[int]] = {}
     for i, d in enumerate(drafts):
-        groups.setdefault(None if d.keyed or (totals.keys and i == 0) else tuple(sorted(d.parties)), []).append(i)
-    pools, place = [], {}
-    for p, (parties, members) in enumerate(groups.items()):
+        groups.setdefault(_rows_of(source, d, keyed=d.keyed or (bool(totals.keys) and i == 0)), []).append(i)
+    pools: list[Pool] = []
+    place: dict[int, tuple[int, int]] = {}
+    for p, (rows_of, members) in enumerate(groups.items()):
         chosen = [drafts[i] for i in members]
         place.update({i: (p, m) for m, i in enumerate(members)})
-        keys, boxes = _keys(source, totals, catalogs) if parties is None else ((), {})
+        keyed = rows_of is None or (isinstance(rows_of, JoinedTerm) and bool(rows_of.keys))
+        keys, boxes = _keys(source, totals, catalogs) if keyed else ((), {})
+        if isinstance(rows_of, JoinedTerm):
+            measures = tuple(replace(_measure(source, d, boxes), reach=()) for d in chosen)
+            pools.append(join_pool(source, f"pool{p}", keys, chosen, measures, catalogs))
+            continue
         names = tuple(sorted({party for d in chosen for party in d.parties}))
         pools.append(
             Pool(
@@ -138,6 +155,18 @@ def _pools(
             )
         )
     return tuple(pools), place
+
+
+def _rows_of(source: Source, d: Draft, *, keyed: bool) -> object:
+    """What the drafts of one pool have in common: the join, or None for keyed ones, or their parties."""
+    joins = {replace(t, value=None) for a in d.aggregates for t in a.terms if isinstance(t, JoinedTerm)}
+    if not joins:
+        return None if keyed else tuple(sorted(d.parties))
+    if len(joins) > 1 or any(not isinstance(t, JoinedTerm) for a in d.aggregates for t in a.terms):
+        raise source.unsupported(
+            None, "A sum of totals of a join and other totals", "Select them as columns of their own."
+        )
+    return joins.pop()
 
 
 def _catalog(catalogs: Mapping[str, Catalog], party: str) -> Catalog:

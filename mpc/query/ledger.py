@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mpc.query.plan import Key, Plan, Pool
+from mpc.query.plan import JoinPool, Key, Plan, Pool
 
 _KINDS = {
     "rows": "the number of rows",
@@ -29,7 +29,7 @@ def ledger(plan: Plan, recipients: tuple[str, ...]) -> tuple[Entry, ...]:
     for recipient in recipients:
         found += [Entry(recipient, text) for pool in plan.pools for text in _revealed(pool)]
         found += [Entry(recipient, note) for note in plan.notes]
-        if recipient in plan.parties:
+        if recipient in plan.parties and len(plan.joins) < len(plan.pools):
             found.append(
                 Entry(recipient, "as it takes part itself: its own share, so what the others' values sum to without it")
             )
@@ -38,8 +38,31 @@ def ledger(plan: Plan, recipients: tuple[str, ...]) -> tuple[Entry, ...]:
             Entry(party, "the job's text: SQL, purpose, recipients, participants; of the others' data nothing")
         )
     found.append(Entry("coordinator", _coordinator(plan, recipients)))
-    found.append(Entry("helper", "nothing: sums need no helper"))
+    for _, pool in plan.joins:
+        found += [Entry("helper", text) for text in _helper(pool)]
+    if not plan.joins:
+        found.append(Entry("helper", "nothing: sums need no helper"))
     return tuple(found)
+
+
+def _helper(pool: JoinPool) -> list[str]:
+    """What matching tags shows, and dealing does not."""
+    spine, others = pool.sides[0], pool.sides[1:]
+    texts = [
+        "the job's text; the number of rows of "
+        + ", ".join(f"{s.party} (at most {s.rows:,}, as published)" for s in pool.sides)
+        + "; no value, no key and nothing that is opened",
+    ]
+    for s in others:
+        texts.append(
+            f"how many distinct keys of {spine.party}'s whole table are in that of {s.party}, whatever the conditions"
+        )
+    if not spine.unique:
+        texts.append(
+            f"how often each key of {spine.party}'s table repeats, by which the same key is known again in another "
+            "alignment or job; not which key it is"
+        )
+    return texts
 
 
 def _revealed(pool: Pool) -> list[str]:
@@ -49,6 +72,8 @@ def _revealed(pool: Pool) -> list[str]:
     for m in pool.measures:
         words = ", ".join(_KINDS[w.kind] for w in m.words)
         behind = " + ".join(r.party for r in m.reach) or parties
+        if isinstance(pool, JoinPool):
+            behind = f"the rows that {' and '.join(pool.parties)} have in common"
         texts.append(f"{_cells(pool.keys)}, {m.name} of {behind}: {words}; or only that it is suppressed")
     return texts
 

@@ -74,7 +74,7 @@ def atom_of(e: Expr) -> Expr | None:
         return None if plain.func == "squares" else plain
     found = aggregates(e)
     inexact = any(isinstance(n, Divide | Sqrt | Scaled | KeyRef) or n.kind == "double" for n in walk(e))
-    if not found or inexact or not numeric(e) or any(a.keyed for a in found):
+    if not found or inexact or not numeric(e) or any(a.keyed or a.joined for a in found):
         return None
     return e if len({p for a in found for p in a.parties}) == 1 else None
 

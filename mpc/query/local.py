@@ -236,7 +236,7 @@ def _print(q: _Query) -> str:
 
 
 def _scan(q: _Query, scan: Scan) -> str:
-    columns = [f"{_key(k)} AS k{i}" for i, k in enumerate(scan.keys)]
+    columns = [f"{key_sql(k)} AS k{i}" for i, k in enumerate(scan.keys)]
     columns += [f"{_typed(v, scan)} AS v{i}" for i, v in enumerate(q.values)]
     for i, scans in enumerate(_classes(q).values()):
         columns.append(f"{_entity_sql(q, scan) if scan in scans else 'NULL'} AS e{i}")
@@ -244,7 +244,8 @@ def _scan(q: _Query, scan: Scan) -> str:
     return f"SELECT {', '.join(columns)} FROM {identifier(scan.table)}{where}"
 
 
-def _key(key: Expr) -> str:
+def key_sql(key: Expr) -> str:
+    """A GROUP BY key in units: text as VARCHAR, boolean as BOOLEAN, all others as BIGINT."""
     text = units(key)
     return f"CAST({text} AS {'VARCHAR' if key.kind == 'text' else 'BOOLEAN' if key.kind == 'boolean' else 'BIGINT'})"
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
+from math import prod
 from typing import Any, Literal
 
 from mpc.query.catalog import Value
@@ -193,6 +194,33 @@ class Term:
 
 
 @dataclass(frozen=True)
+class JoinSide:
+    """A table in a join: rows that pass ``where`` count; ``key`` is what it is joined by. ``rows``: rounded up."""
+
+    party: str
+    table: str
+    where: Expr | None
+    key: tuple[Column, ...]
+    unique: bool
+    rows: int
+
+
+@dataclass(frozen=True)
+class JoinedTerm(Term):
+    """Rows of a join; ``party`` and ``table`` are the spine's, ``where`` is None.
+
+    Expressions read columns of all ``sides``, of which the spine is the first.
+    """
+
+    sides: tuple[JoinSide, ...]
+
+    @property
+    def most_rows(self) -> int:
+        """No join has more rows: every row of the spine meets one row of a side without repeated keys."""
+        return prod(s.rows for i, s in enumerate(self.sides) if i == 0 or not s.unique)
+
+
+@dataclass(frozen=True)
 class Agg(Expr):
     """``rows`` (COUNT(*)), ``count``, ``sum``, ``squares`` (SUM(x*x)) or ``distinct`` of the terms' values.
 
@@ -206,6 +234,10 @@ class Agg(Expr):
     @property
     def parties(self) -> frozenset[str]:
         return frozenset(t.party for t in self.terms)
+
+    @property
+    def joined(self) -> bool:
+        return any(isinstance(t, JoinedTerm) for t in self.terms)
 
     @property
     def keyed(self) -> bool:

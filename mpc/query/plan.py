@@ -1,8 +1,9 @@
 """The plan of a job: a pure function of the job's text and the catalogs, compiled again by every node.
 
-A plan is a list of *pools* and a *finish*. A pool is a set of cells (the Cartesian product of the declared
-domains of its GROUP BY keys; one cell without keys) and a set of measures. Every party in ``Pool.sources`` answers
-its local query, lays the answer out as ring words, and the words of all parties are added by protocol P3.
+A plan is a list of *pools* and a *finish*. A pool is a set of cells (the Cartesian product of the declared domains of
+its GROUP BY keys; one cell without keys) and a set of measures. A pool of a join (``JoinPool``) says how its words are
+computed on shares, row by row, before they are totalled (mpc/joint.py). Of any other, every party in ``Pool.sources``
+answers its local query, lays the answer out as ring words, and the words of all parties are added by protocol P3.
 The recipient opens the totals and computes the *finish* (AVG, HAVING, ORDER BY ...) in the clear.
 
 All classes are frozen and JSON-able through ``Plan.to_dict``; ``Plan.digest`` is what nodes compare.
@@ -18,6 +19,7 @@ from typing import Any, Literal
 
 import rfc8785
 
+from mpc.ids import Field
 from mpc.query.catalog import Kind, Value
 from mpc.query.nodes import Expr
 
@@ -105,6 +107,86 @@ class Pool:
         return tuple(s.party for s in self.sources)
 
 
+# ---- joins
+
+
+@dataclass(frozen=True)
+class SideColumn:
+    """A column that a side of a join brings in, as ring words of 64 or 128 bits.
+
+    ``how`` rows of one key are put together where they can be several: ``sum``; ``any`` (of 0 and 1); ``mark``: at the
+    spine, 1 in the first of the rows of a group and key in which the column is 1.
+    """
+
+    bits: Ring
+    how: Literal["sum", "any", "mark"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One party in a join: its local query has one row for each row of its tables, whatever the conditions.
+
+    Columns of the answer: ``j0 …`` the key; ``g0 …`` GROUP BY keys (of the spine); ``pass`` BOOLEAN where its own
+    conditions hold; ``c0 …`` the ``columns`` in units. ``rows``: row count, rounded up. ``unique``: no key twice.
+    """
+
+    party: str
+    rows: int
+    unique: bool
+    columns: tuple[SideColumn, ...]
+
+
+@dataclass(frozen=True)
+class Input:
+    """A column of a side as a shared column of rows; ``column`` -1: its flag, 1 where the spine's row met it."""
+
+    bits: Ring
+    side: int
+    column: int
+
+
+@dataclass(frozen=True)
+class Linear:
+    """``constant`` + Σ coefficient · step."""
+
+    bits: Ring
+    constant: int
+    terms: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Product:
+    bits: Ring
+    left: int
+    right: int
+
+
+Step = Input | Linear | Product
+
+
+@dataclass(frozen=True)
+class Released:
+    """What a measure lets out: steps whose totals are its words, where the total of each of ``entities`` (0 or 1 in a
+    row, 1 in one row of an entity at most) reaches the owners' min_entities."""
+
+    words: tuple[int, ...]
+    entities: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class JoinPool(Pool):
+    """A hidden join (P6) totalled by group (P8). ``sides``: the spine first, which holds the GROUP BY keys.
+
+    ``fields``: form and size of the columns of the join's key; ``steps``: shared columns of the spine's rows, each
+    computed from earlier ones; ``released``: one a measure.
+    """
+
+    fields: tuple[Field, ...]
+    sides: tuple[Side, ...]
+    steps: tuple[Step, ...]
+    released: tuple[Released, ...]
+
+
 @dataclass(frozen=True)
 class ColumnUse:
     """One column of one owner on a path to a revealed value: the grant it needs. ``where`` is the SQL fragment."""
@@ -129,6 +211,17 @@ class Reveal:
     uses: tuple[ColumnUse, ...]
     contributors: tuple[str, ...]
     pooled: bool
+
+
+@dataclass(frozen=True)
+class JoinReveal(Reveal):
+    """A value computed over a join: other parties' rows decide which rows count.
+
+    ``joined``: all parties of the join; ``grouped_by``: who holds the GROUP BY keys, "" where there are none.
+    """
+
+    joined: tuple[str, ...]
+    grouped_by: str
 
 
 @dataclass(frozen=True)
@@ -163,6 +256,11 @@ class Plan:
     finish: Finish
     reveals: tuple[Reveal, ...]
     notes: tuple[str, ...]  # what explain tells besides ("HAVING hides nothing from the recipient")
+
+    @property
+    def joins(self) -> tuple[tuple[int, JoinPool], ...]:
+        """The pools that are joins, with their numbers; they need the helper."""
+        return tuple((i, p) for i, p in enumerate(self.pools) if isinstance(p, JoinPool))
 
     def digest(self) -> str:
         """SHA-256 (hex) over the canonical form."""

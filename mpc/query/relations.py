@@ -205,8 +205,12 @@ class GroupBinder(ClearBinder):
 
     def __init__(self, query: QueryBinder, visible: Visible, keys: Sequence[GroupKey]) -> None:
         super().__init__(query, [visible])
-        assert isinstance(visible.relation, Rows)
-        self._rows, self._from, self._keys = visible.relation, visible, tuple(keys)
+        self._from, self._keys = visible, tuple(keys)
+
+    @property
+    def _rows(self) -> Rows:
+        assert isinstance(self._from.relation, Rows)
+        return self._from.relation
 
     def bind(self, node: exp.Expr) -> Expr:
         key = self._key(node)
@@ -226,19 +230,23 @@ class GroupBinder(ClearBinder):
         return None
 
     def column(self, node: exp.Column) -> Expr:
-        if not node.table and node.name.lower() in self.aliases and not self._is_column(node):
+        if not node.table and node.name.lower() in self.aliases and not self.has_column(node):
             return self.aliases[node.name.lower()]
-        find_column(self.source, node, self._visible)
+        self.find(node)
         raise self.source.error(
             "sql.unsupported",
             node,
             f"{node.name} is neither grouped by nor inside an aggregate.",
-            f"Write SUM({node.name}) or put it into GROUP BY. Single rows of others are never shown; "
-            "outputs by row come with joint queries (hidden join).",
+            f"Write SUM({node.name}) or put it into GROUP BY. Single rows of others are not shown.",
         )
 
-    def _is_column(self, node: exp.Column) -> bool:
-        return node.name.lower() in (n.lower() for n in self._rows.names)
+    def find(self, node: exp.Column) -> None:
+        """Raises LocalError where no column has this name."""
+        find_column(self.source, node, self._visible)
+
+    def has_column(self, node: exp.Column) -> bool:
+        """Whether a column of these rows has the name (an alias does not hide it)."""
+        return any(node.name.lower() in (n.lower() for n in v.relation.names) for v in self._visible)
 
     def by_branch(self, node: exp.Expr, condition: exp.Expr | None = None) -> tuple[Expr, ...]:
         """A row expression in every branch, in one type; where ``condition`` is not TRUE it is NULL."""
@@ -284,6 +292,9 @@ class QueryBinder:
         self.source = source
         self._catalogs = {c.party.lower(): c for c in catalogs.values()}
         self._ctes: dict[str, Relation] = {}
+
+    def catalog_of(self, party: str) -> Catalog:
+        return self._catalogs[party.lower()]
 
     def bind(self, query: exp.Expr) -> Relation:
         """The relation of a SELECT, UNION ALL or bracketed query. Raises LocalError sql.*."""
@@ -407,7 +418,7 @@ class QueryBinder:
                 node,
                 "UNION without ALL" if name == "UNION" else name,
                 "Write UNION ALL: UNION would have to compare rows of different owners. "
-                "Finding equal rows comes with joint queries (hidden join).",
+                "Rows that two owners have in common are found by JOIN.",
             )
         if node.args.get("by_name"):
             raise self.source.unsupported(node, "UNION ALL BY NAME", "List the columns in one order in every branch.")

@@ -9,7 +9,8 @@ import numpy as np
 
 from mpc.query.catalog import Catalog
 from mpc.query.fold import Draft
-from mpc.query.plan import Measure, Pool, Reveal
+from mpc.query.join_pool import join_reveal
+from mpc.query.plan import JoinPool, Measure, Pool, Reveal
 from mpc.query.separate import contributors
 from mpc.query.uses import uses_of
 
@@ -26,10 +27,14 @@ def reveals_of(
     party each. Where only some cells have a single party, its reveal stays ``pooled`` with that one contributor, so
     that a key cannot get around an owner's min_contributors.
     """
-    found = []
+    found: list[Reveal] = []
     for i, d in enumerate(drafts):
         p, m = place[i]
-        measure, uses = pools[p].measures[m], uses_of(d, catalogs)
+        pool, measure = pools[p], pools[p].measures[m]
+        if isinstance(pool, JoinPool):
+            found.append(join_reveal(pool, d, measure, catalogs))
+            continue
+        uses = uses_of(d, catalogs)
         adding = contributors(d)
         sets = contributor_sets(pools[p], measure, adding)
         pooled = any(len(s) > 1 for s in sets)

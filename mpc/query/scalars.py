@@ -27,7 +27,7 @@ AGGREGATES = (
     exp.StddevSamp,
     exp.StddevPop,
 )
-JOINT = "It comes with joint queries (hidden join); until then "
+JOINT = "It is not built yet; until then "
 
 
 class Binder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sqlglot import exp
@@ -22,15 +22,16 @@ from mpc.query.relations import (
     Scalars,
     Totals,
     Visible,
-    terms_of,
 )
-from mpc.query.scalars import JOINT, Binder, has_aggregate, only
+from mpc.query.scalars import Binder, has_aggregate, only
 
 _KNOWN = ("expressions", "from_", "joins", "where", "group", "having", "order", "limit", "offset", "distinct", "with_")
 
 
 def bind_select(query: QueryBinder, node: exp.Select) -> Relation:
     """The relation of a SELECT."""
+    from mpc.query.joins import joined
+
     source = query.source
     if node.args.get("qualify") or node.args.get("windows"):
         raise source.unsupported(node, "QUALIFY or WINDOW", "Use GROUP BY and aggregates.")
@@ -48,6 +49,8 @@ def bind_select(query: QueryBinder, node: exp.Select) -> Relation:
         raise source.unsupported(
             node, "A UNION ALL of totals as a result", "Add them up with SUM, or unite the rows and GROUP BY a label."
         )
+    if len(relations) > 1 and all(isinstance(r, Rows) for r in relations):
+        return joined(query, node, visible, aggregating=aggregating)
     if not all(isinstance(r, Totals) for r in relations) or (
         len(relations) > 1 and not all(isinstance(r, Totals) and r.one_row for r in relations)
     ):
@@ -64,9 +67,7 @@ def bind_select(query: QueryBinder, node: exp.Select) -> Relation:
 
 
 def _join_advice() -> str:
-    return (
-        f"{JOINT}use UNION ALL of the owners' tables, or add up totals: SELECT (SELECT SUM(…) …) + (SELECT SUM(…) …)."
-    )
+    return "Join tables of several owners by their keys: FROM a.t JOIN b.t USING (key); add up totals one by one."
 
 
 def _second(node: exp.Select) -> exp.Expr:
@@ -75,23 +76,23 @@ def _second(node: exp.Select) -> exp.Expr:
 
 
 def _from(query: QueryBinder, node: exp.Select) -> list[Visible]:
-    """FROM and its cross joins. Any other join is refused by name."""
+    """The items of FROM; how they are joined is read in joins.py."""
     from_ = node.args.get("from_")
     if from_ is None:
         return []
-    items = [from_.this]
-    for join in node.args.get("joins") or []:
-        plain = not any(join.args.get(k) for k in ("on", "using", "side", "method")) and join.kind in ("", "CROSS")
-        if not plain:
-            words = " ".join(w for w in (join.method, join.side, join.kind, "JOIN") if w)
-            raise query.source.unsupported(join, words, _join_advice())
-        items.append(join.this)
+    items = [from_.this, *(join.this for join in node.args.get("joins") or [])]
     for item in items:
         inner = item.this if isinstance(item, exp.Subquery) else item
-        for joined in (item, inner) if isinstance(inner, exp.Table) else (item,):
-            if joined.args.get("joins"):
-                raise query.source.unsupported(joined.args["joins"][0], "JOIN", _join_advice())
-    return [query.visible(item) for item in items]
+        for nested in (item, inner) if isinstance(inner, exp.Table) else (item,):
+            if nested.args.get("joins"):
+                raise query.source.unsupported(nested.args["joins"][0], "JOIN in brackets", "Write the joins in a row.")
+    visible = [query.visible(item) for item in items]
+    if not all(isinstance(v.relation, Rows) for v in visible):
+        for join in node.args.get("joins") or []:
+            if any(join.args.get(k) for k in ("on", "using", "side", "method")) or join.kind not in ("", "CROSS"):
+                words = " ".join(w for w in (join.method, join.side, join.kind, "JOIN") if w)
+                raise query.source.unsupported(join, f"{words} with totals", "Join tables; combine totals in SELECT.")
+    return visible
 
 
 # ---- over rows
@@ -166,8 +167,13 @@ def _grouped(query: QueryBinder, node: exp.Select, visible: Visible) -> Totals:
     branches = tuple(_restricted(query, node, visible, b) for b in visible.relation.branches)
     rows = Rows(visible.relation.names, branches)
     visible = replace(visible, relation=rows)
-    keys = _keys(query, node, visible)
-    binder = GroupBinder(query, visible, keys)
+    return grouped(query, node, lambda keys: GroupBinder(query, visible, keys))
+
+
+def grouped(query: QueryBinder, node: exp.Select, make: Callable[[Sequence[GroupKey]], GroupBinder]) -> Totals:
+    """GROUP BY, SELECT, HAVING, ORDER BY … over the rows that ``make`` makes a binder of, given the keys."""
+    keys = _keys(query, node, make(()))
+    binder = make(keys)
     names, exprs = _outputs(query, node, binder)
     order, limit, offset = _tail(query, node, binder, exprs)
     having = node.args.get("having")
@@ -175,7 +181,7 @@ def _grouped(query: QueryBinder, node: exp.Select, visible: Visible) -> Totals:
         names,
         exprs,
         keys,
-        terms_of(rows, keys, [None] * len(branches)),
+        binder.terms(binder.no_values()),
         None if having is None else _condition(query, binder.bind(having.this), having.this),
         order,
         limit,
@@ -184,7 +190,7 @@ def _grouped(query: QueryBinder, node: exp.Select, visible: Visible) -> Totals:
     )
 
 
-def _keys(query: QueryBinder, node: exp.Select, visible: Visible) -> tuple[GroupKey, ...]:
+def _keys(query: QueryBinder, node: exp.Select, rows: GroupBinder) -> tuple[GroupKey, ...]:
     group = node.args.get("group")
     if group is None:
         return ()
@@ -194,19 +200,19 @@ def _keys(query: QueryBinder, node: exp.Select, visible: Visible) -> tuple[Group
     if group.args.get("all"):
         wanted = [x for x in node.expressions if not has_aggregate(x) and any(x.find_all(exp.Column))]
     else:
-        wanted = [_grouping(query, node, visible, x) for x in group.expressions]
+        wanted = [_grouping(query, node, rows, x) for x in group.expressions]
     keys: list[GroupKey] = []
     for x in wanted:
         inner = x.unalias()
         if has_aggregate(inner):
             raise query.source.unsupported(inner, "Grouping by an aggregate", "Group by columns or row expressions.")
-        key = GroupKey(_name(x), GroupBinder(query, visible, ()).by_branch(inner), inner)
+        key = GroupKey(_name(x), rows.by_branch(inner), inner)
         if key.by_branch not in [k.by_branch for k in keys]:
             keys.append(key)
     return tuple(keys)
 
 
-def _grouping(query: QueryBinder, node: exp.Select, visible: Visible, x: exp.Expr) -> exp.Expr:
+def _grouping(query: QueryBinder, node: exp.Select, rows: GroupBinder, x: exp.Expr) -> exp.Expr:
     """A GROUP BY item: an ordinal, an alias of SELECT, or an expression."""
     if isinstance(x, exp.Cube | exp.Rollup | exp.GroupingSets):
         raise query.source.unsupported(x, "GROUPING SETS, CUBE or ROLLUP", "Use one query for each grouping.")
@@ -217,7 +223,7 @@ def _grouping(query: QueryBinder, node: exp.Select, visible: Visible, x: exp.Exp
         chosen: exp.Expr = node.expressions[int(position) - 1]
         return chosen
     if isinstance(x, exp.Column) and not x.table:
-        is_column = x.name.lower() in (n.lower() for n in visible.relation.names)
+        is_column = rows.has_column(x)
         named = [i for i in node.expressions if isinstance(i, exp.Alias) and i.alias.lower() == x.name.lower()]
         if named and not is_column:
             return named[0]

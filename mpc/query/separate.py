@@ -25,14 +25,17 @@ from mpc.query.nodes import (
     Const,
     Expr,
     Extreme,
+    JoinedTerm,
     Neg,
     Round,
+    Term,
     aggregates,
     children,
     is_null,
     numeric,
 )
 from mpc.query.rules.cancel import linear_terms
+from mpc.query.uses import value_columns
 
 #: the largest ratio of one party's weight to another's in a pooled total
 MAX_RATIO = 100
@@ -73,12 +76,20 @@ def _agg(agg: Agg) -> list[tuple[Unit, Fraction]]:
     found: list[tuple[Unit, Fraction]] = []
     for t in agg.terms:
         if agg.func != "sum" or t.value is None:
-            found.append((Unit(t.party, agg.func, t.table, t.where, t.value), Fraction(1)))
+            found.append((Unit(_owners(t, t.value), agg.func, t.table, t.where, t.value), Fraction(1)))
             continue
         for atom, c in linear_terms(t.value, Fraction(1)):
             if c and not (atom is not None and atom.low == atom.high == 0):
-                found.append((Unit(t.party, "sum" if atom is not None else "rows", t.table, t.where, atom), c))
+                func = "sum" if atom is not None else "rows"
+                found.append((Unit(_owners(t, atom), func, t.table, t.where, atom), c))
     return found
+
+
+def _owners(t: Term, atom: Expr | None) -> str:
+    """Whose values a unit adds: the term's party; over a join those whose columns it reads, several with + between."""
+    if not isinstance(t, JoinedTerm) or atom is None:
+        return t.party
+    return "+".join(sorted({c.party for c in value_columns(atom)})) or t.party
 
 
 def contributors(d: Draft) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mpc.errors import LocalError
+from mpc.explain import render
 from mpc.query.catalog import Catalog
-from mpc.query.explain import render
 from parties.cli.output import err, limits, out, plain, table_of
 from parties.config import locate
 from parties.failures import decode

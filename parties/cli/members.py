@@ -41,6 +41,10 @@ def register(app: App) -> None:
     coordinator.command(coordinator_serve, name="serve")
     app.command(coordinator)
 
+    helper = App(name="helper", help="The helper of joins: deals random numbers, matches keyed tags, sees no value.")
+    helper.command(helper_serve, name="serve")
+    app.command(helper)
+
     roster = App(name="roster", help="The list of members with their pinned keys, signed by all of them.")
     for command in (roster_add, roster_sign, roster_install, roster_show, roster_revoke):
         roster.command(command, name=command.__name__.removeprefix("roster_"))
@@ -66,7 +70,7 @@ def consortium_init(
     practice.init_consortium(
         folder, parties=list(party), modelers=list(modeler), coordinator=coordinator, organisations=organisations
     )
-    plain(f"{folder}: {', '.join([*party, *modeler, coordinator])}")
+    plain(f"{folder}: {', '.join([*party, *modeler, coordinator, 'helper'])}")
     plain(f"Next: heji node table add {folder}/{party[0]} FILE --key COLUMN --grant aggregate; heji up {folder}")
 
 
@@ -96,11 +100,28 @@ def node_serve(folder: Folder, /, *, with_parent: WithParent = None) -> None:
     serve.run(folder, serve.serve_node, parent=with_parent)
 
 
-def coordinator_serve(folder: Folder, /, *, with_parent: WithParent = None) -> None:
+def coordinator_serve(
+    folder: Folder,
+    /,
+    *,
+    helper: Annotated[Path | None, Parameter(help="the folder of a helper to serve from this process too")] = None,
+    with_parent: WithParent = None,
+) -> None:
     """Serve a coordinator until Ctrl-C or SIGTERM. Unfinished jobs go on with a new attempt."""
     from parties import serve
 
-    serve.run(folder, serve.serve_coordinator, parent=with_parent)
+    also = [(serve.serve_node, helper)] if helper else []
+    serve.run(folder, serve.serve_coordinator, also=also, parent=with_parent)
+
+
+def helper_serve(folder: Folder, /, *, with_parent: WithParent = None) -> None:
+    """Serve a helper until Ctrl-C or SIGTERM: a member with keys of its own and no tables. Joins need one.
+
+    It may run anywhere but at an institution that takes part in the joins.
+    """
+    from parties import serve
+
+    serve.run(folder, serve.serve_node, parent=with_parent)
 
 
 def node_check(folder: Folder, /) -> None:

@@ -112,6 +112,7 @@ class AttemptRun:
             coordinator=self._member.name,
             inside=self._proposed.inside,
             approvals=statements,
+            helper=self._proposed.helper,
         )
         inbox = Inbox({p: allowed_bytes(cast, p, self._member.name) for p in self._proposed.participants})
         self._post.open(self._key, inbox)

@@ -28,16 +28,16 @@ import numpy as np
 
 from mpc.crypto.agree import public_key
 from mpc.errors import HejiError, LocalError, PeerError
+from mpc.explain import explain
 from mpc.job import Job
 from mpc.messages import Agreed, Announce
 from mpc.protocols.agree import Agreement
 from mpc.query.catalog import Catalog
 from mpc.query.compile import PLANNER, compile_plan, parties_of
-from mpc.query.explain import explain
 from mpc.roles import Outcome, Totals, cast_of, open_outside
 from parties.failures import decode, from_rpc
 from parties.member import Member
-from parties.proposals import APPROVAL, JOB, Proposed, propose, read_catalogs
+from parties.proposals import APPROVAL, JOB, Proposed, helper_of, propose, read_catalogs
 from parties.results import Result, opened_result
 from parties.rpc.v1 import coordinator_pb2 as pb
 from parties.rpc.v1 import coordinator_pb2_grpc, node_pb2, node_pb2_grpc
@@ -310,11 +310,18 @@ class Client:
             trust=Job.from_bytes(raw).trust,
         )
         inside = tuple(sorted(r for r in Job.from_bytes(raw).recipients if self.member.has_node(r)))
-        proposed = Proposed(raw, Job.from_bytes(raw), plan, inside)
+        recipients = Job.from_bytes(raw).recipients
+        proposed = Proposed(raw, Job.from_bytes(raw), plan, inside, helper_of(self.member, plan, recipients))
         proof, bodies = await self._fetch(job)
         approvals = self._approvals(proof, proposed)
         cast = cast_of(
-            raw, int(proof["attempt"]), plan, coordinator=str(proof["coordinator"]), inside=inside, approvals=approvals
+            raw,
+            int(proof["attempt"]),
+            plan,
+            coordinator=str(proof["coordinator"]),
+            inside=inside,
+            approvals=approvals,
+            helper=proposed.helper,
         )
         totals: Totals = {}
         for s in cast.heard_by(self.name):

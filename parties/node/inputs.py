@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mpc.coins import Coins
+from mpc.joint import SideRows
 from mpc.messages import RingWords
 from mpc.policy.disclosure import vector
 from mpc.policy.flow import Limits
@@ -15,15 +16,18 @@ from mpc.query.layout import fill
 from mpc.query.plan import Plan
 from mpc.roles import Cast, pool_of, ring_of
 from parties.member import Member
+from parties.node.joins import side_rows
 from parties.node.sources.database import Tables
 
 
 @dataclass(frozen=True)
 class Input:
-    """Ring words by the name of their sum, and a salted digest of the data they were computed from."""
+    """Ring words by the name of their sum, a salted digest of the data they were computed from, and the rows this
+    member brings into joins, by the number of the pool."""
 
     vectors: Mapping[str, RingWords]
     snapshot: bytes
+    rows: Mapping[int, SideRows] = field(default_factory=dict)
 
 
 class Inputs:
@@ -56,7 +60,9 @@ class Inputs:
         me = self._member.name
         queries = {p: q for p, pool in enumerate(plan.pools) for q in pool.sources if q.party == me}
         with self._tables.open(sorted({t for q in queries.values() for t in q.tables})) as database:
-            answers = {p: database.run(q.sql) for p, q in queries.items()}
+            joins = dict(plan.joins)
+            rows = {p: side_rows(joins[p], me, database.rows(q.sql)) for p, q in queries.items() if p in joins}
+            answers = {p: database.run(q.sql) for p, q in queries.items() if p not in joins}
             snapshot = database.snapshot(salt)
         filled = {
             p: fill(
@@ -70,8 +76,8 @@ class Inputs:
             for p, answer in answers.items()
         }
         # one spoiled vector for each recipient, with noise of its own
-        said = {s: filled[pool_of(s.name)] for s in cast.said_by(me)}
+        said = {s: filled[pool_of(s.name)] for s in cast.said_by(me) if pool_of(s.name) in filled}
         words = {
             s.name: vector(plan, pool_of(s.name), ring_of(s), f, coins, f"spoil/{s.name}") for s, f in said.items()
         }
-        return Input(words, snapshot)
+        return Input(words, snapshot, rows)

@@ -28,15 +28,15 @@ from mpc.coins import own_coins
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.policy.flow import Limits
 from mpc.query.compile import PLANNER
-from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_party, rounds_of
-from mpc.rounds import Round, Session
+from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_helper, play_party, rounds_of
+from mpc.rounds import Round, Rounds, Session
 from mpc.run import Sent
 from parties.drive import drive
 from parties.failures import abort, decode
 from parties.mail import AttemptKey, Inbox, Outbox, PostOffice
 from parties.member import Member
 from parties.metrics import Metrics
-from parties.node.inputs import Inputs
+from parties.node.inputs import Input, Inputs
 from parties.node.permission import Permission
 from parties.node.store import Store
 from parties.proposals import APPROVAL, CATALOG, Proposed, propose, read_catalogs
@@ -108,8 +108,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
     async def _propose(self, request: node_pb2.Proposal, coordinator: str) -> node_pb2.Approval:
         catalogs = read_catalogs(self._member, request.catalogs)
-        mine = self._inputs.catalog()
-        if self._member.name in catalogs and catalogs[self._member.name].digest() != mine.digest():
+        mine = catalogs.get(self._member.name)
+        if mine is not None and mine.digest() != self._inputs.catalog().digest():
             raise LocalError(
                 "job.differs",
                 f"{self._member.name} changed its catalog since the job was planned.",
@@ -153,6 +153,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "planner": PLANNER,
                 "expires": proposed.job.expires,
                 "min_contributors": limits.min_contributors,
+                "min_entities": limits.min_entities,
             }
         )
 
@@ -181,7 +182,13 @@ class NodeService(node_pb2_grpc.NodeServicer):
         attempt = Attempt(proposed, coordinator, limits, approval)
         # what each member may say is known before its approval is: approvals change no size
         sizes = cast_of(
-            proposed.raw, request.attempt, proposed.plan, coordinator=coordinator, inside=proposed.inside, approvals={}
+            proposed.raw,
+            request.attempt,
+            proposed.plan,
+            coordinator=coordinator,
+            inside=proposed.inside,
+            approvals={},
+            helper=proposed.helper,
         )
         attempt.inbox = Inbox(
             {
@@ -270,6 +277,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             coordinator=attempt.coordinator,
             inside=proposed.inside,
             approvals=statements,
+            helper=proposed.helper,
         )
         self._store.transition(job.id, "running", member.clock())
         coins = own_coins(self._seed(), *key)
@@ -287,7 +295,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         try:
 
             def on_round(number: int, step: Round) -> None:
-                if number == 3 and given.vectors:  # keys are agreed: from here on masked data leaves
+                if number == 3 and (given.vectors or given.rows):  # keys are agreed: from here on masked data leaves
                     self._store.transition(job.id, "sending", member.clock(), input=given.snapshot)
                 phase = "keys" if number <= 2 else "receiving" if step.hear else "sending"
                 sent = sum(o.sent for o in outboxes.values())
@@ -299,7 +307,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
             outcome = await drive(
                 member.name,
-                play_party(Session(member.name, coins), cast, given.vectors, member.sign, member.verify),
+                self._role(Session(member.name, coins), cast, given),
                 attempt.inbox,
                 outboxes,
                 patience=member.config.step_seconds,
@@ -311,6 +319,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
         if member.name in job.recipients:
             self._keep_result(proposed, outcome, cast, statements)
         tell(node_pb2.Progress(phase="done", done=total, total=total))
+
+    def _role(self, session: Session, cast: Cast, given: Input) -> Rounds[Outcome]:
+        sign, verify = self._member.sign, self._member.verify
+        if session.me == cast.helper:
+            return play_helper(session, cast, sign, verify)
+        return play_party(session, cast, given.vectors, sign, verify, given.rows)
 
     def _same_data(self, job: str, snapshot: bytes) -> None:
         """Two attempts over different data could give their difference away, if the first reached its recipient."""

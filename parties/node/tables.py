@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as dataclass_replace
 from pathlib import Path
 
+import pyarrow as pa
 import tomlkit
 
 from mpc.errors import LocalError
@@ -58,10 +60,17 @@ def add_table(
     if not keys:
         review.append("no --key: every row counts as one entity of its own.")
     made = Table(published, columns, round_up(raw.num_rows), description)
-    canonical(raw, made)  # what is published must hold from the first day
+    rows = canonical(raw, made)  # what is published must hold from the first day
+    if made.keys and _each_once(rows, [c.name for c in made.keys]):
+        made = dataclass_replace(made, unique=True)
+        review.append('no key stands twice, so the table is declared "unique"; joins fail where that ends.')
     grant = grant_toml(published, grants, min_entities, min_contributors) if grants else ""
     publish(folder, made, source, policy=grant, replace=replace)
     return Proposal(made, tuple(review))
+
+
+def _each_once(rows: pa.Table, names: Sequence[str]) -> bool:
+    return bool(rows.num_rows == rows.group_by(list(names)).aggregate([]).num_rows)
 
 
 def publish_table(folder: Path, table: Table, location: str, *, policy: str = "") -> None:

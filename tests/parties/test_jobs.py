@@ -137,7 +137,11 @@ async def test_a_value_outside_its_bounds_names_the_column_and_no_value(tmp_path
         ("SELECT SUM(balance) FROM bank_a.acounts", "sql.unknown_table", "acounts"),
         ("SELEC 1", "sql.syntax", "ine 1"),
         ("SELECT balance FROM bank_a.accounts", "sql.unsupported", "single rows"),
-        ("SELECT SUM(a.balance) FROM bank_a.accounts a JOIN bank_b.accounts b USING (uscc)", "sql.unsupported", "JOIN"),
+        (
+            "SELECT SUM(a.balance) FROM bank_a.accounts a LEFT JOIN bank_b.accounts b USING (uscc)",
+            "sql.unsupported",
+            "JOIN",
+        ),
     ],
 )
 async def test_bad_sql(banks: Running, sql: str, code: str, said: str):

@@ -34,7 +34,7 @@ KEY = (bytes(range(32)), 1)
 
 async def over_grpc(folder: Path, roles: Mapping[str, Rounds[Any]]) -> tuple[dict[str, Any], list[Sent]]:
     """Every role at a member of its own; their results, and every message in the order its sender said it."""
-    init_consortium(folder, parties=list(NAMES))
+    init_consortium(folder, parties=list(NAMES), helper="aside")
     members = {name: Member(folder / name) for name in NAMES}
     said: list[Sent] = []
     async with AsyncExitStack() as stack:

@@ -161,9 +161,15 @@ class LocalDatabase:
     def run(self, sql: str) -> Mapping[str, AnswerColumn]:
         """The answer's columns. Any failure is LocalError data.local_query and says no more: an error that depends on a
         value would be an answer (query.md)."""
+        table = self.rows(sql)
         with contextlib.suppress(Exception):
-            table = self._database.sql(sql).to_arrow_table()
             return {name: _column(name, table.column(name)) for name in table.column_names}
+        raise LocalError("data.local_query", "local query failed")
+
+    def rows(self, sql: str) -> pa.Table:
+        """The answer as it is, for joins, in which every row takes part. Raises LocalError data.local_query."""
+        with contextlib.suppress(Exception):
+            return self._database.sql(sql).to_arrow_table()
         # outside any handler: not even the context of this error knows what happened
         raise LocalError("data.local_query", "local query failed")
 

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
+from mpc.explain import explain, render
 from mpc.query.compile import compile_plan
-from mpc.query.explain import explain, render
 from mpc.query.plan import Plan
 from tests.mpc.query.bureau import UNION, bureau
 from tests.mpc.query.golden import FIXTURES, same

@@ -20,18 +20,24 @@ import pyarrow as pa
 import pytest
 
 from mpc.errors import LocalError
+from mpc.joint import Joint, SideRows, play, play_helper
 from mpc.messages import RingWords
 from mpc.query.catalog import Catalog, Column, Table, days
 from mpc.query.compile import compile_plan
 from mpc.query.finish import Result, finish
 from mpc.query.layout import Filled, fill, read
-from mpc.query.plan import Plan
+from mpc.query.plan import JoinPool, Plan
 from mpc.ring import ring
+from mpc.rounds import Rounds
+from mpc.run import Trace, run
+from parties.node.joins import side_rows
 from parties.node.sources.canonical import canonical
 from parties.node.sources.database import LocalDatabase
 from parties.node.sources.reading import lock
+from tests.mpc.joining import sessions
 
 Rows = Sequence[Sequence[Any]]
+HELPER = "helper"
 
 
 def integer(name: str, low: int, high: int, **more: Any) -> Column:
@@ -118,7 +124,7 @@ class World:
         return self._local[party]
 
     def plan(self, sql: str, *, recipients: tuple[str, ...] = ("analyst",)) -> Plan:
-        return compile_plan(sql, self.catalogs, recipients=recipients, trust="parties")
+        return compile_plan(sql, self.catalogs, recipients=recipients, trust="helper")
 
     def answer(self, plan: Plan, pool: int, party: str) -> Mapping[str, Any]:
         """A party's answer to its local query."""
@@ -132,6 +138,9 @@ class World:
         """The sums of all parties' words, small cells flagged (with no noise on their words)."""
         totals: dict[str, RingWords] = {}
         for p, pool in enumerate(plan.pools):
+            if isinstance(pool, JoinPool):
+                totals.update(self.joined(p, pool, min_entities))
+                continue
             for source in pool.sources:
                 filled = self.filled(plan, p, source.party, min_entities=min_entities, strict=strict)
                 for bits in (64, 128):
@@ -144,6 +153,22 @@ class World:
                         continue
                     vector, name = np.concatenate(columns), f"pool{p}/w{bits}"
                     ring(bits).add_into(totals.setdefault(name, ring(bits).zeros(len(vector))), vector)
+        return totals
+
+    def rows(self, pool: JoinPool, party: str) -> SideRows:
+        """What a party brings into a join."""
+        return side_rows(pool, party, self.local(party).rows(next(s.sql for s in pool.sources if s.party == party)))
+
+    def joined(self, p: int, pool: JoinPool, least: int, trace: Trace | None = None) -> dict[str, RingWords]:
+        """The words of a join: all roles on shares, then the parties' words added."""
+        j = Joint(pool, HELPER, least)
+        members = sessions([*j.circle.holders, HELPER])
+        roles: dict[str, Rounds[Any]] = {i: play(members[i], j, self.rows(pool, i)) for i in j.circle.holders}
+        said = run({**roles, HELPER: play_helper(members[HELPER], j)}, trace)
+        totals: dict[str, RingWords] = {}
+        for holder in j.circle.holders:
+            for bits, words in said[holder].items():
+                ring(bits).add_into(totals.setdefault(f"pool{p}/w{bits}", ring(bits).zeros(len(words))), words)
         return totals
 
     def result(self, plan: Plan, *, min_entities: int = 0, strict: bool = False) -> Result:

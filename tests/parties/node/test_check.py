@@ -41,7 +41,7 @@ async def test_peers_that_answer_are_compared(consortium: Path):
     async with serving(consortium) as running:
         told = await running.apart(check, consortium / "bank_a")
     assert [f.what for f in told if not f.ok] == []
-    assert sum("answers with the roster's certificate" in f.what for f in told) == 3
+    assert sum("answers with the roster's certificate" in f.what for f in told) == 4  # and the helper
 
 
 async def test_a_peer_with_another_certificate_is_found(consortium: Path, tmp_path: Path):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from mpc.joint import Joint, batches
+from mpc.joint_traffic import traffic
 from mpc.protocols.total import BLOCK_WORDS
 from mpc.query.ledger import ledger
-from mpc.query.plan import Measure, Plan, Pool
+from mpc.query.plan import JoinPool, Measure, Plan, Pool
 
 
 def explain(plan: Plan, recipients: tuple[str, ...]) -> dict[str, Any]:
@@ -37,7 +39,18 @@ def _pool(p: Pool) -> dict[str, Any]:
         "cells": p.cells,
         "keys": [{"name": k.name, "kind": k.kind, "values": len(k.domain)} for k in p.keys],
         "measures": [_measure(m) for m in p.measures],
+        **({"spine": p.sides[0].party, "why": _why(p)} if isinstance(p, JoinPool) else {}),
     }
+
+
+def _why(p: JoinPool) -> str:
+    """Why this side is the spine."""
+    spine, others = p.sides[0], p.sides[1:]
+    if p.keys:
+        return f"it holds the GROUP BY key{'s' if len(p.keys) > 1 else ''}"
+    if not spine.unique and any(s.unique for s in others):
+        return "its key may repeat"
+    return "it has the fewest rows" if spine.rows < min(s.rows for s in others) else "none has fewer rows"
 
 
 def _measure(m: Measure) -> dict[str, Any]:
@@ -55,6 +68,8 @@ def _steps(plan: Plan, recipients: tuple[str, ...]) -> list[dict[str, Any]]:
     steps: list[dict[str, Any]] = [
         {"step": "keys", "protocol": "P0 keys and coins", "trust": "parties", "rounds": 2, "bytes": {}}
     ]
+    for _, joined in plan.joins:
+        steps += _joint_steps(joined)
     for i, p in enumerate(plan.pools):
         for bits in (64, 128):
             words = sum(c for pool, _, _, c in plan.columns(bits) if pool == i)
@@ -74,6 +89,35 @@ def _steps(plan: Plan, recipients: tuple[str, ...]) -> list[dict[str, Any]]:
                 }
             )
     return steps
+
+
+#: what a step of mpc.joint_traffic is called, and how many latencies it takes at least
+_JOINT = {
+    "align": ("P6 hidden join: each side to the spine's rows", 3),
+    "products": ("P4 products of shared columns", 1),
+    "totals": ("P8 totals by group", 2),
+    "release": ("P5, P8 small cells", 11),
+}
+
+
+def _joint_steps(p: JoinPool) -> list[dict[str, Any]]:
+    """The steps of a join. ``bytes``: what each member sends."""
+    j = Joint(p, "helper", 1)
+    said: dict[str, dict[str, int]] = {}
+    for t in traffic(j):
+        by = said.setdefault(t.step, {})
+        by[t.sender] = by.get(t.sender, 0) + t.bytes
+    levels = len({b.level for b in batches(p.steps)})
+    return [
+        {
+            "step": f"{p.name}/{step}",
+            "protocol": _JOINT[step][0],
+            "trust": "helper",
+            "rounds": _JOINT[step][1] * (len(j.aligns) if step == "align" else levels if step == "products" else 1),
+            "bytes": dict(sorted(by.items())),
+        }
+        for step, by in said.items()
+    ]
 
 
 def render(explained: dict[str, Any], width: int | None = None) -> str:
@@ -97,6 +141,8 @@ def render(explained: dict[str, Any], width: int | None = None) -> str:
             if p["keys"]
             else f"  {p['name']}: {' + '.join(p['parties'])}"
         )
+        if "spine" in p:
+            out.append(f"    hidden join; the rows are those of {p['spine']}: {p['why']}")
         for m in p["measures"]:
             out.append(f"    {m['name']}")
             out += [

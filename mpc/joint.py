@@ -1,0 +1,291 @@
+"""A join from its sides to the words that are let out: what data parties and helper do for one pool (P6, P4, P8).
+
+    spine                            every other side                     helper
+      rows in group order
+      align ◀───────────── keyed tags, masked columns ─────────────▶        matches, picks       align.py
+      steps: products of shared columns, everybody with a share              deals                multiply.py
+      totals by group ◀──────────────────────────────────────────────▶      picks                group_totals.py
+      entities ≥ least, and what passes                                      deals                groups.py
+      = this party's words of the pool, added up by P3 like those of any other pool               total.py
+
+Read ``play`` and ``play_helper`` side by side: they take the same steps in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.ids import Flags, Keys, width
+from mpc.messages import RingWords
+from mpc.protocols import align, group_totals, groups
+from mpc.protocols.align import Align
+from mpc.protocols.group_totals import Grouping
+from mpc.protocols.groups import Entities, Groups, Release
+from mpc.protocols.spine_order import Order, group_order, key_numbers, places
+from mpc.query.plan import Input, JoinPool, Linear, Product, Ring, Side, Step
+from mpc.ring import ring
+from mpc.rounds import Rounds, Session
+from mpc.sharing.circle import Circle
+from mpc.sharing.multiply import deal_multiply, deal_multiply_known, multiply, multiply_known
+
+
+@dataclass(frozen=True, eq=False)
+class SideRows:
+    """A party's rows of a join, at most ``Side.rows``.
+
+    ``keys``: one a row, at sides other than the spine each key once; ``group``: (n,) at the spine the number of the
+    row's group, -1 where its own conditions fail; ``passing``: (n,) at the others; ``columns``: (n,) or (n, 2) each.
+    """
+
+    keys: Keys
+    group: NDArray[np.int64]
+    passing: Flags
+    columns: tuple[RingWords, ...]
+
+    def __repr__(self) -> str:
+        return f"SideRows({len(self.keys)} rows)"
+
+
+@dataclass(frozen=True)
+class Joint:
+    """One join of an attempt. ``least``: the strictest of the owners' min_entities."""
+
+    pool: JoinPool
+    helper: str
+    least: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.pool.name}/join"
+
+    @property
+    def spine(self) -> Side:
+        return self.pool.sides[0]
+
+    @property
+    def circle(self) -> Circle:
+        return Circle(tuple(sorted(s.party for s in self.pool.sides)), self.helper)
+
+    @property
+    def rows(self) -> int:
+        """Rows of shared columns: the spine's, padded, and the marks of the groups."""
+        return places(self.spine.rows, self.pool.cells)
+
+    @property
+    def aligns(self) -> tuple[Align, ...]:
+        return tuple(
+            Align(
+                f"align/{s.party}",
+                self.spine.party,
+                s.party,
+                self.helper,
+                self.rows,
+                s.rows,
+                width(self.pool.fields),
+                tuple(c.bits for c in s.columns),
+            )
+            for s in self.pool.sides[1:]
+        )
+
+    @property
+    def groups(self) -> Groups:
+        """The steps that are totalled, each once, and what is let out of them. What counts entities is 1 in one row of
+        each anyway: the spine marks it, or has no key twice."""
+        used = self._totalled()
+        at = {step: i for i, step in enumerate(used)}
+        grouping = Grouping(
+            "groups",
+            self.spine.party,
+            tuple(s.party for s in self.pool.sides[1:]),
+            self.helper,
+            self.rows,
+            self.pool.cells,
+            tuple(self.pool.steps[step].bits for step in used),
+        )
+        return Groups(
+            grouping,
+            tuple(
+                Release(
+                    tuple(Entities(at[e], marked=True) for e in r.entities),
+                    self.least,
+                    tuple(at[w] for w in r.words),
+                )
+                for r in self.pool.released
+            ),
+        )
+
+    def _totalled(self) -> list[int]:
+        return list(dict.fromkeys(s for r in self.pool.released for s in (*r.words, *r.entities)))
+
+
+# ---- the roles
+
+
+def play(session: Session, j: Joint, mine: SideRows) -> Rounds[dict[Ring, RingWords]]:
+    """A data party's role. Returns its words of the pool by ring, in the order of ``Plan.columns``."""
+    here = session.at(j.name)
+    order = _order(here, j, mine) if session.me == j.spine.party else None
+    inputs = yield from _aligned(here, j, mine, order)
+    columns = yield from _computed(here, j, inputs)
+    g = j.groups
+    del inputs
+    if order is not None:
+        totals = yield from group_totals.spine_totals(here, g.grouping, order, columns)
+    else:
+        totals = yield from group_totals.holder_totals(here, g.grouping, columns)
+    del columns
+    said = yield from groups.release(here, g, totals)
+    return _words(j, g, said, first=session.me == j.circle.first)
+
+
+def play_helper(session: Session, j: Joint) -> Rounds[None]:
+    """The helper's role: it matches tags and deals; no opening comes here."""
+    here = session.at(j.name)
+    for a in j.aligns:
+        yield from align.helper(here, a)
+    for batch in batches(j.pool.steps):
+        count = len(batch.products) * j.rows
+        if batch.known:
+            yield from deal_multiply_known(here.at(batch.name), j.circle, j.spine.party, batch.bits, count)
+        else:
+            yield from deal_multiply(here.at(batch.name), j.circle, batch.bits, count)
+    yield from group_totals.helper_totals(here, j.groups.grouping)
+    yield from groups.deal_release(here, j.groups)
+
+
+# ---- 1: the sides as shared columns
+
+
+def _order(here: Session, j: Joint, mine: SideRows) -> Order:
+    return group_order(here, mine.keys, mine.group, j.pool.cells)
+
+
+def _aligned(here: Session, j: Joint, mine: SideRows, order: Order | None) -> Rounds[dict[tuple[int, int], RingWords]]:
+    """This party's shares of the inputs, by side and column (-1: flag); those it has no share of are left out."""
+    shares: dict[tuple[int, int], RingWords] = {}
+    if order is not None:
+        for c, (column, declared) in enumerate(zip(mine.columns, j.spine.columns, strict=True)):
+            if declared.how == "mark":
+                column = _first_marks(here.at(f"marks/{c}"), mine, column)
+            shares[0, c] = order.column(column, j.rows)
+    for i, a in enumerate(j.aligns, start=1):
+        if order is not None:
+            got = yield from align.spine(here, a, order.keys(mine.keys))
+        elif a.other == here.me:
+            got = yield from align.other(here, a, mine.keys, mine.passing, mine.columns)
+        else:
+            continue
+        shares.update({(i, c - 1): column for c, column in enumerate(got)})
+    return shares
+
+
+def _first_marks(here: Session, mine: SideRows, counts: RingWords) -> RingWords:
+    """1 in the first row of each group and key in which the column is 1."""
+    rows = np.flatnonzero((counts != 0) & (mine.group >= 0))
+    number = key_numbers(here, mine.keys)
+    _, first = np.unique(mine.group[rows] * (2 * len(number)) + number[rows], return_index=True)
+    marks = np.zeros_like(counts)
+    marks[rows[first]] = 1
+    return marks
+
+
+# ---- 2: steps
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Products of one level and width, computed in one go; ``known``: the left factors are the spine's own columns."""
+
+    level: int
+    bits: Ring
+    known: bool
+    products: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return f"level/{self.level}/{'known' if self.known else 'shared'}/w{self.bits}"
+
+
+def batches(steps: tuple[Step, ...]) -> Iterator[Batch]:
+    """All products, those first that need no other."""
+    level: list[int] = []
+    found: dict[tuple[int, Ring, bool], list[int]] = {}
+    for n, step in enumerate(steps):
+        if isinstance(step, Product):
+            level.append(1 + max(level[step.left], level[step.right]))
+            known = any(_of_spine(steps[side]) for side in (step.left, step.right))
+            found.setdefault((level[n], step.bits, known), []).append(n)
+        else:
+            level.append(max((level[t] for _, t in step.terms), default=0) if isinstance(step, Linear) else 0)
+    for (at, bits, known), products in sorted(found.items()):
+        yield Batch(at, bits, known, tuple(products))
+
+
+def _of_spine(step: Step) -> bool:
+    return isinstance(step, Input) and step.side == 0
+
+
+def _computed(here: Session, j: Joint, inputs: dict[tuple[int, int], RingWords]) -> Rounds[list[RingWords]]:
+    """Shares of the steps that are totalled."""
+    steps, circle = j.pool.steps, j.circle
+    products: dict[int, RingWords] = {}
+
+    def share(n: int) -> RingWords:
+        step = steps[n]
+        r = ring(step.bits)
+        if isinstance(step, Product):
+            return products[n]
+        if isinstance(step, Input):
+            known = inputs.get((step.side, step.column))
+            return r.zeros(j.rows) if known is None else known
+        out = r.zeros(j.rows)
+        if step.constant and here.me == circle.first:
+            r.add_into(out, r.from_ints([step.constant] * 1).repeat(j.rows, axis=0))
+        for coefficient, part in step.terms:
+            x = share(part)
+            r.add_into(out, x if coefficient == 1 else r.multiply(x, r.from_ints([coefficient])))
+        return out
+
+    for batch in batches(steps):
+        lefts, rights = [], []
+        for n in batch.products:
+            step = steps[n]
+            assert isinstance(step, Product)
+            left, right = (step.left, step.right) if _of_spine(steps[step.left]) else (step.right, step.left)
+            lefts.append(left)
+            rights.append(share(right))
+        y = np.concatenate(rights)
+        if batch.known:
+            x = np.concatenate([share(n) for n in lefts]) if here.me == j.spine.party else None
+            z = yield from multiply_known(here.at(batch.name), circle, j.spine.party, batch.bits, y, x)
+        else:
+            z = yield from multiply(
+                here.at(batch.name), circle, batch.bits, np.concatenate([share(n) for n in lefts]), y
+            )
+        products.update(zip(batch.products, np.split(z, len(batch.products)), strict=True))
+    return [share(n) for n in j._totalled()]
+
+
+# ---- 3: what is let out, in the order of the plan
+
+
+def _words(j: Joint, g: Groups, said: dict[int, RingWords], *, first: bool) -> dict[Ring, RingWords]:
+    """From the order of ``Groups.sums`` to that of ``Plan.columns``: a measure's words, then its flag, 1 where it is
+    suppressed."""
+    n, releases = j.pool.cells, len(g.releases)
+    kept = {
+        bits: iter(said[bits][(releases * n if bits == 64 else 0) :].reshape(-1, n, *said[bits].shape[1:]))
+        for bits in (64, 128)
+        if bits in said
+    }
+    out: dict[Ring, list[RingWords]] = {64: [], 128: []}
+    for m, measure in enumerate(j.pool.measures):
+        for word in measure.words:
+            out[word.ring].append(next(kept[word.ring]))
+        flag = np.full(n, 1 if first else 0, dtype=np.uint64) - said[64][m * n : (m + 1) * n]
+        out[64].append(flag)
+    return {bits: np.concatenate(columns) for bits, columns in out.items() if columns}

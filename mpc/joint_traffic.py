@@ -1,0 +1,102 @@
+"""What a join says to whom: bytes and messages of every link, from the plan alone.
+
+Inboxes take no more than this, ``explain`` shows it, and a test compares it with a traced run. ``bytes`` leaves out the
+headers of messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mpc.blocks import BLOCK_BYTES
+from mpc.joint import Joint, batches
+from mpc.protocols.spine_order import MARKS
+from mpc.sharing.circle import Circle
+from mpc.sharing.compare import BATCH
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What one step says over one link."""
+
+    step: str
+    sender: str
+    receiver: str
+    bytes: int
+    messages: int
+
+
+def traffic(j: Joint) -> Iterator[Traffic]:
+    """Everything that is said in a join, but for the reveal."""
+    yield from _alignments(j)
+    for batch in batches(j.pool.steps):
+        n = len(batch.products) * j.rows
+        if batch.known:
+            for i in j.circle.others(j.spine.party):
+                yield from _column("products", j.spine.party, i, n * batch.bits // 8, n)
+                yield from _column("products", i, j.spine.party, n * batch.bits // 8, n)
+            yield from _column("products", j.helper, j.circle.last, n * batch.bits // 8, n)
+        else:
+            yield from _products("products", j.circle, batch.bits, n)
+    yield from _totals(j)
+    yield from _release(j)
+
+
+def _alignments(j: Joint) -> Iterator[Traffic]:
+    for a in j.aligns:
+        width = sum(bits // 8 for bits in a.rings)
+        columns = len(a.rings)
+        yield _one("align", a.spine, a.helper, 16 * a.spine_rows)
+        yield _one("align", a.other, a.helper, 20 * a.other_rows, 2)
+        yield _one("align", a.helper, a.spine, 4 * a.spine_rows)
+        yield _one("align", a.other, a.helper, width * a.places, columns)
+        yield _one("align", a.helper, a.other, width * a.spine_rows, columns)
+
+
+def _totals(j: Joint) -> Iterator[Traffic]:
+    g = j.groups.grouping
+    width, ends = sum(bits // 8 for bits in g.columns), MARKS * g.groups
+    for holder in g.holders:
+        yield _one("totals", g.spine, g.helper, 4 * ends)
+        yield _one("totals", holder, g.helper, width * g.rows, len(g.columns))
+        yield _one("totals", g.helper, holder, width * ends, len(g.columns))
+
+
+def _release(j: Joint) -> Iterator[Traffic]:
+    g, n = j.groups, j.pool.cells
+    compared = n * sum(len(r.entities) for r in g.releases)
+    # P5 as in compare.py: c, the tree, the bit; words of a level are rounded up to whole ones
+    for sender in g.circle.holders:
+        for receiver in g.circle.others(sender):
+            yield Traffic("release", sender, receiver, 38 * compared + 128, 16 * _batches(compared))
+    yield Traffic("release", g.circle.helper, g.circle.last, 36 * compared + 128, 16 * _batches(compared))
+    yield from _products("release", g.circle, 64, compared, 8)
+    for bits in (64, 128):
+        if asked := n * len(g.let_out(bits)):
+            yield from _products("release", g.circle, bits, asked)
+            for sender in g.circle.holders:
+                for receiver in g.circle.others(sender):
+                    yield Traffic("release", sender, receiver, asked // 8 + 64, 2)
+            yield Traffic("release", g.circle.helper, g.circle.last, 16 * asked + 64, 2 * _batches(asked))
+
+
+def _products(step: str, circle: Circle, bits: int, n: int, calls: int = 1) -> Iterator[Traffic]:
+    """``n`` products of shared columns in ``calls`` calls (opening.py, multiply.py)."""
+    for sender in circle.holders:
+        for receiver in circle.others(sender):
+            yield from _column(step, sender, receiver, 2 * n * bits // 8, n, calls)
+    yield from _column(step, circle.helper, circle.last, n * bits // 8, n, calls)
+
+
+def _column(step: str, sender: str, receiver: str, size: int, n: int, calls: int = 1) -> Iterator[Traffic]:
+    if n:
+        yield Traffic(step, sender, receiver, size, 2 * (size // BLOCK_BYTES + calls + _batches(n)))
+
+
+def _one(step: str, sender: str, receiver: str, size: int, columns: int = 1) -> Traffic:
+    return Traffic(step, sender, receiver, size, size // BLOCK_BYTES + columns)
+
+
+def _batches(n: int) -> int:
+    return -(-n // BATCH)

@@ -1,0 +1,199 @@
+"""The pool of a join: local queries of the sides, steps on shares, what is released, and the uses of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from mpc.ids import INTEGER, Field
+from mpc.query.catalog import Catalog
+from mpc.query.catalog import Column as Declared
+from mpc.query.fold import Draft
+from mpc.query.local import key_sql
+from mpc.query.nodes import Agg, Arith, Expr, JoinedTerm, JoinSide, columns, walk
+from mpc.query.parse import Source
+from mpc.query.plan import ColumnUse, JoinPool, JoinReveal, Key, LocalQuery, Measure, Side, SideColumn, Use
+from mpc.query.printer import identifier, sql, units
+from mpc.query.separate import formal
+from mpc.query.shares import Factor, Lowering, Poly, Program, plus, scaled
+from mpc.query.show import shown
+from mpc.query.uses import bare, condition_columns, value_columns
+
+#: bytes of a text key whose owner says nothing: with its length two AES blocks
+DEFAULT_SIZE = 30
+
+
+def term_of(drafts: Sequence[Draft]) -> JoinedTerm:
+    """The rows of a join, which all its measures share."""
+    term = drafts[0].aggregates[0].terms[0]
+    assert isinstance(term, JoinedTerm)
+    return term
+
+
+def join_pool(
+    source: Source,
+    name: str,
+    keys: tuple[Key, ...],
+    drafts: Sequence[Draft],
+    measures: tuple[Measure, ...],
+    catalogs: Mapping[str, Catalog],
+) -> JoinPool:
+    """The pool of the measures over one join."""
+    term = term_of(drafts)
+    lowering, program = Lowering(source), Program(source, term.sides)
+    released = []
+    for draft, measure in zip(drafts, measures, strict=True):
+        words = []
+        for drafted, word in zip(draft.words, measure.words, strict=True):
+            totals = [scaled(lowering.total(_agg(a)), k) for k, a in drafted.form.terms]
+            words.append(program.word(plus(*totals), word.ring))
+        behind: list[Poly] = [p for agg in draft.aggregates for p in lowering.behind(agg)]
+        released.append(program.released(words, [program.entities(p) for p in behind]))
+    fields = tuple(_field([_declared(catalogs, s, i) for s in term.sides]) for i in range(len(term.sides[0].key)))
+    sides = tuple(
+        Side(s.party, s.rows, s.unique, tuple(c for _, c in factors))
+        for s, factors in zip(term.sides, program.factors, strict=True)
+    )
+    queries = [
+        _local_query(side, list(factors), term.keys if i == 0 else ())
+        for i, (side, factors) in enumerate(zip(term.sides, program.factors, strict=True))
+    ]
+    return JoinPool(
+        name,
+        keys,
+        measures,
+        tuple(sorted(queries, key=lambda q: q.party)),
+        fields,
+        sides,
+        program.steps,
+        tuple(released),
+    )
+
+
+def _agg(atom: Expr) -> Agg:
+    assert isinstance(atom, Agg)
+    return atom
+
+
+def _declared(catalogs: Mapping[str, Catalog], side: JoinSide, i: int) -> Declared:
+    table = next(c for c in catalogs.values() if c.party == side.party).table(side.table)
+    column = table.column(side.key[i].name) if table else None
+    assert column is not None
+    return column
+
+
+def _field(declared: Sequence[Declared]) -> Field:
+    """Form and size of a column of the key: the same for all. An id to one owner is an id to all."""
+    if declared[0].kind != "text":
+        return INTEGER
+    forms = {c.form or ("id" if c.key else "text") for c in declared}
+    form = forms.pop() if len(forms) == 1 else "id"
+    if form == "credit_code":
+        return Field("credit_code", 18)
+    return Field("text" if form == "text" else "id", max(c.size or DEFAULT_SIZE for c in declared))
+
+
+# ---- local queries
+
+
+def _local_query(side: JoinSide, factors: Sequence[tuple[Factor, SideColumn]], keys: Sequence[Expr]) -> LocalQuery:
+    """Every row of the table, whatever the conditions: the number of rows that take part is that of the table."""
+    items = [f"{identifier(c.name)} AS j{i}" for i, c in enumerate(side.key)]
+    items += [f"{key_sql(k)} AS g{i}" for i, k in enumerate(keys)]
+    items.append(f"{'TRUE' if side.where is None else f'COALESCE({sql(side.where)}, FALSE)'} AS pass")
+    items += [f"{_factor_sql(f)} AS c{i}" for i, (f, _) in enumerate(factors)]
+    return LocalQuery(side.party, f"SELECT {', '.join(items)} FROM {identifier(side.table)}", (side.table,))
+
+
+def _factor_sql(f: Factor) -> str:
+    value = "1" if f.value is None else units(f.value)
+    if f.value is not None and f.value.kind == "boolean":
+        value = f"CAST({value} AS BIGINT)"
+    tests = " AND ".join(sorted(f"({sql(c)})" for c in f.conditions))
+    text = f"CASE WHEN {tests} THEN {value} ELSE 0 END" if tests else value
+    narrow = f.value is None or (
+        f.value.low is not None and f.value.high is not None and f.value.low > -(2**63) and f.value.high < 2**63
+    )
+    return f"CAST({text} AS {'BIGINT' if narrow else 'DECIMAL(38,0)'})"
+
+
+# ---- what is revealed, and from what
+
+
+def join_reveal(pool: JoinPool, draft: Draft, measure: Measure, catalogs: Mapping[str, Catalog]) -> JoinReveal:
+    """A measure over a join with every column it derives from."""
+    term = term_of([draft])
+    uses = tuple(
+        sorted(
+            {u for agg in draft.aggregates for u in _uses(agg, draft.folded, catalogs)},
+            key=lambda u: (u.party, u.table, u.column, u.use, u.where),
+        )
+    )
+    sets = [
+        {c.party for unit in formal(w) if unit.atom is not None for c in value_columns(unit.atom)}
+        for w in draft.words
+        if w.kind in ("sum", "squares")
+    ]
+    adding = tuple(sorted(set.intersection(*sets))) if sets else ()
+    grouped = {c.party for k in term.keys for c in columns(k)}
+    return JoinReveal(
+        measure.name,
+        pool.name,
+        uses,
+        adding,
+        len(adding) > 1,
+        tuple(sorted(s.party for s in term.sides)),
+        grouped.pop() if grouped else "",
+    )
+
+
+def _uses(agg: Agg, folded: bool, catalogs: Mapping[str, Catalog]) -> Iterator[ColumnUse]:
+    term = agg.terms[0]
+    assert isinstance(term, JoinedTerm)
+    tables = {s.party: s.table for s in term.sides}
+
+    def use(party: str, column: str, kind: Use, where: str) -> ColumnUse:
+        return ColumnUse(party, tables[party], column, kind, where)
+
+    value = term.value
+    for side in term.sides:
+        for c in side.key:
+            yield use(side.party, c.name, "join", "JOIN")
+        if side.where is not None:
+            for c in columns(side.where):
+                yield use(side.party, c.name, "filter", f"WHERE {shown(side.where)}")
+    for key in term.keys:
+        for c in columns(key):
+            yield use(c.party, c.name, "group", f"GROUP BY {shown(key)}")
+    valued = list(value_columns(value)) if value is not None else []
+    asked = list(condition_columns(value)) if value is not None else []
+    if not valued:
+        for side in term.sides:
+            for name in _entity_columns(side, catalogs):
+                yield use(side.party, name, "aggregate", agg.name)
+    if value is None:
+        return
+    product = _multiplied(value)
+    for c in valued:
+        yield use(c.party, c.name, "aggregate", agg.name)
+        if folded or bare(value) != c:
+            yield use(c.party, c.name, "arithmetic", shown(value))
+        if c.party in product or any(a.party != c.party for a in asked):
+            yield use(c.party, c.name, "product", shown(value))
+    for c in asked:
+        yield use(c.party, c.name, "filter", shown(value))
+
+
+def _entity_columns(side: JoinSide, catalogs: Mapping[str, Catalog]) -> tuple[str, ...]:
+    table = next(c for c in catalogs.values() if c.party == side.party).table(side.table)
+    return tuple(c.name for c in table.keys) if table and table.keys else ("*",)
+
+
+def _multiplied(e: Expr) -> set[str]:
+    """Parties whose values are multiplied by another party's."""
+    found: set[str] = set()
+    for n in walk(e):
+        if isinstance(n, Arith) and n.op == "*":
+            left, right = ({c.party for c in columns(x)} for x in (n.left, n.right))
+            if left and right and len(left | right) > 1:
+                found |= left | right
+    return found

@@ -1,0 +1,275 @@
+"""FROM with several tables: a hidden join (P6) of tables of different owners by one key, totalled by group (P8).
+
+    sides     one table a party, each with its own conditions; the spine is the one whose rows stay as they are
+    key       the columns that ON, USING and WHERE set equal, one or more of every side
+    spine     who holds the GROUP BY keys; else the side whose key may repeat; else the one with the fewest rows
+
+A condition that reads one party's columns is pushed into that party's local query. Expressions over columns of several
+parties are computed on shares (mpc.query.shares); here they are only bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from sqlglot import exp
+
+from mpc.query import build
+from mpc.query.build import FALSE
+from mpc.query.nodes import Column, Compare, Expr, JoinedTerm, JoinSide, Term, columns
+from mpc.query.relations import (
+    GroupBinder,
+    GroupKey,
+    QueryBinder,
+    Relation,
+    Rows,
+    Totals,
+    Visible,
+    find_column,
+)
+from mpc.query.rules import simplify, simplify_filter
+from mpc.query.scalars import Binder, only
+from mpc.query.selects import grouped
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The tables of a FROM, what is set equal between them, and which columns USING made one."""
+
+    visible: tuple[Visible, ...]
+    sides: tuple[JoinSide, ...]
+    using: frozenset[str]
+
+
+def joined(query: QueryBinder, node: exp.Select, visible: Sequence[Visible], *, aggregating: bool) -> Relation:
+    """The totals of a SELECT over several tables. Raises LocalError sql.*, plan.join."""
+    join = _join(query, node, tuple(visible))
+    if not aggregating:
+        raise query.source.unsupported(
+            node,
+            "A join whose rows are the result",
+            "Aggregate them: COUNT(*), SUM(…), with or without GROUP BY. Outputs by row are not built yet.",
+        )
+    return _grouped(query, node, join)
+
+
+def _grouped(query: QueryBinder, node: exp.Select, join: Joined) -> Totals:
+    # keys first: who holds them is the spine
+    holders: list[str] = []
+
+    def make(keys: Sequence[GroupKey]) -> GroupBinder:
+        for key in keys:
+            found = {c.party for c in columns(key.by_branch[0])}
+            if len(found) > 1 or (holders and found - set(holders)):
+                raise query.source.unsupported(
+                    key.node,
+                    "GROUP BY keys of several owners of a join",
+                    "Group by keys of one party; for the other's, use CASE or FILTER with its conditions in the sums.",
+                )
+            holders.extend(found - set(holders))
+        return JoinBinder(query, replace(join, sides=_ordered(join.sides, holders)), keys)
+
+    return grouped(query, node, make)
+
+
+def _ordered(sides: tuple[JoinSide, ...], holders: Sequence[str]) -> tuple[JoinSide, ...]:
+    """The spine first, the others by name."""
+    spine = min(sides, key=lambda s: (s.party not in holders if holders else False, s.unique, s.rows, s.party))
+    return (spine, *sorted((s for s in sides if s is not spine), key=lambda s: s.party))
+
+
+class RowsOfJoin(Binder):
+    """Expressions over one row of a join."""
+
+    def __init__(self, query: QueryBinder, visible: Sequence[Visible], using: frozenset[str]) -> None:
+        super().__init__(query.source)
+        self._visible, self._using = visible, using
+
+    def column(self, node: exp.Column) -> Expr:
+        found, index = find_in_join(self, node, self._visible, self._using)
+        assert isinstance(found.relation, Rows)
+        return found.relation.branches[0].columns[index]
+
+
+def find_in_join(
+    binder: Binder, node: exp.Column, visible: Sequence[Visible], using: frozenset[str]
+) -> tuple[Visible, int]:
+    """A column's table and place. A column that USING made one is that of the first table."""
+    if not node.table and node.name.lower() in using:
+        visible = [v for v in visible if node.name.lower() in (n.lower() for n in v.relation.names)][:1]
+    return find_column(binder.source, node, visible)
+
+
+class JoinBinder(GroupBinder):
+    """The SELECT, HAVING and ORDER BY of an aggregating query over a join."""
+
+    def __init__(self, query: QueryBinder, join: Joined, keys: Sequence[GroupKey]) -> None:
+        super().__init__(query, join.visible[0], keys)
+        self._visible, self._join = list(join.visible), join
+
+    def find(self, node: exp.Column) -> None:
+        find_in_join(self, node, self._visible, self._join.using)
+
+    def by_branch(self, node: exp.Expr, condition: exp.Expr | None = None) -> tuple[Expr, ...]:
+        binder = RowsOfJoin(self._query, self._visible, self._join.using)
+        value = binder.bind(node)
+        if condition is not None:
+            value = build.case([(binder.bind(condition), value)], build.NULL)
+        return self._query.aligned([value], node)
+
+    def no_values(self) -> list[Expr | None]:
+        return [None]
+
+    def terms(self, values: Sequence[Expr | None]) -> tuple[Term, ...]:
+        if any(s.where == FALSE for s in self._join.sides):
+            return ()
+        spine = self._join.sides[0]
+        keys = tuple(k.by_branch[0] for k in self._keys)
+        return (JoinedTerm(spine.party, spine.table, None, keys, values[0], self._join.sides),)
+
+
+# ---- FROM, ON, USING, WHERE
+
+
+def _join(query: QueryBinder, node: exp.Select, visible: tuple[Visible, ...]) -> Joined:
+    source = query.source
+    where: dict[str, list[Expr]] = {}
+    equal: list[tuple[Column, Column, exp.Expr]] = []
+    using: set[str] = set()
+    nodes = [node.args["from_"].this, *(j.this for j in node.args.get("joins") or [])]
+    parties = _parties(query, visible, nodes)
+
+    def take(condition: exp.Expr | None, seen: Sequence[Visible]) -> None:
+        """Each part of a condition goes to the party whose columns it reads, or sets two columns equal."""
+        for part in _conjuncts(condition):
+            bound = RowsOfJoin(query, seen, frozenset(using)).bind(part)
+            read = {c.party for c in columns(bound)}
+            if len(read) == 1:
+                where.setdefault(read.pop(), []).append(_boolean(query, bound, part))
+            elif isinstance(bound, Compare) and bound.op == "=" and (pair := _columns(bound)):
+                equal.append((*pair, part))
+            elif not read:
+                for party in parties:
+                    where.setdefault(party, []).append(_boolean(query, bound, part))
+            else:
+                raise source.unsupported(
+                    part,
+                    "A condition over columns of several owners that is no equality of keys",
+                    "Compare columns of one owner with constants; differences of two owners can be summed.",
+                )
+
+    for i, join in enumerate(node.args.get("joins") or [], start=1):
+        only(Binder(source), join, "this", "on", "using", "kind", "side", "method")
+        if join.side or join.method or join.kind not in ("", "INNER", "CROSS"):
+            words = " ".join(w for w in (join.method, join.side, join.kind, "JOIN") if w)
+            raise source.unsupported(join, words, "Write JOIN … USING (key): only inner joins are built yet.")
+        for name in join.args.get("using") or []:
+            column = exp.column(name.name)
+            column.meta.update(name.meta)
+            left = RowsOfJoin(query, visible[:i], frozenset(using)).bind(column)
+            right = RowsOfJoin(query, visible[i : i + 1], frozenset()).bind(column)
+            if not isinstance(left, Column) or not isinstance(right, Column):
+                raise source.unsupported(join, "A computed column as key", "Join by columns that the owners publish.")
+            equal.append((left, right, join))
+            using.add(name.name.lower())
+        take(join.args.get("on"), visible[: i + 1])
+    condition = node.args.get("where")
+    take(None if condition is None else condition.this, visible)
+
+    keys = _keys_of(query, node, equal, parties)
+    sides = []
+    for party, seen in parties.items():
+        assert isinstance(seen.relation, Rows)
+        branch = seen.relation.branches[0]
+        own = [*([branch.where] if branch.where is not None else []), *where.get(party, [])]
+        catalog = query.catalog_of(party)
+        table = catalog.table(branch.table)
+        assert table is not None
+        names = {c.name.lower() for c in keys[party]}
+        unique = table.unique and {c.name.lower() for c in table.keys} <= names
+        condition = simplify_filter(build.logic("and", *own)) if own else None
+        sides.append(JoinSide(party, branch.table, condition, keys[party], unique, table.rows))
+    return Joined(visible, tuple(sides), frozenset(using))
+
+
+def _parties(query: QueryBinder, visible: Sequence[Visible], nodes: Sequence[exp.Expr]) -> dict[str, Visible]:
+    """Each side by its party."""
+    found: dict[str, Visible] = {}
+    for v, node in zip(visible, nodes, strict=True):
+        assert isinstance(v.relation, Rows)
+        if len(v.relation.branches) > 1:
+            raise query.source.unsupported(
+                node, "A UNION ALL inside a join", "Join each owner's table by itself and add the totals."
+            )
+        party = v.relation.branches[0].party
+        if party in found:
+            raise query.source.unsupported(
+                node,
+                f"A second table of {party} in a join",
+                f"Ask {party} to publish the two joined as one table (heji node table add --sql).",
+            )
+        found[party] = v
+    return found
+
+
+def _conjuncts(condition: exp.Expr | None) -> Iterator[exp.Expr]:
+    if condition is None:
+        return
+    inner = condition.unnest()
+    if isinstance(inner, exp.And):
+        yield from _conjuncts(inner.left)
+        yield from _conjuncts(inner.right)
+    else:
+        yield inner
+
+
+def _boolean(query: QueryBinder, bound: Expr, node: exp.Expr) -> Expr:
+    if bound.kind != "boolean":
+        raise query.source.error("sql.type", node, f"a condition is needed, and this is {bound.kind}.")
+    return simplify(bound)
+
+
+def _columns(e: Compare) -> tuple[Column, Column] | None:
+    if isinstance(e.left, Column) and isinstance(e.right, Column):
+        return e.left, e.right
+    return None
+
+
+def _keys_of(
+    query: QueryBinder, node: exp.Select, equal: Sequence[tuple[Column, Column, exp.Expr]], parties: dict[str, Visible]
+) -> dict[str, tuple[Column, ...]]:
+    """The key of every party: one column of each for each class of columns that are set equal."""
+    source = query.source
+    classes: list[set[Column]] = []
+    for a, b, at in equal:
+        if (a.kind, a.scale) != (b.kind, b.scale):
+            raise source.error(
+                "sql.type",
+                at,
+                f"{a.party}.{a.table}.{a.name} is {a.kind} and {b.party}.{b.table}.{b.name} is {b.kind}: "
+                "keys that are joined have one type.",
+                "Ask an owner to publish the column in the other's type (heji node table add --type).",
+            )
+        touched = [c for c in classes if a in c or b in c]
+        classes = [c for c in classes if c not in touched]
+        classes.append({a, b}.union(*touched))
+    at = (node.args.get("joins") or [node])[0]
+    for found in classes:
+        missing = sorted(set(parties) - {c.party for c in found})
+        if missing or len(found) > len(parties):
+            names = " = ".join(sorted(f"{c.party}.{c.table}.{c.name}" for c in found))
+            raise source.unsupported(
+                at,
+                f"A join in which {names} "
+                + (
+                    f"is not set equal to a column of {', '.join(missing)}" if missing else "has two columns of a party"
+                ),
+                "Join all tables by the same key: FROM a.t JOIN b.t USING (key) JOIN c.t USING (key).",
+            )
+    if not classes:
+        raise source.unsupported(
+            at, "A join without a key", "Write JOIN … USING (key), or ON a.key = b.key: keys are columns set equal."
+        )
+    ordered = sorted(classes, key=lambda found: min((c.party, c.name) for c in found))
+    return {p: tuple(next(c for c in found if c.party == p) for found in ordered) for p in parties}

@@ -1,0 +1,367 @@
+"""Expressions over a row of a join as sums of products, one factor a party: what is computed on shares.
+
+    Σ coefficient · Π over the sides ( value where conditions hold, else 0 )
+
+A factor reads one party's columns only, so that party computes it in its local query. Of a side whose key may repeat it
+is summed up by key first, which the form allows: it is linear in every side. The product over the sides is P4.
+
+Every expression has two such polynomials: its value, 0 where it is NULL, and 1 where it is not NULL. Conditions have
+two more, 1 where they are TRUE and 1 where they are FALSE. Entities behind a sum are counted by a polynomial that is 1
+in the rows that count (``counting`` of mpc.query.local says which), the same rule as for sums without a join.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+
+from mpc.errors import LocalError
+from mpc.query import build
+from mpc.query.build import TRUE
+from mpc.query.local import counting
+from mpc.query.nodes import (
+    Agg,
+    Arith,
+    Case,
+    Cast,
+    Coalesce,
+    Const,
+    Expr,
+    IsNull,
+    JoinSide,
+    Logic,
+    Neg,
+    Not,
+    columns,
+    is_null,
+)
+from mpc.query.parse import Source
+from mpc.query.plan import Input, Linear, Product, Released, Ring, SideColumn, Step
+from mpc.query.show import shown
+
+#: products in one polynomial: a query that needs more is refused
+MAX_TERMS = 256
+
+
+@dataclass(frozen=True)
+class Factor:
+    """``value`` (None: 1) where all ``conditions`` are TRUE, else 0."""
+
+    value: Expr | None = None
+    conditions: frozenset[Expr] = frozenset()
+
+    def times(self, other: Factor) -> Factor:
+        values = [v for v in (self.value, other.value) if v is not None]
+        value = build.arith("*", *values) if len(values) == 2 else values[0] if values else None
+        return Factor(value, self.conditions | other.conditions)
+
+
+#: a product: the factor of each party that has one, by name
+Term = frozenset[tuple[str, Factor]]
+Poly = Mapping[Term, int]
+
+NOTHING: Poly = {}
+ONE: Poly = {frozenset(): 1}
+
+
+def plus(*polys: Poly) -> Poly:
+    out: dict[Term, int] = {}
+    for p in polys:
+        for term, c in p.items():
+            out[term] = out.get(term, 0) + c
+    return {t: c for t, c in out.items() if c}
+
+
+def scaled(p: Poly, by: int) -> Poly:
+    return {t: c * by for t, c in p.items()} if by else NOTHING
+
+
+def times(p: Poly, q: Poly) -> Poly:
+    out: dict[Term, int] = {}
+    for a, x in p.items():
+        for b, y in q.items():
+            term = _joined(a, b)
+            out[term] = out.get(term, 0) + x * y
+    return {t: c for t, c in out.items() if c}
+
+
+def _joined(a: Term, b: Term) -> Term:
+    factors = dict(a)
+    for party, factor in b:
+        factors[party] = factors[party].times(factor) if party in factors else factor
+    return frozenset(factors.items())
+
+
+def complement(p: Poly) -> Poly:
+    """1 − p."""
+    return plus(ONE, scaled(p, -1))
+
+
+# ---- expressions
+
+
+class Lowering:
+    """Polynomials of the expressions of one query."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def value(self, e: Expr) -> tuple[Poly, Poly]:
+        """The value in units, 0 where it is NULL; and 1 where it is not NULL. Raises LocalError sql.unsupported."""
+        found = self._value(e)
+        if max(map(len, found)) > MAX_TERMS:
+            raise self._source.unsupported(None, f"{shown(e)} over a join", "Split it into several sums.")
+        return found
+
+    def _value(self, e: Expr) -> tuple[Poly, Poly]:
+        parties = {c.party for c in columns(e)}
+        if not parties:
+            return self._constant(e)
+        if len(parties) == 1:
+            there = frozenset({build.negate(build.is_null_test(e))} if e.nullable else ())
+            party = parties.pop()
+            return {frozenset({(party, Factor(e, there))}): 1}, {frozenset({(party, Factor(None, there))}): 1}
+        if isinstance(e, Neg):
+            v, k = self.value(e.arg)
+            return scaled(v, -1), k
+        if isinstance(e, Arith) and e.op in "+-":
+            (v, k), (w, m) = self.value(e.left), self.value(e.right)
+            sign = -1 if e.op == "-" else 1
+            left, right = _at(v, e.left, e.scale), scaled(_at(w, e.right, e.scale), sign)
+            return plus(times(left, m), times(right, k)), times(k, m)
+        if isinstance(e, Arith) and e.op == "*":
+            (v, k), (w, m) = self.value(e.left), self.value(e.right)
+            return times(v, w), times(k, m)
+        if isinstance(e, Cast) and not e.most and e.scale >= e.arg.scale and e.kind in ("integer", "decimal"):
+            v, k = self.value(e.arg)
+            return _at(v, e.arg, e.scale), k
+        if isinstance(e, Case):
+            arms = [(reach, *self.value(v), v) for reach, v in self._arms(e)]
+            return (
+                plus(*(times(reach, _at(v, arm, e.scale)) for reach, v, _, arm in arms)),
+                plus(*(times(reach, k) for reach, _, k, _ in arms)),
+            )
+        if isinstance(e, Coalesce):
+            left, value, known = ONE, NOTHING, NOTHING
+            for arg in e.args:
+                v, k = self.value(arg)
+                value, known = plus(value, times(left, _at(v, arg, e.scale))), plus(known, times(left, k))
+                left = times(left, complement(k))
+            return value, known
+        if e.kind == "boolean":
+            yes, no = self.true(e), self.false(e)
+            return yes, plus(yes, no)
+        raise self._refused(e)
+
+    def _constant(self, e: Expr) -> tuple[Poly, Poly]:
+        if is_null(e):
+            return NOTHING, NOTHING
+        if not isinstance(e, Const) or isinstance(e.value, str):
+            raise self._refused(e)
+        return scaled(ONE, int(e.value or 0)), ONE
+
+    def _arms(self, e: Case) -> list[tuple[Poly, Expr]]:
+        """Where each arm of a CASE is taken, and its value."""
+        left, found = ONE, []
+        for condition, value in e.whens:
+            found.append((times(left, self.true(condition)), value))
+            left = times(left, self._not_true(condition))
+        return [*found, (left, e.default)]
+
+    def true(self, e: Expr) -> Poly:
+        """1 where a condition is TRUE."""
+        parties = {c.party for c in columns(e)}
+        if not parties:
+            return ONE if e == TRUE else NOTHING
+        if len(parties) == 1:
+            return {frozenset({(parties.pop(), Factor(None, frozenset({e})))}): 1}
+        if isinstance(e, Logic) and e.op == "and":
+            return reduce(times, map(self.true, e.args), ONE)
+        if isinstance(e, Logic):
+            return complement(reduce(times, map(self._not_true, e.args), ONE))
+        if isinstance(e, Not):
+            return self.false(e.arg)
+        if isinstance(e, IsNull):
+            return complement(self.value(e.arg)[1])
+        raise self._refused(e)
+
+    def false(self, e: Expr) -> Poly:
+        """1 where a condition is FALSE (not where it is unknown)."""
+        if len({c.party for c in columns(e)}) <= 1:
+            return self.true(build.negate(e))
+        if isinstance(e, Logic) and e.op == "or":
+            return reduce(times, map(self.false, e.args), ONE)
+        if isinstance(e, Logic):
+            return complement(reduce(times, (complement(self.false(a)) for a in e.args), ONE))
+        if isinstance(e, Not):
+            return self.true(e.arg)
+        if isinstance(e, IsNull):
+            return self.value(e.arg)[1]
+        raise self._refused(e)
+
+    def _not_true(self, e: Expr) -> Poly:
+        if len({c.party for c in columns(e)}) != 1:
+            return complement(self.true(e))
+        return self.true(build.coalesce([build.negate(e), TRUE]) if e.nullable else build.negate(e))
+
+    def entities(self, e: Expr) -> list[Poly]:
+        """1 in the rows that count as entities behind a sum of ``e``; each of them by itself must reach the rule."""
+        parties = {c.party for c in columns(e)}
+        if not parties:
+            return []
+        if len(parties) == 1:
+            marked = counting(e)
+            if marked is None:
+                return [self.value(e)[1]]
+            counts = build.negate(build.is_null_test(marked))
+            return [{frozenset({(parties.pop(), Factor(None, frozenset({counts})))}): 1}]
+        if isinstance(e, Neg | Cast):
+            return self.entities(e.arg)
+        if isinstance(e, Arith) and e.op in "+-":
+            known = [self.value(e.left)[1], self.value(e.right)[1]]
+            return [
+                *(times(p, known[1]) for p in self.entities(e.left)),
+                *(times(p, known[0]) for p in self.entities(e.right)),
+            ]
+        if isinstance(e, Arith) and e.op == "*":
+            left, right = self.entities(e.left) or [ONE], self.entities(e.right) or [ONE]
+            return [times(p, q) for p in left for q in right]
+        if isinstance(e, Case):
+            arms = self._arms(e)
+            if any(not isinstance(v, Const) for _, v in arms):
+                arms = [(reach, v) for reach, v in arms if not isinstance(v, Const)]
+            else:
+                arms = [(reach, v) for reach, v in arms if isinstance(v, Const) and v.value]
+            return [plus(*(times(reach, reduce(times, self.entities(v), ONE)) for reach, v in arms))]
+        return [self.value(e)[1]]
+
+    def total(self, agg: Agg) -> Poly:
+        """What an aggregate adds up over the rows of the join."""
+        value = agg.terms[0].value
+        if agg.func == "rows" or value is None:
+            return ONE
+        if agg.func == "count":
+            return self.value(value)[1]
+        if agg.func == "sum":
+            return self.value(value)[0]
+        if agg.func == "squares":
+            return self.value(build.arith("*", value, value))[0]
+        raise self._source.unsupported(
+            None, f"{agg.name} over a join", "Count rows with COUNT(*), or entities of one table without a join."
+        )
+
+    def behind(self, agg: Agg) -> list[Poly]:
+        """The entities behind an aggregate."""
+        value = agg.terms[0].value
+        if agg.func == "rows" or value is None:
+            return [ONE]
+        if agg.func in ("sum", "squares"):
+            return self.entities(value) or [ONE]
+        return [self.value(value)[1]]
+
+    def _refused(self, e: Expr) -> LocalError:
+        return self._source.unsupported(
+            None,
+            f"{shown(e)} over columns of several owners",
+            "Over a join: + − * of numbers, CASE, COALESCE, AND, OR, NOT, IS NULL across owners, and anything over one "
+            "owner's columns.",
+        )
+
+
+def _at(p: Poly, e: Expr, scale: int) -> Poly:
+    return scaled(p, 10 ** (scale - e.scale))
+
+
+# ---- from polynomials to steps
+
+
+@dataclass
+class Program:
+    """Steps in the making: equal columns, products and sums are made once."""
+
+    source: Source
+    sides: tuple[JoinSide, ...]
+    #: per side: (factor, column) in their order
+    factors: list[dict[tuple[Factor, SideColumn], int]] = field(default_factory=list)
+    _steps: dict[Step, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.factors = [{} for _ in self.sides]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return tuple(self._steps)
+
+    def word(self, p: Poly, bits: Ring) -> int:
+        """The step of a word of a measure."""
+        return self._emit(p, bits, "sum")
+
+    def entities(self, p: Poly) -> int:
+        """The step that counts entities: 0 or 1 in a row."""
+        for i, side in enumerate(self.sides):
+            seen = {dict(t).get(side.party, Factor()) for t in p}
+            if len(seen) > 1 and not side.unique:
+                key = ", ".join(f"{c.party}.{c.table}.{c.name}" for c in side.key)
+                raise self.source.unsupported(
+                    None,
+                    f"Conditions of several owners with OR or several CASE arms, where {key} may repeat,",
+                    f"Write each as a sum of its own, or ask {side.party} to declare the key unique in its catalog "
+                    + ("." if i else "(its rows are the join's rows)."),
+                )
+        return self._emit(p, 64, "any")
+
+    def released(self, words: Sequence[int], entities: Sequence[int]) -> Released:
+        return Released(tuple(words), tuple(dict.fromkeys(entities)))
+
+    def _emit(self, p: Poly, bits: Ring, how: str) -> int:
+        terms = [(c, tuple(dict(t).get(s.party, Factor()) for s in self.sides)) for t, c in p.items()]
+        terms.sort(key=repr)
+        step, constant = self._sum(terms, len(self.sides) - 1, bits, how)
+        return self._add(Linear(bits, constant, ())) if step is None else step
+
+    def _sum(
+        self, terms: Sequence[tuple[int, tuple[Factor, ...]]], side: int, bits: Ring, how: str
+    ) -> tuple[int | None, int]:
+        """Σ coefficient · Π factors of sides 0 … ``side``: a step, or None and a constant."""
+        parts: list[tuple[int, int]] = []
+        constant = 0
+        if side < 0:
+            return None, sum(c for c, _ in terms)
+        by_factor: dict[Factor, list[tuple[int, tuple[Factor, ...]]]] = {}
+        for c, factors in terms:
+            by_factor.setdefault(factors[side], []).append((c, factors))
+        for factor, group in by_factor.items():
+            rest, times_ = self._sum(group, side - 1, bits, how)
+            mine = self._input(side, factor, bits, how)
+            if mine is None and rest is None:
+                constant += times_
+            elif mine is None:
+                assert rest is not None
+                parts.append((1, rest))
+            else:
+                parts.append((times_, mine) if rest is None else (1, self._add(Product(bits, mine, rest))))
+        parts = [(c, s) for c, s in parts if c]
+        if not parts:
+            return None, constant
+        if len(parts) == 1 and parts[0][0] == 1 and not constant:
+            return parts[0][1], 0
+        return self._add(Linear(bits, constant, tuple(parts))), 0
+
+    def _input(self, side: int, factor: Factor, bits: Ring, how: str) -> int | None:
+        """The step of a factor; None where it is 1 in every row that counts."""
+        plain, unique = factor == Factor(), self.sides[side].unique
+        if side == 0:
+            if how == "any" and not unique:
+                return self._column(side, factor, SideColumn(64, "mark"))
+            return None if plain else self._column(side, factor, SideColumn(bits, "sum"))
+        if plain and bits == 64 and (unique or how == "any"):
+            return self._add(Input(64, side, -1))
+        return self._column(side, factor, SideColumn(bits, "any" if how == "any" and not unique else "sum"))
+
+    def _column(self, side: int, factor: Factor, column: SideColumn) -> int:
+        known = self.factors[side]
+        return self._add(Input(column.bits, side, known.setdefault((factor, column), len(known))))
+
+    def _add(self, step: Step) -> int:
+        return self._steps.setdefault(step, len(self._steps))

@@ -1,0 +1,125 @@
+"""From a local answer to the rows a party brings into a join: keys, groups, columns as ring words, all by column."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from mpc.crypto.tags import tags
+from mpc.errors import LocalError
+from mpc.ids import Flags, Keys
+from mpc.joint import SideRows
+from mpc.messages import RingWords
+from mpc.permutation import stable_argsort
+from mpc.protocols.align import verify_once
+from mpc.query.catalog import Kind
+from mpc.query.plan import JoinPool, Key, Side, SideColumn
+from mpc.ring import ring
+from parties.node.keys import keys_of
+
+Indices = NDArray[np.int64]
+
+
+def side_rows(pool: JoinPool, party: str, answer: pa.Table) -> SideRows:
+    """What ``party`` brings into a join. Raises LocalError data.id, data.rows, data.repeated_key, data.bounds."""
+    number = next(i for i, s in enumerate(pool.sides) if s.party == party)
+    side = pool.sides[number]
+    if answer.num_rows > side.rows:
+        raise LocalError(
+            "data.rows",
+            f"A table of {party} has more rows than its catalog says: a join would show how many.",
+            f"{party} publishes the table anew (heji node table add … --replace), then submit the query again.",
+        )
+    answer = answer.combine_chunks()
+    keys = keys_of(answer, {f"j{i}": f for i, f in enumerate(pool.fields)})
+    passing: Flags = answer.column("pass").to_numpy()
+    columns = [_words(answer.column(f"c{i}"), c.bits) for i, c in enumerate(side.columns)]
+    if side.unique:
+        verify_once(tags(os.urandom(32), keys.matrix[~keys.null]))
+    if number == 0:
+        return SideRows(keys, _groups(pool, answer, passing), passing, tuple(columns))
+    nothing = np.zeros(0, dtype=np.int64)
+    if side.unique:
+        return SideRows(keys, nothing, passing, tuple(columns))
+    return _by_key(side, keys, passing, columns)
+
+
+def _groups(pool: JoinPool, answer: pa.Table, passing: Flags) -> Indices:
+    """The number of each row's group, -1 where its own conditions fail."""
+    group = np.zeros(len(passing), dtype=np.int64)
+    for i, key in enumerate(pool.keys):
+        at = _places(answer.column(f"g{i}"), key)
+        if (at[passing] < 0).any():
+            raise LocalError(
+                "data.bounds",
+                f"A row has a value of {key.name} that is not in its declared domain.",
+                "Add it to the domain in catalog.json, or correct the data; `heji node check` names the table.",
+            )
+        group = group * len(key.domain) + at
+    group[~passing] = -1
+    return group
+
+
+def _places(column: pa.ChunkedArray, key: Key) -> Indices:
+    """The place of each value in the key's domain, -1 where it has none."""
+    values = pa.array(key.domain, _arrow_type(key.kind))
+    found: Indices = pc.index_in(column.cast(values.type), value_set=values).fill_null(-1).to_numpy().astype(np.int64)
+    return found
+
+
+def _arrow_type(kind: Kind) -> pa.DataType:
+    return {"text": pa.string(), "boolean": pa.bool_()}.get(kind, pa.int64())
+
+
+def _words(column: pa.ChunkedArray, bits: int) -> RingWords:
+    """A column of whole numbers as ring words."""
+    if column.null_count:
+        raise LocalError("internal", "A local answer has a NULL where a number is due.")
+    whole = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    if pa.types.is_decimal128(whole.type):
+        halves = np.frombuffer(whole.buffers()[1] or b"", dtype="<u8").reshape(-1, 2)
+        wide = halves[whole.offset : whole.offset + len(whole)]
+        words: RingWords = (wide if bits == 128 else wide[:, 0]).astype(np.uint64)
+        return words
+    low: Indices = whole.cast(pa.int64()).to_numpy()
+    if bits == 64:
+        return low.view(np.uint64).copy()
+    return np.column_stack((low.view(np.uint64), (low >> 63).view(np.uint64)))
+
+
+def _by_key(side: Side, keys: Keys, passing: Flags, columns: list[RingWords]) -> SideRows:
+    """Rows of one key put together; rows without a key match nothing and are left out."""
+    rows = np.flatnonzero(~keys.null)
+    tag = tags(os.urandom(32), keys.matrix[rows])
+    order = stable_argsort(tag[:, 0])
+    tag, rows = tag[order], rows[order]
+    starts = np.flatnonzero(np.concatenate(([True], (tag[1:] != tag[:-1]).any(axis=1)))) if len(rows) else rows
+    first = rows[starts]
+    # a passing row of each key makes it pass
+    passed = _together(SideColumn(64, "any"), passing[rows].astype(np.uint64), starts) != 0
+    put = []
+    for declared, column in zip(side.columns, columns, strict=True):
+        taken = column[rows]
+        taken[~passing[rows]] = 0
+        put.append(_together(declared, taken, starts))
+    return SideRows(Keys(keys.matrix[first], keys.null[first]), np.zeros(0, dtype=np.int64), passed, tuple(put))
+
+
+def _together(declared: SideColumn, column: RingWords, starts: Indices) -> RingWords:
+    """One element for each run of rows: their sum, or whether any is 1."""
+    r = ring(declared.bits)
+    if not len(starts):
+        return r.zeros(0)
+    if declared.how == "any":
+        most: RingWords = np.maximum.reduceat(column, starts)
+        return most
+    ends = np.concatenate((starts[1:], [len(column)])) - 1
+    sums: RingWords = r.prefix_sums(column)[ends]
+    before = r.zeros(len(sums))
+    before[1:] = sums[:-1]
+    r.subtract_into(sums, before)
+    return sums
