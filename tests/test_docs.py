@@ -179,11 +179,11 @@ def test_sql_compiles_or_is_refused_as_said(page: str, info: str, sql: str) -> N
     """```sql compiles; ```sql refused CODE is refused with that code."""
     _, *refused = info.split(" ")
     if not refused:
-        assert compile_plan(sql, CATALOGS, recipients=("analyst",), trust="parties").pools
+        assert compile_plan(sql, CATALOGS, recipients=("analyst",), trust="helper").pools
         return
     assert refused[0] == "refused" and refused[1] in CODES
     with pytest.raises(HejiError) as raised:
-        compile_plan(sql, CATALOGS, recipients=("analyst",), trust="parties")
+        compile_plan(sql, CATALOGS, recipients=("analyst",), trust="helper")
     assert raised.value.code == refused[1]
 
 
