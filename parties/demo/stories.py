@@ -1,7 +1,8 @@
 """The questions that `heji demo` asks, each with the SQL that answers it and what to look at.
 
-All of it is the SQL of sums: UNION ALL of several parties' tables, sums of scalars, GROUP BY labels with a declared
-domain, WHERE and CASE over a party's own columns, HAVING, ORDER BY and LIMIT after the reveal. No joins across parties.
+The SQL of sums: UNION ALL of several parties' tables, sums of scalars, GROUP BY labels with a declared domain, WHERE
+and CASE over a party's own columns, HAVING, ORDER BY and LIMIT after the reveal. And joins: totals over the firms that
+several parties know, by the firm's code, of which nobody learns which they are.
 
 Two rules of protocols.md shape the choice: a pooled total has at least two contributing institutions besides the
 recipient's own, and a column enters totals of one set of contributors only (a+b, b+c and a+c can be solved). Hence
@@ -192,4 +193,51 @@ UNPAID = Story(
     chart=("size", "unpaid"),
 )
 
-STORIES: tuple[Story, ...] = (TOGETHER, BURDEN, LENDERS, RATES, CHURN, BORROWERS, INDUSTRIES, UNPAID)
+REVIEW = Story(
+    name="review",
+    title="A join of three: borrowers who pay, by industry",
+    question="Firms that owe bank A money and are on time: what do they owe, pay in tax and spend on the phone?",
+    sql=_sql("""
+        SELECT t.industry, COUNT(*) AS firms, SUM(a.outstanding) AS owed,
+               SUM(t.tax_paid) AS tax, SUM(m.spend) AS phone
+        FROM tax.firms t JOIN bank_a.accounts a USING (uscc) JOIN telecom.firms m USING (uscc)
+        WHERE a.outstanding > 0 AND a.overdue_days = 0
+        GROUP BY t.industry ORDER BY owed DESC, t.industry
+    """),
+    recipient="analyst",
+    purpose="SME credit line review",
+    keys=("industry",),
+    ordered=True,
+    chart=("industry", "owed"),
+    hides=True,
+)
+
+INCOMES = Story(
+    name="incomes",
+    title="A join of two, on real loans: who earns what",
+    question="What do bank A's borrowers earn, by grade of the loan? The tax bureau knows incomes, the bank grades.",
+    sql=_sql("""
+        SELECT l.grade, COUNT(*) AS loans, AVG(t.annual_inc) AS income, STDDEV(t.annual_inc) AS spread,
+               AVG(l.funded_amnt) AS amount
+        FROM bank_a.loans l JOIN tax.borrowers t USING (loan_id)
+        GROUP BY l.grade ORDER BY l.grade
+    """),
+    recipient="analyst",
+    purpose="credit risk study",
+    keys=("grade",),
+    ordered=True,
+    chart=("grade", "income"),
+)
+
+STORIES: tuple[Story, ...] = (
+    TOGETHER,
+    BURDEN,
+    LENDERS,
+    RATES,
+    CHURN,
+    BORROWERS,
+    INDUSTRIES,
+    UNPAID,
+    REVIEW,
+    INCOMES,
+)

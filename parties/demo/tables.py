@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -90,7 +90,13 @@ def _write(folder: Path, party: str, name: str, rows: pa.Table, suffix: str) -> 
     firms.write(rows, path)
     columns, description, ungranted = DECLARED[party, name]
     grants = _grants(party, name, columns, ungranted)
-    return DemoTable(party, path, Table(name, columns, round_up(rows.num_rows), description), grants)
+    return DemoTable(party, path, _table(name, columns, rows, description), grants)
+
+
+def _table(name: str, columns: tuple[Column, ...], rows: pa.Table, description: str) -> Table:
+    table = Table(name, columns, round_up(rows.num_rows), description)
+    keys = rows.group_by([c.name for c in table.keys]).aggregate([])
+    return replace(table, unique=keys.num_rows == rows.num_rows)
 
 
 #: measures that may also be shown as the bands of a histogram, by table
@@ -106,7 +112,7 @@ def _grants(party: str, name: str, columns: tuple[Column, ...], ungranted: Seque
     keys = tuple(c.name for c in columns if c.key)
     return (
         # how many rows there are may be counted together with whomever; amounts with one set of institutions only
-        Grant(name, keys, to, ("aggregate",), contributor_sets="any"),
+        Grant(name, keys, to, ("aggregate", "join"), contributor_sets="any"),
         Grant(name, labels, to, ("group", "filter", "aggregate", "arithmetic")),
         Grant(name, measures, to, ("filter", "aggregate", "arithmetic")),
         *([Grant(name, bands, to, ("group",))] if bands else []),

@@ -13,7 +13,10 @@ from parties.demo.plaintext import compare, plaintext
 from parties.demo.stories import INDUSTRIES, STORIES, Story, chart_points
 from parties.demo.tables import DemoTable
 
+SUMS, JOINS = ([s for s in STORIES if (" JOIN " in s.sql) is joined] for joined in (False, True))
 stories = pytest.mark.parametrize("story", STORIES, ids=lambda s: s.name)
+sums = pytest.mark.parametrize("story", SUMS, ids=lambda s: s.name)
+joins = pytest.mark.parametrize("story", JOINS, ids=lambda s: s.name)
 
 
 def _parties(tree: exp.Expr) -> set[str]:
@@ -31,17 +34,16 @@ def test_runs_over_the_plaintext(story: Story, tables: tuple[DemoTable, ...]) ->
     assert len(labels) == len(values) == (len(rows) if story.chart else 0)
 
 
-@stories
+@sums
 def test_is_sql_of_sums(story: Story) -> None:
     tree = sqlglot.parse_one(story.sql, dialect="duckdb")
-    assert not list(tree.find_all(exp.Join)), "joins come with the next issue"
     recipients = {demo.MODELER, *demo.DATA_PARTIES}
     assert story.recipient in recipients
     contributors = _parties(tree) - {story.recipient}
     assert len(contributors) >= 2 or len(_parties(tree)) == 1
 
 
-@stories
+@sums
 def test_columns_exist_and_are_granted(story: Story, tables: tuple[DemoTable, ...]) -> None:
     tree = sqlglot.parse_one(story.sql, dialect="duckdb")
     by_name = {(t.party, t.table.name): t for t in tables}
@@ -60,7 +62,7 @@ def test_columns_exist_and_are_granted(story: Story, tables: tuple[DemoTable, ..
 def test_no_column_enters_totals_of_two_sets_of_contributors() -> None:
     """a+b, b+c and a+c can be solved for a, b and c (protocols.md)."""
     sets: dict[tuple[str, str, str], set[frozenset[str]]] = {}
-    for story in STORIES:
+    for story in SUMS:
         tree = sqlglot.parse_one(story.sql, dialect="duckdb")
         contributors = frozenset(_parties(tree))
         for aggregate in tree.find_all(exp.AggFunc):
@@ -80,7 +82,7 @@ SMALLEST = """
 """
 
 
-@stories
+@sums
 def test_cells_are_small_only_where_the_story_says_so(story: Story, tables: tuple[DemoTable, ...]) -> None:
     """The min_entities rule by hand, for the groups as a whole: every owner has ten entities in the cells shown."""
     if not story.keys or story.name == "rates":
@@ -102,6 +104,18 @@ def test_cells_are_small_only_where_the_story_says_so(story: Story, tables: tupl
     assert not small or story.hides
     if story is INDUSTRIES:
         assert 3 <= len(small) <= 12
+
+
+@joins
+def test_cells_of_joins_are_small_only_where_the_story_says_so(story: Story, tables: tuple[DemoTable, ...]) -> None:
+    tree = sqlglot.parse_one(story.sql, dialect="duckdb")
+    assert len(_parties(tree)) == len(list(tree.find_all(exp.Table))) >= 2
+    (using,) = {i.name for j in tree.find_all(exp.Join) for i in j.args["using"]}
+    rest = story.sql[story.sql.index("FROM ") : story.sql.index(" ORDER BY")]
+    (first, *_) = (t.alias for t in tree.find_all(exp.Table))
+    cells = plaintext(tables, f"SELECT COUNT(DISTINCT {first}.{using}) AS entities {rest}").to_pylist()
+    small = [c for c in cells if c["entities"] < 10]
+    assert len(small) < len(cells) and bool(small) is story.hides
 
 
 def test_questions_are_for_people() -> None:
