@@ -14,7 +14,7 @@ from mpc.codec import decode
 from mpc.messages import Words
 from parties.modeler.client import Client
 from parties.processes import Process, members_to_serve, start, wait_until_serving
-from tests.parties import world
+from tests.parties import test_joins, world
 
 COMMAND = ("-m", "tests.parties.mortal")
 PARTY = ["approve", "approved", "query", "queried", "round 1", "round 2", "round 3", "round 4"]
@@ -101,11 +101,11 @@ def test_killed_at(consortium: Path, members: Supervisor, member: str, place: st
     assert_no_word_twice(consortium)
 
 
-def submit_stubbornly(client: Client, recipient: str) -> str:
+def submit_stubbornly(client: Client, recipient: str, sql: str = world.TOGETHER) -> str:
     """Submitting is the one call that is answered or not; a modeler whose coordinator dies over it submits again."""
     for _ in range(50):
         try:
-            return client.submit(world.TOGETHER, recipient).id
+            return client.submit(sql, recipient).id
         except Exception:
             time.sleep(0.3)
     raise AssertionError("the coordinator does not come back")
@@ -139,3 +139,40 @@ def test_a_party_that_stays_away_is_named(tmp_path: Path):
             p.popen.terminate()
         for p in processes:
             p.popen.wait(20)
+
+
+# ---- joins
+
+
+@pytest.fixture(scope="module")
+def firms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return test_joins.make(tmp_path_factory.mktemp("kill-joins"))
+
+
+@pytest.fixture(scope="module")
+def joining(firms: Path):
+    supervisor = Supervisor(firms)
+    yield supervisor
+    supervisor.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("member", "place"),
+    [
+        *(("tax", p) for p in ("queried", "round 3", "round 6", "round 12", "round 24")),
+        *(("bank", p) for p in ("queried", "round 3", "round 6", "round 12", "round 24")),
+        *(("helper", p) for p in ("approved", "round 2", "round 3", "round 6", "round 12", "round 24")),
+        *(("coordinator", p) for p in ("round 2", "round 3", "finish")),
+    ],
+)
+def test_killed_in_a_join(firms: Path, joining: Supervisor, member: str, place: str):
+    wished = wish(firms, member, place)
+    before = joining.restarts[member]
+    with Client(firms / "analyst") as client:
+        job = submit_stubbornly(client, "analyst", test_joins.BY_INDUSTRY)
+        client.wait(job)
+        assert client.result(job).rows == test_joins.expected()
+    until(lambda: joining.restarts[member] == before + 1)
+    assert not wished.exists(), "it never came to that place"
+    assert_no_word_twice(firms)
