@@ -95,6 +95,7 @@ def _steps(plan: Plan, recipients: tuple[str, ...]) -> list[dict[str, Any]]:
 _JOINT = {
     "align": ("P6 hidden join: each side to the spine's rows", 3),
     "products": ("P4 products of shared columns", 1),
+    "comparisons": ("P5 comparisons of shared columns", 9),
     "totals": ("P8 totals by group", 2),
     "release": ("P5, P8 small cells", 11),
 }

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +27,11 @@ from mpc.protocols.align import Align
 from mpc.protocols.group_totals import Grouping
 from mpc.protocols.groups import Entities, Groups, Release
 from mpc.protocols.spine_order import Order, group_order, key_numbers, places
-from mpc.query.plan import Input, JoinPool, Linear, Product, Ring, Side, Step
+from mpc.query.plan import Input, JoinPool, Linear, Low, Product, Ring, Side, Sign, Step
 from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 from mpc.sharing.circle import Circle
+from mpc.sharing.compare import deal_equal_zero, deal_negative, equal_zero, negative
 from mpc.sharing.multiply import deal_multiply, deal_multiply_known, multiply, multiply_known
 
 
@@ -148,11 +150,15 @@ def play_helper(session: Session, j: Joint) -> Rounds[None]:
     for a in j.aligns:
         yield from align.helper(here, a)
     for batch in batches(j.pool.steps):
-        count = len(batch.products) * j.rows
-        if batch.known:
-            yield from deal_multiply_known(here.at(batch.name), j.circle, j.spine.party, batch.bits, count)
+        at, count = here.at(batch.name), len(batch.steps) * j.rows
+        if batch.kind == "known":
+            yield from deal_multiply_known(at, j.circle, j.spine.party, batch.bits, count)
+        elif batch.kind == "shared":
+            yield from deal_multiply(at, j.circle, batch.bits, count)
+        elif batch.kind == "negative":
+            yield from deal_negative(at, j.circle, batch.bits, count)
         else:
-            yield from deal_multiply(here.at(batch.name), j.circle, batch.bits, count)
+            yield from deal_equal_zero(at, j.circle, batch.bits, count)
     yield from group_totals.helper_totals(here, j.groups.grouping)
     yield from groups.deal_release(here, j.groups)
 
@@ -196,33 +202,52 @@ def _first_marks(here: Session, mine: SideRows, counts: RingWords) -> RingWords:
 # ---- 2: steps
 
 
+Kind = Literal["known", "shared", "negative", "zero"]
+
+
 @dataclass(frozen=True)
 class Batch:
-    """Products of one level and width, computed in one go; ``known``: the left factors are the spine's own columns."""
+    """Steps of one level, kind and width, computed in one go: products with the spine's own columns (``known``) or of
+    shared ones, and comparisons with zero."""
 
     level: int
+    kind: Kind
     bits: Ring
-    known: bool
-    products: tuple[int, ...]
+    steps: tuple[int, ...]
 
     @property
     def name(self) -> str:
-        return f"level/{self.level}/{'known' if self.known else 'shared'}/w{self.bits}"
+        return f"level/{self.level}/{self.kind}/w{self.bits}"
 
 
 def batches(steps: tuple[Step, ...]) -> Iterator[Batch]:
-    """All products, those first that need no other."""
+    """All steps that need messages, those first that need no other."""
     level: list[int] = []
-    found: dict[tuple[int, Ring, bool], list[int]] = {}
+    found: dict[tuple[int, Kind, Ring], list[int]] = {}
     for n, step in enumerate(steps):
-        if isinstance(step, Product):
-            level.append(1 + max(level[step.left], level[step.right]))
-            known = any(_of_spine(steps[side]) for side in (step.left, step.right))
-            found.setdefault((level[n], step.bits, known), []).append(n)
-        else:
-            level.append(max((level[t] for _, t in step.terms), default=0) if isinstance(step, Linear) else 0)
-    for (at, bits, known), products in sorted(found.items()):
-        yield Batch(at, bits, known, tuple(products))
+        level.append(max((level[a] for a in _arguments(step)), default=0))
+        kind = _kind(steps, step)
+        if kind is not None:
+            level[n] += 1
+            found.setdefault((level[n], kind, step.bits), []).append(n)
+    for (at, kind, bits), members in sorted(found.items()):
+        yield Batch(at, kind, bits, tuple(members))
+
+
+def _arguments(step: Step) -> tuple[int, ...]:
+    if isinstance(step, Product):
+        return step.left, step.right
+    if isinstance(step, Linear):
+        return tuple(t for _, t in step.terms)
+    return (step.arg,) if isinstance(step, Sign | Low) else ()
+
+
+def _kind(steps: tuple[Step, ...], step: Step) -> Kind | None:
+    if isinstance(step, Product):
+        return "known" if any(_of_spine(steps[a]) for a in _arguments(step)) else "shared"
+    if isinstance(step, Sign):
+        return "zero" if step.zero else "negative"
+    return None
 
 
 def _of_spine(step: Step) -> bool:
@@ -232,41 +257,48 @@ def _of_spine(step: Step) -> bool:
 def _computed(here: Session, j: Joint, inputs: dict[tuple[int, int], RingWords]) -> Rounds[list[RingWords]]:
     """Shares of the steps that are totalled."""
     steps, circle = j.pool.steps, j.circle
-    products: dict[int, RingWords] = {}
+    done: dict[int, RingWords] = {}
 
     def share(n: int) -> RingWords:
         step = steps[n]
         r = ring(step.bits)
-        if isinstance(step, Product):
-            return products[n]
+        if isinstance(step, Product | Sign):
+            return done[n]
+        if isinstance(step, Low):
+            return np.ascontiguousarray(share(step.arg)[:, 0])
         if isinstance(step, Input):
             known = inputs.get((step.side, step.column))
             return r.zeros(j.rows) if known is None else known
         out = r.zeros(j.rows)
         if step.constant and here.me == circle.first:
-            r.add_into(out, r.from_ints([step.constant] * 1).repeat(j.rows, axis=0))
+            r.add_into(out, r.from_ints([step.constant]).repeat(j.rows, axis=0))
         for coefficient, part in step.terms:
             x = share(part)
             r.add_into(out, x if coefficient == 1 else r.multiply(x, r.from_ints([coefficient])))
         return out
 
+    def factors(n: int) -> tuple[int, int]:
+        """Left and right factor of a product; a column of the spine is the left one."""
+        left, right = _arguments(steps[n])
+        return (left, right) if _of_spine(steps[left]) else (right, left)
+
     for batch in batches(steps):
-        lefts, rights = [], []
-        for n in batch.products:
-            step = steps[n]
-            assert isinstance(step, Product)
-            left, right = (step.left, step.right) if _of_spine(steps[step.left]) else (step.right, step.left)
-            lefts.append(left)
-            rights.append(share(right))
-        y = np.concatenate(rights)
-        if batch.known:
-            x = np.concatenate([share(n) for n in lefts]) if here.me == j.spine.party else None
-            z = yield from multiply_known(here.at(batch.name), circle, j.spine.party, batch.bits, y, x)
+        at = here.at(batch.name)
+        if batch.kind in ("known", "shared"):
+            y = np.concatenate([share(factors(n)[1]) for n in batch.steps])
+            mine = batch.kind == "shared" or here.me == j.spine.party
+            x = np.concatenate([share(factors(n)[0]) for n in batch.steps]) if mine else None
+            if batch.kind == "known":
+                z = yield from multiply_known(at, circle, j.spine.party, batch.bits, y, x)
+            else:
+                assert x is not None
+                z = yield from multiply(at, circle, batch.bits, x, y)
         else:
-            z = yield from multiply(
-                here.at(batch.name), circle, batch.bits, np.concatenate([share(n) for n in lefts]), y
+            compare = negative if batch.kind == "negative" else equal_zero
+            z = yield from compare(
+                at, circle, batch.bits, np.concatenate([share(_arguments(steps[n])[0]) for n in batch.steps])
             )
-        products.update(zip(batch.products, np.split(z, len(batch.products)), strict=True))
+        done.update(zip(batch.steps, np.split(z, len(batch.steps)), strict=True))
     return [share(n) for n in j._totalled()]
 
 

@@ -31,8 +31,10 @@ def traffic(j: Joint) -> Iterator[Traffic]:
     """Everything that is said in a join, but for the reveal."""
     yield from _alignments(j)
     for batch in batches(j.pool.steps):
-        n = len(batch.products) * j.rows
-        if batch.known:
+        n = len(batch.steps) * j.rows
+        if batch.kind in ("negative", "zero"):
+            yield from _comparisons("comparisons", j.circle, batch.bits, n)
+        elif batch.kind == "known":
             for i in j.circle.others(j.spine.party):
                 yield from _column("products", j.spine.party, i, n * batch.bits // 8, n)
                 yield from _column("products", i, j.spine.party, n * batch.bits // 8, n)
@@ -66,11 +68,7 @@ def _totals(j: Joint) -> Iterator[Traffic]:
 def _release(j: Joint) -> Iterator[Traffic]:
     g, n = j.groups, j.pool.cells
     compared = n * sum(len(r.entities) for r in g.releases)
-    # P5 as in compare.py: c, the tree, the bit; words of a level are rounded up to whole ones
-    for sender in g.circle.holders:
-        for receiver in g.circle.others(sender):
-            yield Traffic("release", sender, receiver, 38 * compared + 128, 16 * _batches(compared))
-    yield Traffic("release", g.circle.helper, g.circle.last, 36 * compared + 128, 16 * _batches(compared))
+    yield from _comparisons("release", g.circle, 64, compared)
     yield from _products("release", g.circle, 64, compared, 8)
     for bits in (64, 128):
         if asked := n * len(g.let_out(bits)):
@@ -79,6 +77,19 @@ def _release(j: Joint) -> Iterator[Traffic]:
                 for receiver in g.circle.others(sender):
                     yield Traffic("release", sender, receiver, asked // 8 + 64, 2)
             yield Traffic("release", g.circle.helper, g.circle.last, 16 * asked + 64, 2 * _batches(asked))
+
+
+def _comparisons(step: str, circle: Circle, bits: int, n: int) -> Iterator[Traffic]:
+    """``n`` comparisons (compare.py): c, the tree, the bit; words of a level are rounded up to whole ones."""
+    wide = bits // 64
+    for sender in circle.holders:
+        for receiver in circle.others(sender):
+            yield Traffic(step, sender, receiver, 40 * wide * n + 128, _messages(40 * wide * n, n))
+    yield Traffic(step, circle.helper, circle.last, 38 * wide * n + 128, _messages(38 * wide * n, n))
+
+
+def _messages(size: int, n: int) -> int:
+    return 2 * (size // BLOCK_BYTES) + 20 * _batches(n)
 
 
 def _products(step: str, circle: Circle, bits: int, n: int, calls: int = 1) -> Iterator[Traffic]:

@@ -27,7 +27,7 @@ from mpc.query.reveals import reveals_of
 from mpc.query.separate import check_weights
 
 #: goes into every job and plan; a change of what is compiled changes the number
-PLANNER = f"heji-1/sqlglot-{version('sqlglot')}"
+PLANNER = f"heji-2/sqlglot-{version('sqlglot')}"
 
 __all__ = ["PLANNER", "compile_plan", "parties_of"]
 

@@ -9,7 +9,7 @@ from mpc.query.catalog import Catalog
 from mpc.query.catalog import Column as Declared
 from mpc.query.fold import Draft
 from mpc.query.local import key_sql
-from mpc.query.nodes import Agg, Arith, Expr, JoinedTerm, JoinSide, columns, walk
+from mpc.query.nodes import Agg, Arith, Column, Compare, Expr, JoinedTerm, JoinSide, columns, walk
 from mpc.query.parse import Source
 from mpc.query.plan import ColumnUse, JoinPool, JoinReveal, Key, LocalQuery, Measure, Side, SideColumn, Use
 from mpc.query.printer import identifier, sql, units
@@ -39,7 +39,8 @@ def join_pool(
 ) -> JoinPool:
     """The pool of the measures over one join."""
     term = term_of(drafts)
-    lowering, program = Lowering(source), Program(source, term.sides)
+    lowering = Lowering(source, term.crossing)
+    program = Program(source, term.sides, lowering.compared)
     released = []
     for draft, measure in zip(drafts, measures, strict=True):
         words = []
@@ -161,6 +162,10 @@ def _uses(agg: Agg, folded: bool, catalogs: Mapping[str, Catalog]) -> Iterator[C
         if side.where is not None:
             for c in columns(side.where):
                 yield use(side.party, c.name, "filter", f"WHERE {shown(side.where)}")
+    for condition in term.crossing:
+        for c in columns(condition):
+            yield use(c.party, c.name, "filter", f"WHERE {shown(condition)}")
+            yield use(c.party, c.name, "product", f"WHERE {shown(condition)}")
     for key in term.keys:
         for c in columns(key):
             yield use(c.party, c.name, "group", f"GROUP BY {shown(key)}")
@@ -179,13 +184,22 @@ def _uses(agg: Agg, folded: bool, catalogs: Mapping[str, Catalog]) -> Iterator[C
             yield use(c.party, c.name, "arithmetic", shown(value))
         if c.party in product or any(a.party != c.party for a in asked):
             yield use(c.party, c.name, "product", shown(value))
+    compared = _compared(value)
     for c in asked:
         yield use(c.party, c.name, "filter", shown(value))
+        if c in compared:
+            yield use(c.party, c.name, "product", shown(value))
 
 
 def _entity_columns(side: JoinSide, catalogs: Mapping[str, Catalog]) -> tuple[str, ...]:
     table = next(c for c in catalogs.values() if c.party == side.party).table(side.table)
     return tuple(c.name for c in table.keys) if table and table.keys else ("*",)
+
+
+def _compared(e: Expr) -> set[Column]:
+    """Columns that are compared with another owner's: who holds the other one can choose it."""
+    crossing = [n for n in walk(e) if isinstance(n, Compare) and len({c.party for c in columns(n)}) > 1]
+    return {c for n in crossing for c in columns(n)}
 
 
 def _multiplied(e: Expr) -> set[str]:

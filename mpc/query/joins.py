@@ -17,6 +17,7 @@ from sqlglot import exp
 
 from mpc.query import build
 from mpc.query.build import FALSE
+from mpc.query.catalog import Table as CatalogTable
 from mpc.query.nodes import Column, Compare, Expr, JoinedTerm, JoinSide, Term, columns
 from mpc.query.relations import (
     GroupBinder,
@@ -40,6 +41,7 @@ class Joined:
     visible: tuple[Visible, ...]
     sides: tuple[JoinSide, ...]
     using: frozenset[str]
+    crossing: tuple[Expr, ...]
 
 
 def joined(query: QueryBinder, node: exp.Select, visible: Sequence[Visible], *, aggregating: bool) -> Relation:
@@ -126,7 +128,7 @@ class JoinBinder(GroupBinder):
             return ()
         spine = self._join.sides[0]
         keys = tuple(k.by_branch[0] for k in self._keys)
-        return (JoinedTerm(spine.party, spine.table, None, keys, values[0], self._join.sides),)
+        return (JoinedTerm(spine.party, spine.table, None, keys, values[0], self._join.sides, self._join.crossing),)
 
 
 # ---- FROM, ON, USING, WHERE
@@ -137,6 +139,7 @@ def _join(query: QueryBinder, node: exp.Select, visible: tuple[Visible, ...]) ->
     where: dict[str, list[Expr]] = {}
     equal: list[tuple[Column, Column, exp.Expr]] = []
     using: set[str] = set()
+    crossing: list[Expr] = []
     nodes = [node.args["from_"].this, *(j.this for j in node.args.get("joins") or [])]
     parties = _parties(query, visible, nodes)
 
@@ -153,11 +156,7 @@ def _join(query: QueryBinder, node: exp.Select, visible: tuple[Visible, ...]) ->
                 for party in parties:
                     where.setdefault(party, []).append(_boolean(query, bound, part))
             else:
-                raise source.unsupported(
-                    part,
-                    "A condition over columns of several owners that is no equality of keys",
-                    "Compare columns of one owner with constants; differences of two owners can be summed.",
-                )
+                crossing.append(_boolean(query, bound, part))
 
     for i, join in enumerate(node.args.get("joins") or [], start=1):
         only(Binder(source), join, "this", "on", "using", "kind", "side", "method")
@@ -177,7 +176,7 @@ def _join(query: QueryBinder, node: exp.Select, visible: tuple[Visible, ...]) ->
     condition = node.args.get("where")
     take(None if condition is None else condition.this, visible)
 
-    keys = _keys_of(query, node, equal, parties)
+    keys = _keys_of(query, node, equal, parties, crossing)
     sides = []
     for party, seen in parties.items():
         assert isinstance(seen.relation, Rows)
@@ -187,10 +186,11 @@ def _join(query: QueryBinder, node: exp.Select, visible: tuple[Visible, ...]) ->
         table = catalog.table(branch.table)
         assert table is not None
         names = {c.name.lower() for c in keys[party]}
+        _refuse_more_keys_than_entities(query, node, table, party, names)
         unique = table.unique and {c.name.lower() for c in table.keys} <= names
         condition = simplify_filter(build.logic("and", *own)) if own else None
         sides.append(JoinSide(party, branch.table, condition, keys[party], unique, table.rows))
-    return Joined(visible, tuple(sides), frozenset(using))
+    return Joined(visible, tuple(sides), frozenset(using), tuple(crossing))
 
 
 def _parties(query: QueryBinder, visible: Sequence[Visible], nodes: Sequence[exp.Expr]) -> dict[str, Visible]:
@@ -237,9 +237,16 @@ def _columns(e: Compare) -> tuple[Column, Column] | None:
 
 
 def _keys_of(
-    query: QueryBinder, node: exp.Select, equal: Sequence[tuple[Column, Column, exp.Expr]], parties: dict[str, Visible]
+    query: QueryBinder,
+    node: exp.Select,
+    equal: Sequence[tuple[Column, Column, exp.Expr]],
+    parties: dict[str, Visible],
+    crossing: list[Expr],
 ) -> dict[str, tuple[Column, ...]]:
-    """The key of every party: one column of each for each class of columns that are set equal."""
+    """The key of every party: one column of each for each class of columns that are set equal.
+
+    Numbers set equal besides a key that all tables have are a condition like others, and go to ``crossing``.
+    """
     source = query.source
     classes: list[set[Column]] = []
     for a, b, at in equal:
@@ -255,21 +262,49 @@ def _keys_of(
         classes = [c for c in classes if c not in touched]
         classes.append({a, b}.union(*touched))
     at = (node.args.get("joins") or [node])[0]
+    whole = [c for c in classes if {x.party for x in c} == set(parties) and len(c) == len(parties)]
+    marks_entity = [c for c in whole if any(_marks_entity(query, x) for x in c)]
     for found in classes:
+        if found in (marks_entity or whole):
+            continue
+        if whole and next(iter(found)).kind != "text":
+            whole = [c for c in whole if c != found]
+            first, *others = sorted(found, key=lambda c: (c.party, c.name))
+            crossing.extend(build.compare("=", first, other) for other in others)
+            continue
+        if found in whole:
+            continue
         missing = sorted(set(parties) - {c.party for c in found})
-        if missing or len(found) > len(parties):
-            names = " = ".join(sorted(f"{c.party}.{c.table}.{c.name}" for c in found))
-            raise source.unsupported(
-                at,
-                f"A join in which {names} "
-                + (
-                    f"is not set equal to a column of {', '.join(missing)}" if missing else "has two columns of a party"
-                ),
-                "Join all tables by the same key: FROM a.t JOIN b.t USING (key) JOIN c.t USING (key).",
-            )
-    if not classes:
+        names = " = ".join(sorted(f"{c.party}.{c.table}.{c.name}" for c in found))
+        raise source.unsupported(
+            at,
+            f"A join in which {names} "
+            + (f"is not set equal to a column of {', '.join(missing)}" if missing else "has two columns of one"),
+            "Join all tables by the same key: FROM a.t JOIN b.t USING (key) JOIN c.t USING (key).",
+        )
+    if not whole:
         raise source.unsupported(
             at, "A join without a key", "Write JOIN … USING (key), or ON a.key = b.key: keys are columns set equal."
         )
-    ordered = sorted(classes, key=lambda found: min((c.party, c.name) for c in found))
+    ordered = sorted(whole, key=lambda found: min((c.party, c.name) for c in found))
     return {p: tuple(next(c for c in found if c.party == p) for found in ordered) for p in parties}
+
+
+def _marks_entity(query: QueryBinder, c: Column) -> bool:
+    table = query.catalog_of(c.party).table(c.table)
+    return table is not None and any(k.name == c.name for k in table.keys)
+
+
+def _refuse_more_keys_than_entities(
+    query: QueryBinder, node: exp.Select, table: CatalogTable, party: str, joined_by: set[str]
+) -> None:
+    """Distinct keys stand for entities in the small-cell rule, so there may not be more of them."""
+    entity = [c.name for c in table.keys]
+    if table.unique or not entity or joined_by <= {n.lower() for n in entity}:
+        return
+    raise query.source.unsupported(
+        (node.args.get("joins") or [node])[0],
+        f"A join of {party}.{table.name} by {', '.join(sorted(joined_by))}, of which one entity "
+        f"({', '.join(entity)}) may have several,",
+        f"Join by {', '.join(entity)}; small cells are counted in entities.",
+    )

@@ -213,6 +213,7 @@ class JoinedTerm(Term):
     """
 
     sides: tuple[JoinSide, ...]
+    crossing: tuple[Expr, ...]  # conditions that read columns of several sides
 
     @property
     def most_rows(self) -> int:

@@ -161,7 +161,24 @@ class Product:
     right: int
 
 
-Step = Input | Linear | Product
+@dataclass(frozen=True)
+class Sign:
+    """1 where a step is below zero (``zero``: where it is zero), else 0."""
+
+    bits: Ring
+    arg: int
+    zero: bool
+
+
+@dataclass(frozen=True)
+class Low:
+    """A step of 128 bits modulo 2^64."""
+
+    bits: Ring
+    arg: int
+
+
+Step = Input | Linear | Product | Sign | Low
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from typing import Any
 
 from mpc.errors import LocalError
 from mpc.query import build
@@ -26,6 +27,7 @@ from mpc.query.nodes import (
     Case,
     Cast,
     Coalesce,
+    Compare,
     Const,
     Expr,
     IsNull,
@@ -37,7 +39,7 @@ from mpc.query.nodes import (
     is_null,
 )
 from mpc.query.parse import Source
-from mpc.query.plan import Input, Linear, Product, Released, Ring, SideColumn, Step
+from mpc.query.plan import Input, Linear, Low, Product, Released, Ring, SideColumn, Sign, Step
 from mpc.query.show import shown
 
 #: products in one polynomial: a query that needs more is refused
@@ -55,6 +57,15 @@ class Factor:
         values = [v for v in (self.value, other.value) if v is not None]
         value = build.arith("*", *values) if len(values) == 2 else values[0] if values else None
         return Factor(value, self.conditions | other.conditions)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison: of this polynomial (as sorted items) with zero; ``bits``: what holds it."""
+
+    value: tuple[tuple[Any, int], ...]
+    zero: bool
+    bits: Ring
 
 
 #: a product: the factor of each party that has one, by name
@@ -102,10 +113,16 @@ def complement(p: Poly) -> Poly:
 
 
 class Lowering:
-    """Polynomials of the expressions of one query."""
+    """Polynomials of the expressions of one query.
 
-    def __init__(self, source: Source) -> None:
+    A comparison of columns of several owners is a variable of its own, 0 or 1, which stands in a product like an
+    owner's factor does: ``Compared`` by its name, "?0", "?1", …
+    """
+
+    def __init__(self, source: Source, crossing: Sequence[Expr] = ()) -> None:
         self._source = source
+        self.compared: dict[str, Compared] = {}
+        self._where: Poly = reduce(times, map(self.true, crossing), ONE)
 
     def value(self, e: Expr) -> tuple[Poly, Poly]:
         """The value in units, 0 where it is NULL; and 1 where it is not NULL. Raises LocalError sql.unsupported."""
@@ -184,7 +201,28 @@ class Lowering:
             return self.false(e.arg)
         if isinstance(e, IsNull):
             return complement(self.value(e.arg)[1])
+        if isinstance(e, Compare):
+            return self._comparison(e.op, e.left, e.right)
         raise self._refused(e)
+
+    def _comparison(self, op: str, left: Expr, right: Expr) -> Poly:
+        """1 where a comparison over columns of several owners is TRUE."""
+        if op in (">", "<="):
+            left, right, op = right, left, {">": "<", "<=": ">="}[op]
+        if op not in ("<", ">=", "=", "<>") or left.kind in ("text", "double") or right.kind in ("text", "double"):
+            raise self._refused(build.compare(op, left, right))
+        if left.kind == "boolean":
+            left, right = (build.cast(x, "integer", 0, 1, False) for x in (left, right))
+        difference = build.arith("-", left, right)
+        value, known = self.value(difference)
+        if difference.low is None or difference.high is None:
+            raise self._refused(build.compare(op, left, right))
+        most = max(-difference.low, difference.high)
+        one = Compared(tuple(sorted(value.items(), key=repr)), op in ("=", "<>"), 64 if most < 2**63 else 128)
+        name = next((n for n, c in self.compared.items() if c == one), f"?{len(self.compared)}")
+        self.compared[name] = one
+        holds: Poly = {frozenset({(name, Factor())}): 1}
+        return times(known, holds if op in ("<", "=") else complement(holds))
 
     def false(self, e: Expr) -> Poly:
         """1 where a condition is FALSE (not where it is unknown)."""
@@ -198,6 +236,9 @@ class Lowering:
             return self.true(e.arg)
         if isinstance(e, IsNull):
             return self.value(e.arg)[1]
+        if isinstance(e, Compare):
+            opposite = {"<": ">=", ">=": "<", ">": "<=", "<=": ">", "=": "<>", "<>": "="}
+            return self._comparison(opposite.get(e.op, e.op), e.left, e.right)
         raise self._refused(e)
 
     def _not_true(self, e: Expr) -> Poly:
@@ -238,6 +279,9 @@ class Lowering:
 
     def total(self, agg: Agg) -> Poly:
         """What an aggregate adds up over the rows of the join."""
+        return times(self._where, self._total(agg))
+
+    def _total(self, agg: Agg) -> Poly:
         value = agg.terms[0].value
         if agg.func == "rows" or value is None:
             return ONE
@@ -253,6 +297,9 @@ class Lowering:
 
     def behind(self, agg: Agg) -> list[Poly]:
         """The entities behind an aggregate."""
+        return [times(self._where, p) for p in self._behind(agg)]
+
+    def _behind(self, agg: Agg) -> list[Poly]:
         value = agg.terms[0].value
         if agg.func == "rows" or value is None:
             return [ONE]
@@ -264,8 +311,8 @@ class Lowering:
         return self._source.unsupported(
             None,
             f"{shown(e)} over columns of several owners",
-            "Over a join: + − * of numbers, CASE, COALESCE, AND, OR, NOT, IS NULL across owners, and anything over one "
-            "owner's columns.",
+            "Over a join: + − * and comparisons of numbers and dates, CASE, COALESCE, AND, OR, NOT, IS NULL across "
+            "owners, and anything over one owner's columns.",
         )
 
 
@@ -276,12 +323,17 @@ def _at(p: Poly, e: Expr, scale: int) -> Poly:
 # ---- from polynomials to steps
 
 
+#: a coefficient and a factor of each side, then of each variable (None: it does not stand in the product)
+Row = tuple[int, tuple[Factor | None, ...]]
+
+
 @dataclass
 class Program:
     """Steps in the making: equal columns, products and sums are made once."""
 
     source: Source
     sides: tuple[JoinSide, ...]
+    compared: Mapping[str, Compared]
     #: per side: (factor, column) in their order
     factors: list[dict[tuple[Factor, SideColumn], int]] = field(default_factory=list)
     _steps: dict[Step, int] = field(default_factory=dict)
@@ -299,41 +351,65 @@ class Program:
 
     def entities(self, p: Poly) -> int:
         """The step that counts entities: 0 or 1 in a row."""
+        if any(name in self.compared for t in p for name, _ in t) and not self.sides[0].unique:
+            raise self._may_repeat(0, "Comparisons of columns of several owners")
         for i, side in enumerate(self.sides):
             seen = {dict(t).get(side.party, Factor()) for t in p}
             if len(seen) > 1 and not side.unique:
-                key = ", ".join(f"{c.party}.{c.table}.{c.name}" for c in side.key)
-                raise self.source.unsupported(
-                    None,
-                    f"Conditions of several owners with OR or several CASE arms, where {key} may repeat,",
-                    f"Write each as a sum of its own, or ask {side.party} to declare the key unique in its catalog "
-                    + ("." if i else "(its rows are the join's rows)."),
-                )
+                raise self._may_repeat(i, "Conditions of several owners with OR or several CASE arms")
         return self._emit(p, 64, "any")
+
+    def _may_repeat(self, side: int, what: str) -> LocalError:
+        s = self.sides[side]
+        key = ", ".join(f"{c.party}.{c.table}.{c.name}" for c in s.key)
+        return self.source.unsupported(
+            None,
+            f"{what}, where {key} may repeat,",
+            f"Write each as a sum of its own, or ask {s.party} to declare the key unique in its catalog.",
+        )
 
     def released(self, words: Sequence[int], entities: Sequence[int]) -> Released:
         return Released(tuple(words), tuple(dict.fromkeys(entities)))
 
     def _emit(self, p: Poly, bits: Ring, how: str) -> int:
-        terms = [(c, tuple(dict(t).get(s.party, Factor()) for s in self.sides)) for t, c in p.items()]
+        names = [s.party for s in self.sides] + sorted({n for t in p for n, _ in t if n in self.compared})
+        terms = [
+            (c, tuple(dict(t).get(n, None if n in self.compared else Factor()) for n in names)) for t, c in p.items()
+        ]
         terms.sort(key=repr)
-        step, constant = self._sum(terms, len(self.sides) - 1, bits, how)
+        # the variables that comparisons are stand behind the sides
+        variables = [self._comparison(n, bits) for n in names[len(self.sides) :]]
+        step, constant = self._sum(terms, len(names) - 1, bits, how, variables)
         return self._add(Linear(bits, constant, ())) if step is None else step
 
+    def _comparison(self, name: str, bits: Ring) -> int:
+        """The step of a comparison, in a ring."""
+        one = self.compared[name]
+        repeated = [i for i, s in enumerate(self.sides) if i and not s.unique]
+        if repeated:
+            raise self._may_repeat(repeated[0], "Comparisons of columns of several owners")
+        wide: Ring = 128 if 128 in (bits, one.bits) else 64
+        step = self._add(Sign(wide, self._emit(dict(one.value), wide, "sum"), one.zero))
+        return step if wide == bits else self._add(Low(64, step))
+
     def _sum(
-        self, terms: Sequence[tuple[int, tuple[Factor, ...]]], side: int, bits: Ring, how: str
+        self, terms: Sequence[Row], side: int, bits: Ring, how: str, variables: Sequence[int]
     ) -> tuple[int | None, int]:
-        """Σ coefficient · Π factors of sides 0 … ``side``: a step, or None and a constant."""
+        """Σ coefficient · Π factors of sides and variables up to ``side``: a step, or None and a constant."""
         parts: list[tuple[int, int]] = []
         constant = 0
         if side < 0:
             return None, sum(c for c, _ in terms)
-        by_factor: dict[Factor, list[tuple[int, tuple[Factor, ...]]]] = {}
+        by_factor: dict[Factor | None, list[Row]] = {}
         for c, factors in terms:
             by_factor.setdefault(factors[side], []).append((c, factors))
         for factor, group in by_factor.items():
-            rest, times_ = self._sum(group, side - 1, bits, how)
-            mine = self._input(side, factor, bits, how)
+            rest, times_ = self._sum(group, side - 1, bits, how, variables)
+            if side >= len(self.sides):
+                mine = None if factor is None else variables[side - len(self.sides)]
+            else:
+                assert factor is not None
+                mine = self._input(side, factor, bits, how)
             if mine is None and rest is None:
                 constant += times_
             elif mine is None:

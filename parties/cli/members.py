@@ -153,7 +153,8 @@ def table_add(
     domain: Annotated[tuple[str, ...], Parameter(negative="", help="COLUMN=v1,v2,…: all values it can have")] = (),
     bounds: Annotated[tuple[str, ...], Parameter(negative="", help="COLUMN=LOW:HIGH, inclusive")] = (),
     grant: Annotated[
-        tuple[str, ...], Parameter(negative="", help="a use to grant to all: aggregate, group, filter, arithmetic, join, product")
+        tuple[str, ...],
+        Parameter(negative="", help="a use to grant to all: aggregate, group, filter, arithmetic, join, product"),
     ] = (),
     min_entities: Annotated[int | None, Parameter(help="with --grant: entities behind a cell (default 10)")] = None,
     min_contributors: Annotated[

@@ -84,6 +84,11 @@ QUERIES = [
     f"SELECT SUM(CASE WHEN b.overdue > 1 AND t.late = 2 THEN t.paid WHEN t.late = 3 THEN b.overdue END) AS s {TWO}",
     f"SELECT SUM(CASE WHEN b.overdue > 1 OR t.late = 2 THEN 1 ELSE 2 END) AS s {TWO}",
     f"SELECT SUM(COALESCE(t.late, b.overdue)) AS s, STDDEV(t.paid - b.balance) AS d {TWO}",
+    f"SELECT COUNT(*) AS n, SUM(t.paid) AS s {TWO} WHERE t.late < b.overdue",
+    f"SELECT COUNT(*) AS n {TWO} WHERE t.paid > b.balance * 100 OR t.late = b.overdue",
+    f"SELECT t.industry, SUM(CASE WHEN 0.3 * t.paid + 7 * b.balance >= 600 THEN 1 ELSE 0 END) AS pass, "
+    f"COUNT(*) FILTER (WHERE t.late <> b.overdue) AS f {TWO} GROUP BY t.industry ORDER BY 1",
+    f"SELECT SUM(CASE WHEN t.late >= b.overdue AND NOT t.paid <= m.spend THEN b.balance * t.paid END) AS s {THREE}",
     f"SELECT COUNT(*) AS n {TWO} WHERE FALSE OR t.paid > 5",
     f"SELECT COUNT(*) AS n, SUM(t.paid + b.balance + m.spend) AS s {THREE}",
     f"SELECT b.overdue, COUNT(*) AS n, SUM(m.spend) AS s, AVG(t.paid) AS a {THREE} WHERE m.spend > 3 "
@@ -225,6 +230,19 @@ def test_keys_of_several_columns_and_types() -> None:
     assert [tuple(r) for r in world.result(world.plan(sql)).rows] == world.pooled.execute(sql).fetchall()
 
 
+def test_more_keys_than_entities_are_refused() -> None:
+    """The rule counts keys: a firm with fifty accounts may not pass for fifty firms."""
+    accounts = [text("uscc", key=True), text("account"), integer("x", 0, 9)]
+    world = World(
+        (
+            table("a", "t", accounts, [("F1", f"n{i}", 1) for i in range(9)], unique=False),
+            table("b", "u", [text("account", key=True), integer("y", 0, 9)], [(f"n{i}", 2) for i in range(9)]),
+        )
+    )
+    with pytest.raises(LocalError, match="one entity"):
+        world.plan("SELECT SUM(y) AS s FROM a.t JOIN b.u USING (account)")
+
+
 def test_no_row_meets() -> None:
     world = World(
         (
@@ -289,6 +307,9 @@ def conditions(draw: st.DrawFn, names: list[str]) -> str:
     if draw(st.booleans()):
         one.append(f"{draw(st.sampled_from(names))}.g = 'u'")
     if draw(st.booleans()):
+        a, b = (f"{draw(st.sampled_from(names))}.{draw(st.sampled_from('xy'))}" for _ in range(2))
+        one.append(f"{a} {draw(st.sampled_from(['<', '<=', '=', '<>', '>', '>=']))} {b}")
+    if draw(st.booleans()):
         one.append(f"{draw(st.sampled_from(names))}.x IS NULL")
     return draw(st.sampled_from([" AND ", " OR "])).join(one)
 
@@ -302,7 +323,7 @@ def test_random_joins_equal_duckdb(data: st.DataObject) -> None:
     for i in range(data.draw(st.integers(0, 2))):
         func = data.draw(st.sampled_from(["SUM", "COUNT"]))
         items.append(f"{func}({data.draw(sums(names))}) AS m{i}")
-    where = data.draw(st.sampled_from(["", f" WHERE {data.draw(st.sampled_from(names))}.x > 0"]))
+    where = data.draw(st.sampled_from(["", f" WHERE {data.draw(conditions(names))}"]))
     group = data.draw(st.sampled_from(["", data.draw(st.sampled_from(names))]))
     sql = f"SELECT {f'{group}.g, ' if group else ''}{', '.join(items)} {joined}{where}"
     sql += f" GROUP BY {group}.g ORDER BY {group}.g" if group else ""
