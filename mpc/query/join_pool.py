@@ -39,7 +39,7 @@ def join_pool(
 ) -> JoinPool:
     """The pool of the measures over one join."""
     term = term_of(drafts)
-    lowering = Lowering(source, term.crossing)
+    lowering = Lowering(source, frozenset(s.party for s in term.sides if s.optional), term.crossing)
     program = Program(source, term.sides, lowering.compared)
     released = []
     for draft, measure in zip(drafts, measures, strict=True):
@@ -165,7 +165,8 @@ def _uses(agg: Agg, folded: bool, catalogs: Mapping[str, Catalog]) -> Iterator[C
     for condition in term.crossing:
         for c in columns(condition):
             yield use(c.party, c.name, "filter", f"WHERE {shown(condition)}")
-            yield use(c.party, c.name, "product", f"WHERE {shown(condition)}")
+            if len({c.party for c in columns(condition)}) > 1:
+                yield use(c.party, c.name, "product", f"WHERE {shown(condition)}")
     for key in term.keys:
         for c in columns(key):
             yield use(c.party, c.name, "group", f"GROUP BY {shown(key)}")

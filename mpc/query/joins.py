@@ -63,6 +63,10 @@ def _grouped(query: QueryBinder, node: exp.Select, join: Joined) -> Totals:
     def make(keys: Sequence[GroupKey]) -> GroupBinder:
         for key in keys:
             found = {c.party for c in columns(key.by_branch[0])}
+            if found & {s.party for s in join.sides if s.optional}:
+                raise query.source.unsupported(
+                    key.node, "A GROUP BY key of the right side of a LEFT JOIN", "Group by keys of the left table."
+                )
             if len(found) > 1 or (holders and found - set(holders)):
                 raise query.source.unsupported(
                     key.node,
@@ -77,7 +81,9 @@ def _grouped(query: QueryBinder, node: exp.Select, join: Joined) -> Totals:
 
 def _ordered(sides: tuple[JoinSide, ...], holders: Sequence[str]) -> tuple[JoinSide, ...]:
     """The spine first, the others by name."""
-    spine = min(sides, key=lambda s: (s.party not in holders if holders else False, s.unique, s.rows, s.party))
+    spine = min(
+        sides, key=lambda s: (s.optional, s.party not in holders if holders else False, s.unique, s.rows, s.party)
+    )
     return (spine, *sorted((s for s in sides if s is not spine), key=lambda s: s.party))
 
 
@@ -143,14 +149,27 @@ def _join(query: QueryBinder, node: exp.Select, visible: tuple[Visible, ...]) ->
     nodes = [node.args["from_"].this, *(j.this for j in node.args.get("joins") or [])]
     parties = _parties(query, visible, nodes)
 
-    def take(condition: exp.Expr | None, seen: Sequence[Visible]) -> None:
-        """Each part of a condition goes to the party whose columns it reads, or sets two columns equal."""
+    optional: set[str] = set()
+
+    def take(condition: exp.Expr | None, seen: Sequence[Visible], left: str = "") -> None:
+        """Each part of a condition goes to the party whose columns it reads, or sets two columns equal.
+
+        ``left``: the right side of the LEFT JOIN whose ON this is. Of any other optional side, conditions hold of the
+        joined row, where its columns may be NULL.
+        """
         for part in _conjuncts(condition):
             bound = RowsOfJoin(query, seen, frozenset(using)).bind(part)
             read = {c.party for c in columns(bound)}
-            if len(read) == 1:
+            pair = _columns(bound) if isinstance(bound, Compare) and bound.op == "=" else None
+            if left and not (read == {left} or (pair and left in read)):
+                raise source.unsupported(
+                    part, "A condition of another table in ON of a LEFT JOIN", "Put it into WHERE, or into a subquery."
+                )
+            if read & optional and not left:
+                crossing.append(_boolean(query, bound, part))
+            elif len(read) == 1:
                 where.setdefault(read.pop(), []).append(_boolean(query, bound, part))
-            elif isinstance(bound, Compare) and bound.op == "=" and (pair := _columns(bound)):
+            elif pair:
                 equal.append((*pair, part))
             elif not read:
                 for party in parties:
@@ -160,19 +179,25 @@ def _join(query: QueryBinder, node: exp.Select, visible: tuple[Visible, ...]) ->
 
     for i, join in enumerate(node.args.get("joins") or [], start=1):
         only(Binder(source), join, "this", "on", "using", "kind", "side", "method")
-        if join.side or join.method or join.kind not in ("", "INNER", "CROSS"):
+        if join.side not in ("", "LEFT") or join.method or join.kind not in ("", "INNER", "CROSS", "OUTER"):
             words = " ".join(w for w in (join.method, join.side, join.kind, "JOIN") if w)
-            raise source.unsupported(join, words, "Write JOIN … USING (key): only inner joins are built yet.")
+            raise source.unsupported(join, words, "Write JOIN … USING (key), or LEFT JOIN … USING (key).")
+        right = visible[i].relation
+        assert isinstance(right, Rows)
+        if join.side:
+            optional.add(right.branches[0].party)
         for name in join.args.get("using") or []:
             column = exp.column(name.name)
             column.meta.update(name.meta)
-            left = RowsOfJoin(query, visible[:i], frozenset(using)).bind(column)
-            right = RowsOfJoin(query, visible[i : i + 1], frozenset()).bind(column)
-            if not isinstance(left, Column) or not isinstance(right, Column):
+            one = RowsOfJoin(query, visible[:i], frozenset(using)).bind(column)
+            other = RowsOfJoin(query, visible[i : i + 1], frozenset()).bind(column)
+            if not isinstance(one, Column) or not isinstance(other, Column):
                 raise source.unsupported(join, "A computed column as key", "Join by columns that the owners publish.")
-            equal.append((left, right, join))
+            equal.append((one, other, join))
             using.add(name.name.lower())
-        take(join.args.get("on"), visible[: i + 1])
+        take(join.args.get("on"), visible[: i + 1], right.branches[0].party if join.side else "")
+        if join.side:
+            visible = (*visible[:i], _nullable(query, join, visible[i]), *visible[i + 1 :])
     condition = node.args.get("where")
     take(None if condition is None else condition.this, visible)
 
@@ -189,8 +214,26 @@ def _join(query: QueryBinder, node: exp.Select, visible: tuple[Visible, ...]) ->
         _refuse_more_keys_than_entities(query, node, table, party, names)
         unique = table.unique and {c.name.lower() for c in table.keys} <= names
         condition = simplify_filter(build.logic("and", *own)) if own else None
-        sides.append(JoinSide(party, branch.table, condition, keys[party], unique, table.rows))
+        if party in optional and not unique:
+            raise source.unsupported(
+                (node.args.get("joins") or [node])[0],
+                f"A LEFT JOIN of {party}.{branch.table}, whose key may repeat,",
+                f"{party} can declare the key unique in its catalog, or publish totals by key.",
+            )
+        sides.append(JoinSide(party, branch.table, condition, keys[party], unique, table.rows, party in optional))
     return Joined(visible, tuple(sides), frozenset(using), tuple(crossing))
+
+
+def _nullable(query: QueryBinder, join: exp.Expr, v: Visible) -> Visible:
+    """The right side of a LEFT JOIN, as what comes after the join sees it: any column can be NULL."""
+    assert isinstance(v.relation, Rows)
+    (branch,) = v.relation.branches
+    if not all(isinstance(c, Column) for c in branch.columns):
+        raise query.source.unsupported(
+            join, "A computed column on the right side of a LEFT JOIN", "Compute it in the outer SELECT."
+        )
+    columns_ = tuple(replace(c, nullable=True) for c in branch.columns)
+    return replace(v, relation=replace(v.relation, branches=(replace(branch, columns=columns_),)))
 
 
 def _parties(query: QueryBinder, visible: Sequence[Visible], nodes: Sequence[exp.Expr]) -> dict[str, Visible]:

@@ -73,7 +73,7 @@ def _revealed(pool: Pool) -> list[str]:
         words = ", ".join(_KINDS[w.kind] for w in m.words)
         behind = " + ".join(r.party for r in m.reach) or parties
         if isinstance(pool, JoinPool):
-            behind = f"the rows that {' and '.join(pool.parties)} have in common"
+            behind = f"the joined rows of {' and '.join(pool.parties)}"
         texts.append(f"{_cells(pool.keys)}, {m.name} of {behind}: {words}; or only that it is suppressed")
     return texts
 

@@ -195,7 +195,10 @@ class Term:
 
 @dataclass(frozen=True)
 class JoinSide:
-    """A table in a join: rows that pass ``where`` count; ``key`` is what it is joined by. ``rows``: rounded up."""
+    """A table in a join: rows that pass ``where`` count; ``key`` is what it is joined by. ``rows``: rounded up.
+
+    ``optional``: of a LEFT JOIN: where no row meets, its columns are NULL.
+    """
 
     party: str
     table: str
@@ -203,6 +206,7 @@ class JoinSide:
     key: tuple[Column, ...]
     unique: bool
     rows: int
+    optional: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from typing import Any
 from mpc.errors import LocalError
 from mpc.query import build
 from mpc.query.build import TRUE
+from mpc.query.evaluate import NotEvaluable, evaluate
 from mpc.query.local import counting
 from mpc.query.nodes import (
     Agg,
@@ -40,6 +41,7 @@ from mpc.query.nodes import (
 )
 from mpc.query.parse import Source
 from mpc.query.plan import Input, Linear, Low, Product, Released, Ring, SideColumn, Sign, Step
+from mpc.query.rules.constants import constant_of
 from mpc.query.show import shown
 
 #: products in one polynomial: a query that needs more is refused
@@ -119,8 +121,8 @@ class Lowering:
     owner's factor does: ``Compared`` by its name, "?0", "?1", …
     """
 
-    def __init__(self, source: Source, crossing: Sequence[Expr] = ()) -> None:
-        self._source = source
+    def __init__(self, source: Source, optional: frozenset[str] = frozenset(), crossing: Sequence[Expr] = ()) -> None:
+        self._source, self._optional = source, optional
         self.compared: dict[str, Compared] = {}
         self._where: Poly = reduce(times, map(self.true, crossing), ONE)
 
@@ -138,7 +140,12 @@ class Lowering:
         if len(parties) == 1:
             there = frozenset({build.negate(build.is_null_test(e))} if e.nullable else ())
             party = parties.pop()
-            return {frozenset({(party, Factor(e, there))}): 1}, {frozenset({(party, Factor(None, there))}): 1}
+            value: Poly = {frozenset({(party, Factor(e, there))}): 1}
+            known: Poly = {frozenset({(party, Factor(None, there))}): 1}
+            if party in self._optional and not is_null(missing := self._missing(e)):
+                absent = complement({frozenset({(party, Factor())}): 1})
+                value, known = plus(value, times(self.value(missing)[0], absent)), plus(known, absent)
+            return value, known
         if isinstance(e, Neg):
             v, k = self.value(e.arg)
             return scaled(v, -1), k
@@ -171,6 +178,15 @@ class Lowering:
             return yes, plus(yes, no)
         raise self._refused(e)
 
+    def _missing(self, e: Expr) -> Expr:
+        """What an expression over the columns of an optional side is where no row met: they are all NULL."""
+        try:
+            return constant_of(e, evaluate(e, lambda _column: None))
+        except NotEvaluable:
+            raise self._source.unsupported(
+                None, f"{shown(e)} over the right side of a LEFT JOIN", "Compute it in a subquery over that table."
+            ) from None
+
     def _constant(self, e: Expr) -> tuple[Poly, Poly]:
         if is_null(e):
             return NOTHING, NOTHING
@@ -192,7 +208,11 @@ class Lowering:
         if not parties:
             return ONE if e == TRUE else NOTHING
         if len(parties) == 1:
-            return {frozenset({(parties.pop(), Factor(None, frozenset({e})))}): 1}
+            party = parties.pop()
+            holds: Poly = {frozenset({(party, Factor(None, frozenset({e})))}): 1}
+            if party in self._optional and self._missing(e) == TRUE:
+                holds = plus(holds, complement({frozenset({(party, Factor())}): 1}))
+            return holds
         if isinstance(e, Logic) and e.op == "and":
             return reduce(times, map(self.true, e.args), ONE)
         if isinstance(e, Logic):
@@ -242,7 +262,8 @@ class Lowering:
         raise self._refused(e)
 
     def _not_true(self, e: Expr) -> Poly:
-        if len({c.party for c in columns(e)}) != 1:
+        parties = {c.party for c in columns(e)}
+        if len(parties) != 1 or parties & self._optional:
             return complement(self.true(e))
         return self.true(build.coalesce([build.negate(e), TRUE]) if e.nullable else build.negate(e))
 
@@ -342,6 +363,11 @@ class Program:
         self.factors = [{} for _ in self.sides]
 
     @property
+    def _may_be_absent(self) -> set[str]:
+        """What stands in a product only where it is asked for: comparisons, and sides of a LEFT JOIN."""
+        return {*self.compared, *(s.party for s in self.sides if s.optional)}
+
+    @property
     def steps(self) -> tuple[Step, ...]:
         return tuple(self._steps)
 
@@ -374,7 +400,8 @@ class Program:
     def _emit(self, p: Poly, bits: Ring, how: str) -> int:
         names = [s.party for s in self.sides] + sorted({n for t in p for n, _ in t if n in self.compared})
         terms = [
-            (c, tuple(dict(t).get(n, None if n in self.compared else Factor()) for n in names)) for t, c in p.items()
+            (c, tuple(dict(t).get(n, None if n in self._may_be_absent else Factor()) for n in names))
+            for t, c in p.items()
         ]
         terms.sort(key=repr)
         # the variables that comparisons are stand behind the sides
@@ -405,11 +432,11 @@ class Program:
             by_factor.setdefault(factors[side], []).append((c, factors))
         for factor, group in by_factor.items():
             rest, times_ = self._sum(group, side - 1, bits, how, variables)
-            if side >= len(self.sides):
-                mine = None if factor is None else variables[side - len(self.sides)]
+            if factor is None:
+                mine = None
             else:
-                assert factor is not None
-                mine = self._input(side, factor, bits, how)
+                beyond = side - len(self.sides)
+                mine = variables[beyond] if beyond >= 0 else self._input(side, factor, bits, how)
             if mine is None and rest is None:
                 constant += times_
             elif mine is None:
@@ -430,7 +457,10 @@ class Program:
         if side == 0:
             if how == "any" and not unique:
                 return self._column(side, factor, SideColumn(64, "mark"))
-            return None if plain else self._column(side, factor, SideColumn(bits, "sum"))
+            # marks and failing rows have no row of another side either, unless none is asked for
+            if plain and not any(s.optional for s in self.sides):
+                return None
+            return self._column(side, factor, SideColumn(bits, "sum"))
         if plain and bits == 64 and (unique or how == "any"):
             return self._add(Input(64, side, -1))
         return self._column(side, factor, SideColumn(bits, "any" if how == "any" and not unique else "sum"))
