@@ -138,7 +138,7 @@ async def test_a_value_outside_its_bounds_names_the_column_and_no_value(tmp_path
         ("SELEC 1", "sql.syntax", "ine 1"),
         ("SELECT balance FROM bank_a.accounts", "sql.unsupported", "single rows"),
         (
-            "SELECT SUM(a.balance) FROM bank_a.accounts a LEFT JOIN bank_b.accounts b USING (uscc)",
+            "SELECT SUM(a.balance) FROM bank_a.accounts a FULL JOIN bank_b.accounts b USING (uscc)",
             "sql.unsupported",
             "JOIN",
         ),

@@ -22,7 +22,7 @@ def _case(e: Case) -> Expr:
         if condition == TRUE:
             arms, default = arms[:i], value
             break
-    while arms and arms[-1][1] == default:
+    while arms and (arms[-1][1] == default or (is_null(arms[-1][1]) and is_null(default))):
         arms.pop()
     if not arms:
         return _typed(default, e)
