@@ -123,6 +123,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._check_size(proposed)
         approval = self._approval(proposed, limits)
         if not request.dry_run:
+            await self._supersede(proposed.job.id, request.attempt, coordinator)
             self._admit(request, coordinator, proposed, limits, approval)
         return node_pb2.Approval(statement=approval, signature=self._member.sign(APPROVAL, approval))
 
@@ -156,6 +157,26 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "min_entities": limits.min_entities,
             }
         )
+
+    async def _supersede(self, job: str, number: int, coordinator: str) -> None:
+        """A coordinator that was started again proposes the next attempt before we have noticed that the last one lost
+        it: that one ends here and now."""
+        for key, attempt in list(self._attempts.items()):
+            if key[0] != bytes.fromhex(job) or key[1] >= number or attempt.coordinator != coordinator:
+                continue
+            reason = PeerError("peer.aborted", f"{coordinator} has begun another attempt.", party=coordinator)
+            await self._end(key, attempt, reason)
+
+    async def _end(self, key: AttemptKey, attempt: Attempt, reason: HejiError) -> None:
+        """End an attempt for a reason that came from outside; the store knows it when this returns."""
+        self._post.shut(key, reason)
+        if attempt.run is None:  # approved, never run
+            self._attempts.pop(key, None)
+            self._store.transition(attempt.proposed.job.id, "aborted", self._member.clock(), error=reason.code)
+            self._metrics.job("aborted")
+        else:
+            attempt.run.cancel()
+            await asyncio.wait([attempt.run])
 
     def _admit(
         self, request: node_pb2.Proposal, coordinator: str, proposed: Proposed, limits: Limits, approval: bytes
@@ -380,14 +401,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             key = (request.job, request.attempt)
             attempt = self._attempts.get(key)
             if attempt is not None and attempt.coordinator == coordinator:
-                reason = decode(request.error)
-                self._post.shut(key, reason)
-                if attempt.run is None:  # approved, never run
-                    self._attempts.pop(key, None)
-                    self._store.transition(attempt.proposed.job.id, "aborted", self._member.clock(), error=reason.code)
-                    self._metrics.job("aborted")
-                else:
-                    attempt.run.cancel()
+                await self._end(key, attempt, decode(request.error))
             return node_pb2.AbortReply()
         except HejiError as error:
             await abort(context, error)

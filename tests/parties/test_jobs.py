@@ -235,6 +235,28 @@ async def test_jobs_that_are_wrong_are_refused_at_once(banks: Running):
         assert error.code == code, job
 
 
+async def test_the_next_attempt_ends_one_that_a_killed_coordinator_left_behind(banks: Running):
+    proposed, _, catalogs = await on_client(banks, "_job", world.TOGETHER, None, "", "helper", False)
+    signature = Member(banks.folder / "analyst").sign(JOB, proposed.raw)
+    coordinator = Member(banks.folder / "coordinator")
+
+    async def propose(number: int) -> None:
+        await node_pb2_grpc.NodeStub(coordinator.channel("bank_a")).Propose(
+            node_pb2.Proposal(
+                job=node_pb2.SignedJob(job=proposed.raw, signature=signature), catalogs=catalogs, attempt=number
+            ),
+            timeout=10,
+        )
+
+    try:
+        await propose(1)
+        await propose(3)
+        for number in (3, 2, 1):  # the same one again, and those before it
+            assert (await told(propose(number))).code == "job.replayed"
+    finally:
+        await coordinator.close()
+
+
 async def test_a_tampered_or_unsigned_job_is_refused(banks: Running):
     job = await changed(banks)
     member = Member(banks.folder / "analyst")

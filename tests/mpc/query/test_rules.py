@@ -13,10 +13,10 @@ import sqlglot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpc.query import rules
+from mpc.query import build, rules
 from mpc.query.build import FALSE
 from mpc.query.evaluate import Datum, constant, evaluate
-from mpc.query.nodes import Column, Const, Expr, columns, rebuild
+from mpc.query.nodes import Column, Const, Expr, columns, is_null, rebuild
 from mpc.query.parse import Source
 from mpc.query.relations import QueryBinder, RowBinder, Rows
 from mpc.query.rules import RULES, Rule, simplify, simplify_filter
@@ -148,3 +148,11 @@ def test_condition_rules_keep_what_passes(seed: int, random: Random) -> None:
 def test_two_nulls_are_alike_whatever_the_bounds() -> None:
     before = bind(bureau(), "bank_a.accounts", "EXTRACT(YEAR FROM opened) IS NOT DISTINCT FROM n")
     assert alone(before, BY_NAME["decide"]) == before
+
+
+def test_a_case_of_nulls_of_two_types_is_null() -> None:
+    flag = Column("boolean", 0, 0, 1, True, "a", "t", "flag")
+    x = Column("decimal", 2, 0, 99, True, "a", "t", "x")
+    nothing = build.case([(FALSE, x)], build.NULL)  # in the type of x
+    assert is_null(simplify(build.case([(flag, nothing)], build.NULL)))
+    assert is_null(simplify(build.arith("+", x, build.case([(flag, nothing)], build.NULL))))
