@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.jobs import whole_job
+from benchmarks.joins import joined
 from benchmarks.members import ANALYST, COORDINATOR, Members, Task, vector
 from parties.consortium import init_consortium
 
@@ -135,6 +136,11 @@ def main() -> None:
         results["job"] = whole_job(Path(scratch), 100_000 if options.quick else 1_000_000, repeats)
         for row in results["job"]:
             print_row(row)
+        print("A join of three (aim at 2^20 rows: at most 5 s, 30 times DuckDB, 1.5 GB a process)")
+        results["join"] = []
+        for rows in (100_000,) if options.quick else (100_000, 1 << 20):
+            results["join"].append(joined(Path(scratch), rows, repeats))
+            print_row(results["join"][-1])
     ours = next(r for r in results["secure_sum"] if (r["words"], r["parties"]) == (1_000_000, 3))
     results["mpyc"] = mpyc(1_000_000, ours["seconds"])
     for row in results["mpyc"]:

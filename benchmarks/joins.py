@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet
 
@@ -42,15 +42,16 @@ def make_tables(folder: Path, rows: int) -> None:
         pyarrow.parquet.write_table(table, folder / f"{party}.parquet")
 
 
-def joined(scratch: Path, rows: int, repeats: int = 3) -> list[dict[str, Any]]:
-    """Seconds from submit to result in a running client, the same in DuckDB, and the largest process."""
+def joined(scratch: Path, rows: int, repeats: int) -> dict[str, Any]:
+    """Seconds from submit to result in a running client, the same in DuckDB, and memory of the largest process."""
     folder = scratch / f"join{rows}"
     folder.mkdir()
-    init_consortium(folder / "consortium", parties=list(PARTIES), modelers=["analyst"])
+    consortium = folder / "consortium"
+    init_consortium(consortium, parties=list(PARTIES), modelers=["analyst"])
     make_tables(folder, rows)
     for party in PARTIES:
         add_table(
-            folder / "consortium" / party,
+            consortium / party,
             str(folder / f"{party}.parquet"),
             name="firms",
             keys=["id"],
@@ -61,22 +62,27 @@ def joined(scratch: Path, rows: int, repeats: int = 3) -> list[dict[str, Any]]:
         for party in PARTIES:
             pooled.execute(f"CREATE SCHEMA {party}")
             pooled.execute(f"CREATE TABLE {party}.firms AS FROM read_parquet('{folder}/{party}.parquet')")
-        plain = min(_timed(lambda: pooled.execute(SQL).fetchall())[0] for _ in range(repeats))
         expected = pooled.execute(SQL).fetchall()
-    with Processes(folder / "consortium") as processes, Client(folder / "consortium" / "analyst") as client:
-        took = []
-        for _ in range(repeats + 1):  # the first reads the files
+        plain = [_timed(lambda: pooled.execute(SQL).fetchall())[0] for _ in range(repeats)]
+    with Processes(consortium) as processes, Client(consortium / "analyst") as client:
+        first, _ = _timed(lambda: client.query(SQL, to="analyst"))  # tables are read and checked
+        whole = []
+        for _ in range(repeats):
             seconds, result = _timed(lambda: client.query(SQL, to="analyst"))
-            took.append(seconds)
+            whole.append(seconds)
             assert [tuple(r.values()) for r in result.rows] == [tuple(map(int, r)) for r in expected]
-        peak = max(psutil.Process(p.popen.pid).memory_info().rss for p in processes.running)
-        high = max(_high_water(p.popen.pid) for p in processes.running)
-    seconds = min(took[1:])
-    return [
-        {"what": f"join of three, {rows:,} rows a side, 100 groups, 3 sums", "seconds": seconds, "first": took[0]},
-        {"what": "  DuckDB over the pooled plaintext", "seconds": plain, "ratio": seconds / plain},
-        {"what": "  largest process at its peak, MiB", "value": high / 2**20, "after": peak / 2**20},
-    ]
+        peak = max(_high_water(p.popen.pid) for p in processes.running)
+    seconds, duck = statistics.median(whole), statistics.median(plain)
+    return {
+        "rows_per_party": rows,
+        "parties": len(PARTIES),
+        "groups": 100,
+        "seconds": seconds,
+        "first_seconds": first,
+        "duckdb_seconds": duck,
+        "ratio_to_duckdb": seconds / duck,
+        "peak_mib_of_the_largest_process": peak / 2**20,
+    }
 
 
 def _timed(work: Any) -> tuple[float, Any]:
