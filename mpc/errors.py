@@ -27,6 +27,7 @@ CODES: Mapping[str, str] = {
     "plan.unsafe_weights": "weights or combinations from which the parts of a pooled total could be told apart",
     "plan.trust": "the query needs a weaker trust level than the job accepts",
     "plan.helper": "there is no helper, or it belongs to an institution that takes part in the join",
+    "plan.rows": "single rows of a join go to a party whose own table gives the rows, and to nobody else",
     "plan.two_party": "two parties and a total for one of them would reveal the other's input",
     "plan.catalog": "a catalog is malformed or contradicts itself",
     # the owner's word
@@ -34,6 +35,7 @@ CODES: Mapping[str, str] = {
     "policy.invalid": "policy.toml has a mistake; the message names the line",
     "policy.unenforceable": "policy.toml asks for a rule this version cannot enforce yet",
     "policy.contributors": "a pooled total would have fewer contributing institutions than an owner demands",
+    "policy.spent": "an owner has shown this recipient as many conditions on a column as its policy allows",
     # the job
     "job.invalid": "a job's text is malformed, unsigned or signed by the wrong key",
     "job.expired": "the job's expiry has passed (or lies too far ahead)",

@@ -9,7 +9,7 @@ from mpc.joint import Joint, batches
 from mpc.joint_traffic import traffic
 from mpc.protocols.total import BLOCK_WORDS
 from mpc.query.ledger import ledger
-from mpc.query.plan import JoinPool, Measure, Plan, Pool
+from mpc.query.plan import JoinPool, Measure, Plan, Pool, shows_rows
 
 
 def explain(plan: Plan, recipients: tuple[str, ...]) -> dict[str, Any]:
@@ -37,7 +37,8 @@ def _pool(p: Pool) -> dict[str, Any]:
         "name": p.name,
         "parties": list(p.parties),
         "cells": p.cells,
-        "keys": [{"name": k.name, "kind": k.kind, "values": len(k.domain)} for k in p.keys],
+        "keys": [{"name": k.name, "kind": k.kind, "values": len(k.domain)} for k in p.keys if not shows_rows(p)],
+        "by_row": shows_rows(p),
         "measures": [_measure(m) for m in p.measures],
         **({"spine": p.sides[0].party, "why": _why(p)} if isinstance(p, JoinPool) else {}),
     }
@@ -46,6 +47,8 @@ def _pool(p: Pool) -> dict[str, Any]:
 def _why(p: JoinPool) -> str:
     """Why this side is the spine."""
     spine, others = p.sides[0], p.sides[1:]
+    if p.by_row:
+        return "the result has a row for each of its rows that is in the join"
     if p.keys:
         return f"it holds the GROUP BY key{'s' if len(p.keys) > 1 else ''}"
     if not spine.unique and any(s.unique for s in others):

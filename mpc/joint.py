@@ -8,6 +8,8 @@
       entities ≥ least, and what passes                                      deals                groups.py
       = this party's words of the pool, added up by P3 like those of any other pool               total.py
 
+Where the result is a row for each of the spine's, the words are the columns themselves: no totals, nothing suppressed.
+
 Read ``play`` and ``play_helper`` side by side: they take the same steps in the same order.
 """
 
@@ -26,7 +28,7 @@ from mpc.protocols import align, group_totals, groups
 from mpc.protocols.align import Align
 from mpc.protocols.group_totals import Grouping
 from mpc.protocols.groups import Entities, Groups, Release
-from mpc.protocols.spine_order import Order, group_order, key_numbers, places
+from mpc.protocols.spine_order import Order, group_order, key_numbers, places, table_order
 from mpc.query.plan import Input, JoinPool, Linear, Low, Product, Ring, Side, Sign, Step
 from mpc.ring import ring
 from mpc.rounds import Rounds, Session
@@ -75,7 +77,7 @@ class Joint:
     @property
     def rows(self) -> int:
         """Rows of shared columns: the spine's, padded, and the marks of the groups."""
-        return places(self.spine.rows, self.pool.cells)
+        return places(self.spine.rows, 0 if self.pool.by_row else self.pool.cells)
 
     @property
     def aligns(self) -> tuple[Align, ...]:
@@ -133,6 +135,8 @@ def play(session: Session, j: Joint, mine: SideRows) -> Rounds[dict[Ring, RingWo
     order = _order(here, j, mine) if session.me == j.spine.party else None
     inputs = yield from _aligned(here, j, mine, order)
     columns = yield from _computed(here, j, inputs)
+    if j.pool.by_row:
+        return _words_of_rows(j, columns)
     g = j.groups
     del inputs
     if order is not None:
@@ -159,15 +163,16 @@ def play_helper(session: Session, j: Joint) -> Rounds[None]:
             yield from deal_negative(at, j.circle, batch.bits, count)
         else:
             yield from deal_equal_zero(at, j.circle, batch.bits, count)
-    yield from group_totals.helper_totals(here, j.groups.grouping)
-    yield from groups.deal_release(here, j.groups)
+    if not j.pool.by_row:
+        yield from group_totals.helper_totals(here, j.groups.grouping)
+        yield from groups.deal_release(here, j.groups)
 
 
 # ---- 1: the sides as shared columns
 
 
 def _order(here: Session, j: Joint, mine: SideRows) -> Order:
-    return group_order(here, mine.keys, mine.group, j.pool.cells)
+    return table_order(mine.passing) if j.pool.by_row else group_order(here, mine.keys, mine.group, j.pool.cells)
 
 
 def _aligned(here: Session, j: Joint, mine: SideRows, order: Order | None) -> Rounds[dict[tuple[int, int], RingWords]]:
@@ -303,6 +308,16 @@ def _computed(here: Session, j: Joint, inputs: dict[tuple[int, int], RingWords])
 
 
 # ---- 3: what is let out, in the order of the plan
+
+
+def _words_of_rows(j: Joint, columns: list[RingWords]) -> dict[Ring, RingWords]:
+    """Columns as they are: outside the join they are 0."""
+    at = {step: i for i, step in enumerate(j._totalled())}
+    out: dict[Ring, list[RingWords]] = {64: [], 128: []}
+    for measure, released in zip(j.pool.measures, j.pool.released, strict=True):
+        for word, step in zip(measure.words, released.words, strict=True):
+            out[word.ring].append(columns[at[step]])
+    return {bits: np.concatenate(columns) for bits, columns in out.items() if columns}
 
 
 def _words(j: Joint, g: Groups, said: dict[int, RingWords], *, first: bool) -> dict[Ring, RingWords]:

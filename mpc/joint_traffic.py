@@ -41,8 +41,9 @@ def traffic(j: Joint) -> Iterator[Traffic]:
             yield from _column("products", j.helper, j.circle.last, n * batch.bits // 8, n)
         else:
             yield from _products("products", j.circle, batch.bits, n)
-    yield from _totals(j)
-    yield from _release(j)
+    if not j.pool.by_row:
+        yield from _totals(j)
+        yield from _release(j)
 
 
 def _alignments(j: Joint) -> Iterator[Traffic]:

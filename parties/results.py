@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -97,10 +98,19 @@ class Result:
         return sink.getvalue().decode()
 
 
-def opened_result(proposed: Proposed, totals: Totals, recipient: str, approvals: Mapping[str, bytes]) -> Result:
-    """Opened totals to a result: read the words, compute the finish in the clear, state how it came about."""
+def opened_result(
+    proposed: Proposed,
+    totals: Totals,
+    recipient: str,
+    approvals: Mapping[str, bytes],
+    own: Mapping[int, layout.Rows] = MappingProxyType({}),
+) -> Result:
+    """Opened totals to a result: read the words, compute the finish in the clear, state how it came about.
+
+    ``own``: by number of the pool, the recipient's own values beside a result by row.
+    """
     plan, job = proposed.plan, proposed.job
-    opened = layout.read(plan, {name.rsplit("/", 1)[0]: words for name, words in totals.items()})
+    opened = layout.read(plan, {name.rsplit("/", 1)[0]: words for name, words in totals.items()}, own)
     computed = finish.finish(plan, opened)
     table = to_arrow(computed)
     cells = sum(len(names) for names in computed.suppressed)

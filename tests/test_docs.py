@@ -147,7 +147,7 @@ def accounts(party: str) -> Catalog:
         Column("opened", "date", 0, 0, 25_000),
         Column("active", "boolean"),
     )
-    return Catalog(party, (Table("accounts", columns, 1000),))
+    return Catalog(party, (Table("accounts", columns, 1000, "", party == "bank_a"),))
 
 
 CATALOGS = {
@@ -164,6 +164,8 @@ CATALOGS = {
                     Column("tax_paid", "decimal", 2, 0, 10**11),
                 ),
                 1000,
+                "",
+                True,
             ),
         ),
     ),
@@ -176,10 +178,11 @@ def sql_blocks() -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize(("page", "info", "sql"), list(sql_blocks()))
 def test_sql_compiles_or_is_refused_as_said(page: str, info: str, sql: str) -> None:
-    """```sql compiles; ```sql refused CODE is refused with that code."""
+    """```sql compiles, ```sql to NAME for that recipient; ```sql refused CODE is refused with that code."""
     _, *refused = info.split(" ")
-    if not refused:
-        assert compile_plan(sql, CATALOGS, recipients=("analyst",), trust="helper").pools
+    if not refused or refused[0] == "to":
+        to = refused[1] if refused else "analyst"
+        assert compile_plan(sql, CATALOGS, recipients=(to,), trust="helper").pools
         return
     assert refused[0] == "refused" and refused[1] in CODES
     with pytest.raises(HejiError) as raised:

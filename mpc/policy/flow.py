@@ -12,8 +12,10 @@ recipient, purpose and trust level. What is checked, in order:
 
     5  before anything is sent: no column enters totals of another set of
        institutions than before over one snapshot                          contributor_sets_conflict
+    6  no recipient is shown more conditions on a column than its grant
+       says, all jobs of a period together                                 bits_shown -> policy.spent
 
-Step 5 needs the store's memory, so the node calls it apart. Several recipients are each judged by themselves.
+Steps 5 and 6 need the store's memory, so the node calls them apart. Several recipients are each judged by themselves.
 """
 
 from __future__ import annotations
@@ -23,27 +25,31 @@ from dataclasses import dataclass
 
 from mpc.errors import LocalError
 from mpc.policy import refusal
-from mpc.policy.grants import Grant, Policy
+from mpc.policy.grants import BITS_DAYS, Grant, Policy
 from mpc.policy.needs import (
     ADDED,
     JUDGED,
     JUDGED_IN_JOINS,
+    JUDGED_IN_ROWS,
     Need,
     Recipient,
     Request,
     chosen,
     contributor_sets,
     needs_of,
+    obstacles,
     organisations,
     outside,
 )
-from mpc.query.plan import JoinReveal, Plan
+from mpc.query.plan import JoinReveal, Plan, Reveal, RowReveal, Use
 
 __all__ = [
+    "BitsShown",
     "ContributorSet",
     "Limits",
     "Recipient",
     "Request",
+    "bits_shown",
     "check",
     "contributor_sets_conflict",
     "suggest",
@@ -72,13 +78,22 @@ class ContributorSet:
     snapshot: str
 
 
+@dataclass(frozen=True)
+class BitsShown:
+    """So many conditions on a column of the owner were shown for single entities to somebody of this organisation."""
+
+    table: str
+    column: str
+    organisation: str
+    bits: int
+
+
 def check(plan: Plan, party: str, policy: Policy, request: Request) -> Limits:
     """Whether ``party`` lets the plan run. Raises LocalError with everything that is missing (see module)."""
     if party not in plan.parties:
         return Limits(0, 1)  # a recipient or coordinator without data in this job has nothing to grant
     _refuse_unjudged(plan, party)
     wanted = needs_of(plan, party, request)
-    _refuse_uncounted(wanted, party)
     unmet = [n for n in wanted if chosen(policy, n, request) is None]
     _refuse_two_party(plan, party, request, refusal.grant_text(unmet, request))
     if unmet:
@@ -128,15 +143,44 @@ def contributor_sets_conflict(
     )
 
 
+def bits_shown(
+    previous: Iterable[BitsShown], plan: Plan, party: str, policy: Policy, request: Request
+) -> tuple[BitsShown, ...]:
+    """The conditions this plan shows for single entities, for the node to remember before it sends anything.
+
+    Of each entity a recipient learns a bit a condition; enough of them are the value. Which entities were asked about
+    nobody knows, so the bits of all jobs are counted by column. ``previous``: those of other jobs of the last
+    ``BITS_DAYS`` days. Raises LocalError policy.spent.
+    """
+    now: dict[tuple[str, str, str], tuple[Need, int]] = {}
+    for n in needs_of(plan, party, request) if party in plan.parties else ():
+        if n.use == "threshold":
+            key = (n.table.lower(), n.column.lower(), n.recipient.organisation)
+            now[key] = (n, max(n.bits, now[key][1] if key in now else 0))
+    for (table, column, organisation), (n, bits) in now.items():
+        spent = sum(
+            p.bits
+            for p in previous
+            if (p.table.lower(), p.column.lower(), p.organisation) == (table, column, organisation)
+        )
+        allowed = max((g.max_bits for g in policy.grants if not obstacles(g, n, request)), default=0)
+        if spent + bits > allowed:
+            raise LocalError(
+                "policy.spent",
+                f"{party} shows {organisation} at most {allowed} condition(s) on {n.table}.{n.column} in {BITS_DAYS} "
+                f"days; {spent} were shown, and this job shows {bits} ({n.where}).",
+                f"Wait, or let {party} raise max_bits in its policy.toml. Forty conditions on a value are the value.",
+                party=party,
+                table=n.table,
+                column=n.column,
+                spent=spent,
+                allowed=allowed,
+            )
+    return tuple(BitsShown(*key, bits) for key, (_, bits) in sorted(now.items()))
+
+
 def _refuse_unjudged(plan: Plan, party: str) -> None:
-    unjudged = sorted(
-        {
-            u.use
-            for r in plan.reveals
-            for u in r.uses
-            if u.use not in (JUDGED_IN_JOINS if isinstance(r, JoinReveal) else JUDGED)
-        }
-    )
+    unjudged = sorted({u.use for r in plan.reveals for u in r.uses if u.use not in _judged(r)})
     if unjudged:
         raise LocalError(
             "policy.unenforceable",
@@ -146,19 +190,10 @@ def _refuse_unjudged(plan: Plan, party: str) -> None:
         )
 
 
-def _refuse_uncounted(wanted: Iterable[Need], party: str) -> None:
-    """How conditions come out may be shown once per entity (max_bits), which this version does not count."""
-    shown = [n for n in wanted if n.use == "threshold"]
-    if shown:
-        n = shown[0]
-        raise LocalError(
-            "policy.unenforceable",
-            f"{n.recipient.name} would receive {n.what} over its own values, and could find out from it for which of "
-            f"its rows {party}'s condition holds ({n.where}); this version does not count how often that is shown.",
-            f"Let somebody without data in the join receive it, add a value of {party} into the sum, or leave the "
-            "condition out.",
-            uses=["threshold"],
-        )
+def _judged(reveal: Reveal) -> frozenset[Use]:
+    if isinstance(reveal, RowReveal):
+        return JUDGED_IN_ROWS
+    return JUDGED_IN_JOINS if isinstance(reveal, JoinReveal) else JUDGED
 
 
 def _refuse_two_party(plan: Plan, party: str, request: Request, grant: str) -> None:

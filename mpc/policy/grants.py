@@ -36,6 +36,8 @@ USES: tuple[Use, ...] = get_args(Use)
 TRUST = ("helper", "parties")
 ANY, ALL, OFF = "any", "*", "off"
 _TOP = ("version", "grant")
+#: the period over which ``max_bits`` counts
+BITS_DAYS = 30
 
 
 @dataclass(frozen=True)
@@ -280,7 +282,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
 
 #: keys no rule of this version applies -> the value that asks for nothing
 _NOT_YET: Mapping[str, Any] = MappingProxyType(
-    {"max_share": None, "max_numbers": None, "max_bits": 1, "round_to": None, "budget": None}
+    {"max_share": None, "max_numbers": None, "round_to": None, "budget": None}
 )
 
 

@@ -14,17 +14,29 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mpc.policy.grants import ALL, ANY, Grant, Policy
-from mpc.query.plan import ColumnUse, JoinReveal, Plan, Reveal, Use
+from mpc.query.plan import ColumnUse, JoinReveal, Plan, Reveal, RowReveal, Use
 
 #: uses whose rules this version applies; a plan with another one is refused whatever was granted
 JUDGED: frozenset[Use] = frozenset({"filter", "group", "aggregate", "extreme", "arithmetic"})
 #: the same in totals over a join
 JUDGED_IN_JOINS: frozenset[Use] = JUDGED | {"join", "product"}
+#: of single rows of a join
+JUDGED_IN_ROWS: frozenset[Use] = frozenset({"join", "join_reveal", "threshold", "row"})
 #: uses by which a column's values enter a total
 ADDED: frozenset[Use] = frozenset({"aggregate", "extreme", "arithmetic", "product"})
 
 Obstacle = Literal[
-    "column", "use", "recipient", "purpose", "trust", "expired", "manual", "alone", "contributors", "contributor_sets"
+    "column",
+    "use",
+    "recipient",
+    "purpose",
+    "trust",
+    "expired",
+    "manual",
+    "alone",
+    "contributors",
+    "contributor_sets",
+    "bits",
 ]
 
 
@@ -75,12 +87,14 @@ class Need:
     alone: bool  # the owner's own total, not pooled
     others: int | None = None  # None: nothing of the owner is added to others' values
     several_sets: bool = False  # this plan adds the column to several sets of contributors
+    bits: int = 0  # of a threshold: how many conditions on the column are shown, a bit for each entity
 
 
 def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
     """All that ``plan`` needs of ``party``, each once, in the order of the plan."""
     mixed = {c for c, sets in contributor_sets(plan, party).items() if len(sets) > 1}
     found: dict[tuple[object, ...], Need] = {}
+    conditions: dict[tuple[object, ...], set[str]] = defaultdict(set)
     for reveal in reveals_of(plan, party):
         for use in reveal.uses:
             for recipient in outside(party, request) if use.party == party else ():
@@ -92,14 +106,16 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
                     recipient,
                     reveal.what,
                     use.where,
-                    alone=not reveal.pooled,
+                    alone=not reveal.pooled and not isinstance(reveal, RowReveal),
                     others=len(organisations(reveal, request) - {recipient.organisation}) if pooled else None,
                     several_sets=reveal.pooled and use.use in ADDED and column_of(use) in mixed,
                 )
                 for one in (need, *_shown_selection(reveal, need, request)):
                     key = (column_of(use), one.use, one.recipient, one.alone, one.others, one.several_sets)
                     found.setdefault(key, one)
-    return tuple(found.values())
+                    if one.use == "threshold":
+                        conditions[key].add(one.where)
+    return tuple(replace(n, bits=len(conditions[key])) if key in conditions else n for key, n in found.items())
 
 
 def _shown_selection(reveal: Reveal, need: Need, request: Request) -> Iterator[Need]:
@@ -108,7 +124,7 @@ def _shown_selection(reveal: Reveal, need: Need, request: Request) -> Iterator[N
     Exact sums of values it knows give the set away, and so does a count that equals the size of a group it knows. Then
     the owner lets it know which keys met, and how its conditions came out.
     """
-    if not isinstance(reveal, JoinReveal):
+    if not isinstance(reveal, JoinReveal) or isinstance(reveal, RowReveal):
         return
     home = need.recipient.organisation
     if home not in {request.organisations[p] for p in reveal.joined}:
@@ -182,5 +198,6 @@ def obstacles(grant: Grant, need: Need, request: Request) -> tuple[Obstacle, ...
         ("alone", grant.alone or not need.alone),
         ("contributors", need.others is None or need.others >= grant.min_contributors),
         ("contributor_sets", grant.contributor_sets == "any" or not need.several_sets),
+        ("bits", need.bits <= grant.max_bits),
     )
     return tuple(obstacle for obstacle, holds in conditions if not holds)

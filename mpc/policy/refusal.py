@@ -74,29 +74,30 @@ def grant_text(needs: Iterable[Need], request: Request) -> str:
 
 
 def _grants(needs: Iterable[Need], request: Request) -> list[Grant]:
-    # first what each column needs: (table, column) -> use -> recipients, fewest others, several sets
-    wanted: dict[tuple[str, str], dict[Use, tuple[tuple[str, ...], int, bool]]] = {}
+    # first what each column needs: (table, column) -> use -> recipients, fewest others, several sets, bits
+    wanted: dict[tuple[str, str], dict[Use, tuple[tuple[str, ...], int, bool, int]]] = {}
     for n in needs:
         uses = wanted.setdefault((n.table, n.column), {})
-        to, others, mixed = uses.get(n.use, ((), Grant.min_contributors, False))
+        to, others, mixed, bits = uses.get(n.use, ((), Grant.min_contributors, False, Grant.max_bits))
         uses[n.use] = (
             tuple(dict.fromkeys((*to, n.recipient.entry))),
             others if n.others is None else min(others, n.others),
             mixed or n.several_sets,
+            max(bits, n.bits),
         )
     # then the columns that need exactly the same go into one block
-    blocks: dict[tuple[str, tuple[str, ...], int, bool, tuple[Use, ...]], list[str]] = {}
+    blocks: dict[tuple[str, tuple[str, ...], int, bool, int, tuple[Use, ...]], list[str]] = {}
     for (table, column), uses in wanted.items():
         for terms in dict.fromkeys(uses.values()):
             same = tuple(u for u in USES if uses.get(u) == terms)
             blocks.setdefault((table, *terms, same), []).append(column)
     out = []
-    for (table, to, others, mixed, uses_of), columns in blocks.items():
+    for (table, to, others, mixed, bits, uses_of), columns in blocks.items():
         # COUNT(*) needs some column of the table: one that is granted the same anyway, "*" only if there is none
         named = tuple(c for c in columns if c != ALL)
         beside = any(
-            (t, r, o, m) == (table, to, others, mixed) and set(uses_of) <= set(u) and any(c != ALL for c in cs)
-            for (t, r, o, m, u), cs in blocks.items()
+            tuple(terms) == (table, to, others, mixed, bits) and set(uses_of) <= set(u) and any(c != ALL for c in cs)
+            for (*terms, u), cs in blocks.items()
         )
         if named or not beside:
             out.append(
@@ -109,6 +110,7 @@ def _grants(needs: Iterable[Need], request: Request) -> list[Grant]:
                     (request.trust,),
                     min_contributors=others,
                     contributor_sets="any" if mixed else "one",
+                    max_bits=bits,
                     approval="auto",
                 )
             )
@@ -161,6 +163,7 @@ def _because(reason: Obstacle, grant: Grant, need: Need, request: Request) -> st
         f"and this total has {need.others}",
         "contributor_sets": "lets a column into totals of one set of institutions, and this job adds it to several, "
         "whose difference could be solved for",
+        "bits": f"allows {grant.max_bits} condition(s) to be shown of an entity, and this job shows {need.bits}",
     }[reason]
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mpc.crypto.tags import tags
 from mpc.errors import LocalError
-from mpc.ids import Keys
+from mpc.ids import Flags, Keys
 from mpc.messages import RingWords
 from mpc.permutation import stable_argsort
 from mpc.protocols.match import match
@@ -31,9 +31,11 @@ MARKS = 2
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """``rows``: (places,) the spine's row at each place, -1 for marks; ``firsts``, ``ends``: (groups,) places."""
+    """``rows``: (places,) the spine's row at each place, -1 for marks; ``passing``: (places,) where it has a row for
+    which its own conditions hold; ``firsts``, ``ends``: (groups,) places."""
 
     rows: Indices
+    passing: Flags
     firsts: Indices
     ends: Indices
 
@@ -49,8 +51,7 @@ class Order:
     def column(self, x: RingWords, rows: int) -> RingWords:
         """A column of the spine, (n,) or (n, 2), as its share in this order: zeros at marks, failing rows, padding."""
         out = np.zeros((rows, *x.shape[1:]), dtype=np.uint64)
-        last = int(self.ends[-1]) + 1 if len(self.ends) else 0
-        places = np.flatnonzero(self.rows[:last] >= 0)
+        places = np.flatnonzero(self.passing)
         out[places] = x[self.rows[places]]
         return out
 
@@ -83,7 +84,15 @@ def group_order(session: Session, keys: Keys, group: Indices, groups: int) -> Or
     rows = np.full(places(len(keys), groups), -1, dtype=np.int64)
     rows[np.arange(len(passing)) + part[order]] = passing[order]
     rows[len(passing) + MARKS * groups :] = np.flatnonzero(group < 0)
-    return Order(rows, ends[0::MARKS], ends[1::MARKS])
+    counted = rows >= 0
+    counted[len(passing) + MARKS * groups :] = False
+    return Order(rows, counted, ends[0::MARKS], ends[1::MARKS])
+
+
+def table_order(passing: Flags) -> Order:
+    """The order of the table itself, without groups and marks. ``passing``: (n,) where its own conditions hold."""
+    none = np.zeros(0, dtype=np.int64)
+    return Order(np.arange(len(passing)), passing, none, none)
 
 
 def key_numbers(session: Session, keys: Keys) -> Indices:

@@ -111,6 +111,11 @@ def rows(terms: tuple[Term, ...], name: str = "COUNT(*)") -> Expr:
     return _agg("rows", terms, name) if terms else ZERO
 
 
+def present(terms: tuple[Term, ...]) -> Expr:
+    """1 where there is a row, else 0."""
+    return _agg("present", terms, "") if terms else ZERO
+
+
 def count(values: Sequence[Expr], terms: Terms, name: str) -> Expr:
     """COUNT(x): rows whose value is not NULL."""
     valued = _valued(terms(values))
@@ -146,9 +151,8 @@ def _valued(terms: tuple[Term, ...]) -> tuple[Term, ...]:
 
 def _agg(func: str, terms: tuple[Term, ...], name: str) -> Agg:
     value = terms[0].value
-    kind, scale = (
-        ("integer", 0) if value is None or func in ("rows", "count", "distinct") else (value.kind, value.scale)
-    )
+    counts = value is None or func in ("rows", "count", "distinct", "present")
+    kind, scale = ("integer", 0) if value is None or counts else (value.kind, value.scale)
     if func == "squares":
         scale *= 2
     low, high = total_bounds(func, terms)
@@ -162,7 +166,7 @@ def total_bounds(func: str, terms: Sequence[Term]) -> tuple[int, int]:
     low = high = 0
     for t in terms:
         a, b = value_bounds(func, t)
-        most = t.most_rows if isinstance(t, JoinedTerm) else ROW_CAP
+        most = 1 if func == "present" else t.most_rows if isinstance(t, JoinedTerm) else ROW_CAP
         low, high = low + most * min(a, 0), high + most * max(b, 0)
     return low, high
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from mpc.errors import LocalError
-from mpc.query.aggregates import rows
+from mpc.query.aggregates import present, rows
 from mpc.query.bounds import check_rows, word_bound
 from mpc.query.catalog import Catalog
 from mpc.query.domains import Domains
@@ -22,12 +22,12 @@ from mpc.query.local import local_query
 from mpc.query.nodes import Expr, JoinedTerm, WordRef, rebuild
 from mpc.query.parse import Source, parse, parties_of, too_deep
 from mpc.query.plan import Finish, JoinPool, Key, Measure, Output, Plan, Pool, Reach, Word
-from mpc.query.relations import QueryBinder, Rows, Scalars, Totals
+from mpc.query.relations import GroupKey, QueryBinder, Rows, Scalars, Totals
 from mpc.query.reveals import reveals_of
 from mpc.query.separate import check_weights
 
 #: goes into every job and plan; a change of what is compiled changes the number
-PLANNER = f"heji-2/sqlglot-{version('sqlglot')}"
+PLANNER = f"heji-3/sqlglot-{version('sqlglot')}"
 
 __all__ = ["PLANNER", "compile_plan", "parties_of"]
 
@@ -39,7 +39,7 @@ def compile_plan(sql: str, catalogs: Mapping[str, Catalog], *, recipients: tuple
     """
     try:
         source, query = parse(sql)
-        relation = QueryBinder(source, catalogs).bind(query)
+        relation = QueryBinder(source, catalogs, recipients).bind(query)
         plan = _plan(source, _as_totals(source, relation), catalogs)
     except RecursionError:
         raise too_deep() from None
@@ -73,7 +73,9 @@ def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> Pl
     exprs = [*totals.exprs, *([totals.having] if totals.having is not None else []), *(o[0] for o in totals.order)]
     check_rows(source, exprs, totals)
     found = Reveals()
-    if totals.keys:
+    if totals.by_row:
+        found.lower(present(totals.rows))
+    elif totals.keys:
         found.lower(
             rows(totals.rows)
         )  # measure 0: is there such a group? The very word of a COUNT(*) that is asked for
@@ -98,7 +100,7 @@ def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> Pl
         return rebuild(e, placed)
 
     finish = Finish(
-        pools[0].name if totals.keys else None,
+        pools[0].name if totals.keys or totals.by_row else None,
         tuple(Output(o.name, placed(o.expr)) for o in outputs),
         None if having is None else placed(having),
         tuple((placed(e), desc, first) for e, desc, first in order),
@@ -107,7 +109,8 @@ def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> Pl
         totals.distinct,
     )
     reveals = reveals_of(pools, found.drafts, place, catalogs)
-    check_weights(found.drafts)
+    if not totals.by_row:  # there each column is granted to be shown by itself
+        check_weights(found.drafts)
     parties = tuple(sorted({s.party for p in pools for s in p.sources}))
     # sums rest on no third seat (P3), whatever weaker level the job would accept; joins rest on the helper (P6)
     needs = "helper" if any(isinstance(p, JoinPool) for p in pools) else "parties"
@@ -141,9 +144,12 @@ def _pools(
         place.update({i: (p, m) for m, i in enumerate(members)})
         keyed = rows_of is None or (isinstance(rows_of, JoinedTerm) and bool(rows_of.keys))
         keys, boxes = _keys(source, totals, catalogs) if keyed else ((), {})
+        if totals.by_row:
+            keys = tuple(_own_value(k) for k in totals.keys)
         if isinstance(rows_of, JoinedTerm):
             measures = tuple(replace(_measure(source, d, boxes), reach=()) for d in chosen)
-            pools.append(join_pool(source, f"pool{p}", keys, chosen, measures, catalogs))
+            own = tuple(k.by_branch[0] for k in totals.keys)
+            pools.append(join_pool(source, f"pool{p}", keys, own if keys else (), chosen, measures, catalogs))
             continue
         names = tuple(sorted({party for d in chosen for party in d.parties}))
         pools.append(
@@ -171,6 +177,13 @@ def _rows_of(source: Source, d: Draft, *, keyed: bool) -> object:
 
 def _catalog(catalogs: Mapping[str, Catalog], party: str) -> Catalog:
     return next(c for c in catalogs.values() if c.party == party)
+
+
+def _own_value(key: GroupKey) -> Key:
+    """A column of the recipient's own beside the rows of a join."""
+    first = key.by_branch[0]
+    assert first.kind != "double"
+    return Key(key.name, first.kind, first.scale, ())
 
 
 Boxes = dict[tuple[object, ...], tuple[tuple[int, ...] | None, ...]]
@@ -210,10 +223,13 @@ def _notes(totals: Totals, found: Reveals, reveals: Sequence[object], pools: Seq
         notes.append("ORDER BY is computed by the recipient in the clear: it hides nothing from the recipient.")
     if totals.limit is not None or totals.offset:
         notes.append(
-            "LIMIT and OFFSET are applied by the recipient in the clear: all groups are revealed to the recipient."
+            "LIMIT and OFFSET are applied by the recipient in the clear: all "
+            f"{'rows' if totals.by_row else 'groups'} are revealed to the recipient."
         )
     if totals.distinct:
         notes.append("DISTINCT is applied by the recipient in the clear.")
+    if totals.by_row:
+        return tuple(notes)
     single = sorted({p for d in found.drafts if len(d.parties) == 1 and not d.keyed for p in d.parties})
     if len(single) > 1:
         notes.append(

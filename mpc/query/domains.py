@@ -64,12 +64,13 @@ class Domains:
 
     def values(self, key: GroupKey, e: Expr) -> frozenset[Value]:
         """The domain of one branch's key expression, NULL included where it can be."""
-        found = self._values(e)
+        found = self.known(e)
         if found is None:
             raise self._refusal(key, e)
         return found
 
-    def _values(self, e: Expr) -> frozenset[Value] | None:
+    def known(self, e: Expr) -> frozenset[Value] | None:
+        """The domain of an expression, None where it does not follow from declared ones."""
         if isinstance(e, Const):
             return frozenset({e.value})
         if isinstance(e, Column):
@@ -93,7 +94,7 @@ class Domains:
     def _case(self, e: Case) -> frozenset[Value] | None:
         found: set[Value] = set()
         for value in (*(v for _, v in e.whens), e.default):
-            arm = self._values(value)
+            arm = self.known(value)
             if arm is None:
                 return None
             found |= arm

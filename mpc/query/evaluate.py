@@ -221,6 +221,11 @@ def _text(e: n.Text, leaf: Leaf) -> Datum:
     return text[start - 1 : start - 1 + length] if e.name != "right" else text[max(len(text) - length, 0) :]
 
 
+def _code(e: n.Code, leaf: Leaf) -> Datum:
+    value = evaluate(e.arg, leaf)
+    return None if value is None else Fraction(e.labels.index(str(value)))
+
+
 def _divide(e: n.Divide, leaf: Leaf) -> Datum:
     a, b = _number(e.left, leaf), _number(e.right, leaf)
     return None if a is None or b is None or b == 0 else a / b
@@ -281,6 +286,7 @@ _RULES: dict[type[n.Expr], Callable[..., Datum]] = {
     n.Cast: _cast,
     n.Ratio: _ratio,
     n.Text: _text,
+    n.Code: _code,
     n.Divide: _divide,
     n.Sqrt: _sqrt,
     n.Scaled: _scaled,

@@ -11,7 +11,7 @@ suppressed value (unknown is not "no"). In ORDER BY a suppressed value sorts as 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -19,10 +19,11 @@ from functools import cmp_to_key
 from typing import Any
 
 from mpc.query.build import half_away
+from mpc.query.catalog import Value
 from mpc.query.evaluate import Datum, constant, evaluate, to_double
 from mpc.query.layout import Opened, cells
 from mpc.query.nodes import Const, Expr, KeyRef, NodeKind, WordRef, walk
-from mpc.query.plan import Plan
+from mpc.query.plan import Plan, shows_rows
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,17 @@ def finish(plan: Plan, opened: Opened) -> Result:
 def _rows(plan: Plan, opened: Opened) -> Iterator[_Row]:
     f = plan.finish
     main = next((i for i, p in enumerate(plan.pools) if p.name == f.pool), None)
-    keyed = [()] if main is None else cells(plan.pools[main])
+    keyed: Sequence[tuple[Value, ...]] = [()]
+    if main is not None:
+        pool = plan.pools[main]
+        keyed = opened.pools[main].own if shows_rows(pool) else cells(pool)
     for cell, key in enumerate(keyed):
         if (
             main is not None
             and not opened.pools[main].suppressed[0][cell]
             and opened.pools[main].words[0][0][cell] == 0
         ):
-            continue  # no row anywhere: SQL has no such group
+            continue  # no row anywhere: SQL has no such group; or the row is not in the join
         leaf = _leaf(plan, opened, main, cell, key)
         hides = _hides(opened, main, cell)
         if f.having is not None and not hides(f.having) and evaluate(f.having, leaf) is not True:

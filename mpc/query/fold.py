@@ -159,7 +159,7 @@ class Reveals:
 
     def _single(self, agg: Agg) -> Expr:
         word = self._word(agg)
-        if agg.func not in ("sum", "squares"):
+        if agg.func not in ("sum", "squares") and not (agg.func == "value" and agg.nullable):
             return word
         counted = self._word(_counted(agg))
         return build.case([(build.compare(">", counted, ZERO), word)], build.const(agg.kind, None, agg.scale))
@@ -176,7 +176,7 @@ class Reveals:
         names = self.drafts[draft].names
         if agg.name and agg.name not in names and not self.drafts[draft].folded:
             names.append(agg.name)
-        kinds: dict[str, WordKind] = {"rows": "rows", "sum": "sum", "squares": "squares"}
+        kinds: dict[str, WordKind] = {k: k for k in ("rows", "sum", "squares", "value", "present")}
         return self._add(draft, form([(agg, Fraction(1))]), kinds.get(agg.func, "count"))
 
     def _add(self, draft: int, f: Form, kind: WordKind) -> WordRef:
@@ -190,7 +190,7 @@ class Reveals:
 
 def _counted(e: Agg) -> Agg:
     """What tells whether a total is NULL: the count of its values."""
-    if e.func in ("sum", "squares"):
+    if e.func in ("sum", "squares", "value"):
         low, high = total_bounds("count", e.terms)
         return replace(e, func="count", kind="integer", scale=0, low=low, high=high, nullable=False)
     return e

@@ -9,14 +9,14 @@ from mpc.query.catalog import Catalog
 from mpc.query.catalog import Column as Declared
 from mpc.query.fold import Draft
 from mpc.query.local import key_sql
-from mpc.query.nodes import Agg, Arith, Column, Compare, Expr, JoinedTerm, JoinSide, columns, walk
+from mpc.query.nodes import Agg, Arith, Column, Compare, Expr, JoinedTerm, JoinSide, columns, numeric, walk
 from mpc.query.parse import Source
-from mpc.query.plan import ColumnUse, JoinPool, JoinReveal, Key, LocalQuery, Measure, Side, SideColumn, Use
+from mpc.query.plan import ColumnUse, JoinPool, JoinReveal, Key, LocalQuery, Measure, RowReveal, Side, SideColumn, Use
 from mpc.query.printer import identifier, sql, units
 from mpc.query.separate import formal
 from mpc.query.shares import Factor, Lowering, Poly, Program, plus, scaled
 from mpc.query.show import shown
-from mpc.query.uses import bare, condition_columns, value_columns
+from mpc.query.uses import bare, condition_columns, conditions, value_columns
 
 #: bytes of a text key whose owner says nothing: with its length two AES blocks
 DEFAULT_SIZE = 30
@@ -33,21 +33,25 @@ def join_pool(
     source: Source,
     name: str,
     keys: tuple[Key, ...],
+    key_values: tuple[Expr, ...],
     drafts: Sequence[Draft],
     measures: tuple[Measure, ...],
     catalogs: Mapping[str, Catalog],
 ) -> JoinPool:
-    """The pool of the measures over one join."""
+    """The pool of the measures over one join. ``key_values``: what the spine computes the keys by."""
     term = term_of(drafts)
     lowering = Lowering(source, frozenset(s.party for s in term.sides if s.optional), term.crossing)
-    program = Program(source, term.sides, lowering.compared)
+    program = Program(source, term.sides, lowering.compared, term.by_row)
     released = []
     for draft, measure in zip(drafts, measures, strict=True):
         words = []
         for drafted, word in zip(draft.words, measure.words, strict=True):
+            if word.kind == "present":
+                words.append(program.present(lowering.rows()))
+                continue
             totals = [scaled(lowering.total(_agg(a)), k) for k, a in drafted.form.terms]
             words.append(program.word(plus(*totals), word.ring))
-        behind: list[Poly] = [p for agg in draft.aggregates for p in lowering.behind(agg)]
+        behind: list[Poly] = [p for agg in draft.aggregates if not term.by_row for p in lowering.behind(agg)]
         released.append(program.released(words, [program.entities(p) for p in behind]))
     fields = tuple(_field([_declared(catalogs, s, i) for s in term.sides]) for i in range(len(term.sides[0].key)))
     sides = tuple(
@@ -55,7 +59,7 @@ def join_pool(
         for s, factors in zip(term.sides, program.factors, strict=True)
     )
     queries = [
-        _local_query(side, list(factors), term.keys if i == 0 else ())
+        _local_query(side, list(factors), [(_own_sql if term.by_row else key_sql)(k) for k in key_values if i == 0])
         for i, (side, factors) in enumerate(zip(term.sides, program.factors, strict=True))
     ]
     return JoinPool(
@@ -67,6 +71,7 @@ def join_pool(
         sides,
         program.steps,
         tuple(released),
+        term.by_row,
     )
 
 
@@ -96,13 +101,18 @@ def _field(declared: Sequence[Declared]) -> Field:
 # ---- local queries
 
 
-def _local_query(side: JoinSide, factors: Sequence[tuple[Factor, SideColumn]], keys: Sequence[Expr]) -> LocalQuery:
+def _local_query(side: JoinSide, factors: Sequence[tuple[Factor, SideColumn]], keys: Sequence[str]) -> LocalQuery:
     """Every row of the table, whatever the conditions: the number of rows that take part is that of the table."""
     items = [f"{identifier(c.name)} AS j{i}" for i, c in enumerate(side.key)]
-    items += [f"{key_sql(k)} AS g{i}" for i, k in enumerate(keys)]
+    items += [f"{k} AS g{i}" for i, k in enumerate(keys)]
     items.append(f"{'TRUE' if side.where is None else f'COALESCE({sql(side.where)}, FALSE)'} AS pass")
     items += [f"{_factor_sql(f)} AS c{i}" for i, (f, _) in enumerate(factors)]
     return LocalQuery(side.party, f"SELECT {', '.join(items)} FROM {identifier(side.table)}", (side.table,))
+
+
+def _own_sql(e: Expr) -> str:
+    """A value of the recipient's own, of any width."""
+    return f"CAST({sql(e)} AS DECIMAL(38,0))" if numeric(e) else key_sql(e)
 
 
 def _factor_sql(f: Factor) -> str:
@@ -123,12 +133,16 @@ def _factor_sql(f: Factor) -> str:
 def join_reveal(pool: JoinPool, draft: Draft, measure: Measure, catalogs: Mapping[str, Catalog]) -> JoinReveal:
     """A measure over a join with every column it derives from."""
     term = term_of([draft])
-    uses = tuple(
-        sorted(
-            {u for agg in draft.aggregates for u in _uses(agg, draft.folded, catalogs)},
-            key=lambda u: (u.party, u.table, u.column, u.use, u.where),
-        )
-    )
+    used = {
+        u
+        for agg in draft.aggregates
+        for u in (_row_uses(agg, catalogs) if term.by_row else _uses(agg, draft.folded, catalogs))
+    }
+    uses = tuple(sorted(used, key=lambda u: (u.party, u.table, u.column, u.use, u.where)))
+    joined = tuple(sorted(s.party for s in term.sides))
+    if term.by_row:
+        what = "which rows are in the join" if measure.words[0].kind == "present" else measure.name
+        return RowReveal(what, pool.name, uses, (), False, joined, term.party)
     sets = [
         {c.party for unit in formal(w) if unit.atom is not None for c in value_columns(unit.atom)}
         for w in draft.words
@@ -142,7 +156,7 @@ def join_reveal(pool: JoinPool, draft: Draft, measure: Measure, catalogs: Mappin
         uses,
         adding,
         len(adding) > 1,
-        tuple(sorted(s.party for s in term.sides)),
+        joined,
         grouped.pop() if grouped else "",
     )
 
@@ -190,6 +204,33 @@ def _uses(agg: Agg, folded: bool, catalogs: Mapping[str, Catalog]) -> Iterator[C
         yield use(c.party, c.name, "filter", shown(value))
         if c in compared:
             yield use(c.party, c.name, "product", shown(value))
+
+
+def _row_uses(agg: Agg, catalogs: Mapping[str, Catalog]) -> Iterator[ColumnUse]:
+    """What a value of single rows derives from: columns shown, and columns of which only conditions are shown, each
+    condition by itself."""
+    term = agg.terms[0]
+    assert isinstance(term, JoinedTerm)
+    tables = {s.party: s.table for s in term.sides}
+    for side in term.sides:
+        for c in side.key:
+            yield ColumnUse(side.party, side.table, c.name, "join", "JOIN")
+            yield ColumnUse(side.party, side.table, c.name, "join_reveal", "which rows are in the join")
+    where = [s.where for s in term.sides if s.where is not None]
+    for condition in (*where, *term.crossing):  # whether all hold is one bit
+        for c in columns(condition):
+            yield ColumnUse(c.party, tables[c.party], c.name, "threshold", f"WHERE {shown(condition)}")
+    if agg.func == "rows":  # how many rows met, of sides that can have several
+        for side in term.sides:
+            for name in _entity_columns(side, catalogs) if not side.unique else ():
+                yield ColumnUse(side.party, side.table, name, "row", agg.name)
+    if term.value is None:
+        return
+    for c in value_columns(term.value):
+        yield ColumnUse(c.party, tables[c.party], c.name, "row", shown(term.value))
+    for condition in conditions(term.value):
+        for c in columns(condition):
+            yield ColumnUse(c.party, tables[c.party], c.name, "threshold", shown(condition))
 
 
 def _entity_columns(side: JoinSide, catalogs: Mapping[str, Catalog]) -> tuple[str, ...]:

@@ -1,4 +1,5 @@
-"""FROM with several tables: a hidden join (P6) of tables of different owners by one key, totalled by group (P8).
+"""FROM with several tables: a hidden join (P6) of tables of different owners by one key, totalled by group (P8) or, for
+one who has a table in it, by row of that table (join_rows.py).
 
     sides     one table a party, each with its own conditions; the spine is the one whose rows stay as they are
     key       the columns that ON, USING and WHERE set equal, one or more of every side
@@ -36,24 +37,36 @@ from mpc.query.selects import grouped
 
 @dataclass(frozen=True)
 class Joined:
-    """The tables of a FROM, what is set equal between them, and which columns USING made one."""
+    """The tables of a FROM, what is set equal between them, and which columns USING made one.
+
+    ``by_row``: what comes out is one cell for each row of the spine, the first of ``sides``.
+    """
 
     visible: tuple[Visible, ...]
     sides: tuple[JoinSide, ...]
     using: frozenset[str]
     crossing: tuple[Expr, ...]
+    by_row: bool = False
+
+    def terms(self, keys: tuple[Expr, ...], value: Expr | None) -> tuple[JoinedTerm, ...]:
+        """The rows of the join, with a value; none where a condition is never TRUE."""
+        if any(s.where == FALSE for s in self.sides):
+            return ()
+        spine = self.sides[0]
+        of_groups = () if self.by_row else keys
+        return (JoinedTerm(spine.party, spine.table, None, of_groups, value, self.sides, self.crossing, self.by_row),)
+
+    def by_row_of(self, party: str) -> Joined:
+        """The same, by row of a party."""
+        return replace(self, sides=ordered(self.sides, [party]), by_row=True)
 
 
 def joined(query: QueryBinder, node: exp.Select, visible: Sequence[Visible], *, aggregating: bool) -> Relation:
-    """The totals of a SELECT over several tables. Raises LocalError sql.*, plan.join."""
+    """The totals or rows of a SELECT over several tables. Raises LocalError sql.*, plan.join."""
+    from mpc.query.join_rows import rows_of_join
+
     join = _join(query, node, tuple(visible))
-    if not aggregating:
-        raise query.source.unsupported(
-            node,
-            "A join whose rows are the result",
-            "Aggregate them: COUNT(*), SUM(…), with or without GROUP BY. Outputs by row are not built yet.",
-        )
-    return _grouped(query, node, join)
+    return _grouped(query, node, join) if aggregating else rows_of_join(query, node, join)
 
 
 def _grouped(query: QueryBinder, node: exp.Select, join: Joined) -> Totals:
@@ -74,12 +87,22 @@ def _grouped(query: QueryBinder, node: exp.Select, join: Joined) -> Totals:
                     "Group by keys of one party; for the other's, use CASE or FILTER with its conditions in the sums.",
                 )
             holders.extend(found - set(holders))
-        return JoinBinder(query, replace(join, sides=_ordered(join.sides, holders)), keys)
+        asker = next((s for s in join.sides if (s.party,) == query.recipients), None)
+        if asker is not None and _one_row_each(asker, keys):
+            return JoinBinder(query, join.by_row_of(asker.party), keys)
+        return JoinBinder(query, replace(join, sides=ordered(join.sides, holders)), keys)
 
     return grouped(query, node, make)
 
 
-def _ordered(sides: tuple[JoinSide, ...], holders: Sequence[str]) -> tuple[JoinSide, ...]:
+def _one_row_each(side: JoinSide, keys: Sequence[GroupKey]) -> bool:
+    """Whether the groups are the rows of a side: its key, which none of its rows shares with another, is among them."""
+    exprs = [k.by_branch[0] for k in keys]
+    own = all(c.party == side.party for e in exprs for c in columns(e))
+    return bool(exprs) and own and side.unique and not side.optional and set(side.key) <= set(exprs)
+
+
+def ordered(sides: tuple[JoinSide, ...], holders: Sequence[str]) -> tuple[JoinSide, ...]:
     """The spine first, the others by name."""
     spine = min(
         sides, key=lambda s: (s.optional, s.party not in holders if holders else False, s.unique, s.rows, s.party)
@@ -130,11 +153,7 @@ class JoinBinder(GroupBinder):
         return [None]
 
     def terms(self, values: Sequence[Expr | None]) -> tuple[Term, ...]:
-        if any(s.where == FALSE for s in self._join.sides):
-            return ()
-        spine = self._join.sides[0]
-        keys = tuple(k.by_branch[0] for k in self._keys)
-        return (JoinedTerm(spine.party, spine.table, None, keys, values[0], self._join.sides, self._join.crossing),)
+        return self._join.terms(tuple(k.by_branch[0] for k in self._keys), values[0])
 
 
 # ---- FROM, ON, USING, WHERE

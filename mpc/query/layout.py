@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from mpc.query.plan import Measure, Plan, Pool, Word
 from mpc.query.reveals import reach_mask
 from mpc.ring import ring
 
+#: rows of values in units, text and booleans as themselves
+Rows = tuple[tuple[Value, ...], ...]
 #: a local answer by column name: keys as lists of Python values, words as uint64 (rows, 2), entities as int64 (rows,)
 Answer = Mapping[str, Any]
 
@@ -39,10 +42,14 @@ class Filled:
 
 @dataclass(frozen=True)
 class PoolTotals:
-    """Opened totals of one pool: ``words[m][w][cell]`` signed integers in units, ``suppressed[m][cell]``."""
+    """Opened totals of one pool: ``words[m][w][cell]`` signed integers in units, ``suppressed[m][cell]``.
+
+    ``own``: where cells are the recipient's rows, its own values beside them, row by row.
+    """
 
     words: tuple[tuple[tuple[int, ...], ...], ...]
     suppressed: tuple[tuple[bool, ...], ...]
+    own: Rows = ()
 
 
 @dataclass(frozen=True)
@@ -132,10 +139,13 @@ def _within(low: NDArray[np.uint64], high: NDArray[np.uint64], bound: int) -> bo
     return bool(np.all((b < top) | ((b == top) & (a <= bottom))))
 
 
-def read(plan: Plan, totals: Mapping[str, RingWords]) -> Opened:
-    """Opened totals by ``pool{p}/w{ring}``, each a vector in the order of ``Plan.columns``, as signed integers."""
+def read(plan: Plan, totals: Mapping[str, RingWords], own: Mapping[int, Rows] = MappingProxyType({})) -> Opened:
+    """Opened totals by ``pool{p}/w{ring}``, each a vector in the order of ``Plan.columns``, as signed integers.
+
+    ``own``: by number of the pool, the recipient's own values beside cells that are its rows.
+    """
     words: list[list[list[tuple[int, ...]]]] = [[[() for _ in m.words] for m in p.measures] for p in plan.pools]
-    flags: list[list[tuple[bool, ...]]] = [[() for _ in p.measures] for p in plan.pools]
+    flags: list[list[tuple[bool, ...]]] = [[(False,) * p.cells for _ in p.measures] for p in plan.pools]
     start: dict[str, int] = {}
     for bits in (64, 128):
         for p, m, w, cells in plan.columns(bits):
@@ -148,7 +158,10 @@ def read(plan: Plan, totals: Mapping[str, RingWords]) -> Opened:
             else:
                 words[p][m][w] = tuple(ring(bits).to_ints(column))
     return Opened(
-        tuple(PoolTotals(tuple(tuple(m) for m in pool), tuple(flag)) for pool, flag in zip(words, flags, strict=True))
+        tuple(
+            PoolTotals(tuple(tuple(m) for m in pool), tuple(flag), own.get(p, ()))
+            for p, (pool, flag) in enumerate(zip(words, flags, strict=True))
+        )
     )
 
 

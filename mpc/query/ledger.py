@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mpc.query.plan import JoinPool, Key, Plan, Pool
+from mpc.query.plan import JoinPool, Key, Measure, Plan, Pool
 
 _KINDS = {
     "rows": "the number of rows",
@@ -12,6 +12,8 @@ _KINDS = {
     "sum": "the sum",
     "squares": "the sum of squares",
     "nulls": "how many of the added totals are NULL",
+    "value": "the value",
+    "present": "which rows are in the join",
 }
 
 
@@ -69,6 +71,8 @@ def _revealed(pool: Pool) -> list[str]:
     """The words of a pool, measure by measure."""
     parties = " + ".join(pool.parties)
     texts = []
+    if isinstance(pool, JoinPool) and pool.by_row:
+        return [_of_rows(pool, m) for m in pool.measures]
     for m in pool.measures:
         words = ", ".join(_KINDS[w.kind] for w in m.words)
         behind = " + ".join(r.party for r in m.reach) or parties
@@ -76,6 +80,14 @@ def _revealed(pool: Pool) -> list[str]:
             behind = f"the joined rows of {' and '.join(pool.parties)}"
         texts.append(f"{_cells(pool.keys)}, {m.name} of {behind}: {words}; or only that it is suppressed")
     return texts
+
+
+def _of_rows(pool: JoinPool, m: Measure) -> str:
+    """A word for each row of the recipient's own table."""
+    if m.words[0].kind == "present":
+        others = " and ".join(s.party for s in pool.sides[1:])
+        return f"which of its own rows are in the join with {others}, so which keys these have too"
+    return f"for each of those rows {m.name}: {', '.join(_KINDS[w.kind] for w in m.words)}"
 
 
 def _cells(keys: tuple[Key, ...]) -> str:

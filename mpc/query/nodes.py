@@ -179,6 +179,14 @@ class Text(Expr):
     numbers: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Code(Expr):
+    """The place of a text among ``labels``, which are all the values it can have."""
+
+    arg: Expr
+    labels: tuple[str, ...]
+
+
 # ---- only inside the compiler
 
 
@@ -213,21 +221,25 @@ class JoinSide:
 class JoinedTerm(Term):
     """Rows of a join; ``party`` and ``table`` are the spine's, ``where`` is None.
 
-    Expressions read columns of all ``sides``, of which the spine is the first.
+    Expressions read columns of all ``sides``, of which the spine is the first. ``by_row``: each row of the spine is a
+    group of its own.
     """
 
     sides: tuple[JoinSide, ...]
     crossing: tuple[Expr, ...]  # conditions that read columns of several sides
+    by_row: bool = False
 
     @property
     def most_rows(self) -> int:
-        """No join has more rows: every row of the spine meets one row of a side without repeated keys."""
-        return prod(s.rows for i, s in enumerate(self.sides) if i == 0 or not s.unique)
+        """No group has more rows: every row of the spine meets one row of a side without repeated keys."""
+        spine, *others = self.sides
+        return (1 if self.by_row else spine.rows) * prod(s.rows for s in others if not s.unique)
 
 
 @dataclass(frozen=True)
 class Agg(Expr):
-    """``rows`` (COUNT(*)), ``count``, ``sum``, ``squares`` (SUM(x*x)) or ``distinct`` of the terms' values.
+    """``rows`` (COUNT(*)), ``count``, ``sum``, ``squares`` (SUM(x*x)) or ``distinct`` of the terms' values; of single
+    rows of a join ``value``, and ``present``: 1 where there is such a row.
 
     ``name`` as written.
     """

@@ -25,8 +25,9 @@ from mpc.query.nodes import Expr
 
 Ring = Literal[64, 128]
 #: rows: COUNT(*) · count: COUNT(x), or how many added scalars were not NULL · sum: SUM(x), or a linear combination of
-#: totals · squares: SUM(x*x) · nulls: how many added scalars were NULL
-WordKind = Literal["rows", "count", "sum", "squares", "nulls"]
+#: totals · squares: SUM(x*x) · nulls: how many added scalars were NULL · of single rows value, and present: 1 where
+#: there is such a row
+WordKind = Literal["rows", "count", "sum", "squares", "nulls", "value", "present"]
 Use = Literal[
     "join", "join_reveal", "filter", "group", "aggregate", "extreme", "arithmetic", "product", "threshold", "row"
 ]
@@ -194,6 +195,9 @@ class Released:
 class JoinPool(Pool):
     """A hidden join (P6) totalled by group (P8). ``sides``: the spine first, which holds the GROUP BY keys.
 
+    ``by_row``: a cell is a row of the spine, which receives the result; ``keys`` are its own values, without domains,
+    and no cell is suppressed: owners grant what is shown of single rows.
+
     ``fields``: form and size of the columns of the join's key; ``steps``: shared columns of the spine's rows, each
     computed from earlier ones; ``released``: one a measure.
     """
@@ -202,6 +206,16 @@ class JoinPool(Pool):
     sides: tuple[Side, ...]
     steps: tuple[Step, ...]
     released: tuple[Released, ...]
+    by_row: bool
+
+    @property
+    def cells(self) -> int:
+        return self.sides[0].rows if self.by_row else super().cells
+
+
+def shows_rows(pool: Pool) -> bool:
+    """Whether the cells of a pool are the rows of a join."""
+    return isinstance(pool, JoinPool) and pool.by_row
 
 
 @dataclass(frozen=True)
@@ -239,6 +253,11 @@ class JoinReveal(Reveal):
 
     joined: tuple[str, ...]
     grouped_by: str
+
+
+@dataclass(frozen=True)
+class RowReveal(JoinReveal):
+    """A value shown for each row of the recipient's own table."""
 
 
 @dataclass(frozen=True)
@@ -290,7 +309,8 @@ class Plan:
         return body
 
     def columns(self, ring: Ring) -> Iterator[tuple[int, int, int, int]]:
-        """The vector of this ring, column by column: (pool, measure, word, cells); word -1 is the flag (64 bits).
+        """The vector of this ring, column by column: (pool, measure, word, cells); word -1 is the flag (64 bits), which
+        cells that are single rows do not have.
 
         Order: pools, measures, words, then the measure's flag. The vector of a party that is no source of a pool
         skips that pool's columns; masks are per pool (see mpc.protocols.total).
@@ -300,7 +320,7 @@ class Plan:
                 for w, word in enumerate(measure.words):
                     if word.ring == ring:
                         yield p, m, w, pool.cells
-                if ring == 64:
+                if ring == 64 and not shows_rows(pool):
                     yield p, m, -1, pool.cells
 
 

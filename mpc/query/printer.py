@@ -232,6 +232,11 @@ def _text(e: n.Text, names: Names) -> str:
     return f"{name}({', '.join([*args, *map(str, e.numbers)])})"
 
 
+def _code(e: n.Code, names: Names) -> str:
+    places = " ".join(f"WHEN {literal(label)} THEN {i}" for i, label in enumerate(e.labels))
+    return f"(CASE {sql(e.arg, names)} {places} END)"
+
+
 _PRINTERS: dict[type[n.Expr], Callable[..., str]] = {
     n.Column: _column,
     n.Const: _const,
@@ -245,6 +250,7 @@ _PRINTERS: dict[type[n.Expr], Callable[..., str]] = {
     n.Cast: _cast,
     n.Ratio: _ratio,
     n.Text: _text,
+    n.Code: _code,
     n.Neg: lambda e, names: f"(-{sql(e.arg, names)})",
     n.Abs: lambda e, names: f"ABS({sql(e.arg, names)})",
     n.Not: lambda e, names: f"(NOT {sql(e.arg, names)})",

@@ -22,7 +22,7 @@ from mpc.query.aggregates import aggregate
 from mpc.query.build import FALSE, TypeProblem
 from mpc.query.catalog import Catalog
 from mpc.query.catalog import Table as CatalogTable
-from mpc.query.nodes import Expr, KeyRef, Term, walk
+from mpc.query.nodes import Expr, JoinedTerm, KeyRef, Term, walk
 from mpc.query.parse import Source, did_you_mean
 from mpc.query.rules import simplify, simplify_filter
 from mpc.query.scalars import Binder, has_aggregate, only
@@ -63,7 +63,7 @@ class GroupKey:
 
 @dataclass(frozen=True)
 class Totals:
-    """Outputs over aggregates; ``terms`` are the rows behind a cell (COUNT(*))."""
+    """Outputs over aggregates; ``rows`` are the rows behind a cell (COUNT(*))."""
 
     names: tuple[str, ...]
     exprs: tuple[Expr, ...]
@@ -76,8 +76,13 @@ class Totals:
     distinct: bool = False
 
     @property
+    def by_row(self) -> bool:
+        """Whether a cell is a row of a join's spine, whose holder receives the result; ``keys`` are its own values."""
+        return any(isinstance(t, JoinedTerm) and t.by_row for t in self.rows)
+
+    @property
     def one_row(self) -> bool:
-        return not self.keys and self.having is None and self.limit is None and not self.offset
+        return not self.keys and not self.by_row and self.having is None and self.limit is None and not self.offset
 
 
 @dataclass(frozen=True)
@@ -286,10 +291,10 @@ def key_ref(index: int, key: GroupKey) -> KeyRef:
 
 
 class QueryBinder:
-    """Binds queries against the catalogs."""
+    """Binds queries against the catalogs. ``recipients``: who gets the result."""
 
-    def __init__(self, source: Source, catalogs: Mapping[str, Catalog]) -> None:
-        self.source = source
+    def __init__(self, source: Source, catalogs: Mapping[str, Catalog], recipients: Sequence[str] = ()) -> None:
+        self.source, self.recipients, self.catalogs = source, tuple(recipients), catalogs
         self._catalogs = {c.party.lower(): c for c in catalogs.values()}
         self._ctes: dict[str, Relation] = {}
 

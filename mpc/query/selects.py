@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
@@ -24,6 +25,9 @@ from mpc.query.relations import (
     Visible,
 )
 from mpc.query.scalars import Binder, has_aggregate, only
+
+if TYPE_CHECKING:
+    from mpc.query.join_rows import RowOutputs
 
 _KNOWN = ("expressions", "from_", "joins", "where", "group", "having", "order", "limit", "offset", "distinct", "with_")
 
@@ -187,6 +191,24 @@ def grouped(query: QueryBinder, node: exp.Select, make: Callable[[Sequence[Group
         limit,
         offset,
         _distinct(query, node),
+    )
+
+
+def rows_shown(query: QueryBinder, node: exp.Select, binder: RowOutputs) -> Totals:
+    """SELECT and ORDER BY … of a query whose rows are the result."""
+    if node.args.get("having"):
+        raise query.source.unsupported(node.args["having"], "HAVING without GROUP BY", "Put the condition into WHERE.")
+    names, exprs = _outputs(query, node, binder)
+    order, limit, offset = _tail(query, node, binder, exprs)
+    return Totals(
+        names,
+        exprs,
+        tuple(binder.keys),
+        binder.rows(),
+        order=order,
+        limit=limit,
+        offset=offset,
+        distinct=_distinct(query, node),
     )
 
 

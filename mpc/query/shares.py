@@ -298,6 +298,10 @@ class Lowering:
             return [plus(*(times(reach, reduce(times, self.entities(v), ONE)) for reach, v in arms))]
         return [self.value(e)[1]]
 
+    def rows(self) -> Poly:
+        """1 in the rows of the join."""
+        return self._where
+
     def total(self, agg: Agg) -> Poly:
         """What an aggregate adds up over the rows of the join."""
         return times(self._where, self._total(agg))
@@ -308,7 +312,7 @@ class Lowering:
             return ONE
         if agg.func == "count":
             return self.value(value)[1]
-        if agg.func == "sum":
+        if agg.func in ("sum", "value"):
             return self.value(value)[0]
         if agg.func == "squares":
             return self.value(build.arith("*", value, value))[0]
@@ -350,11 +354,15 @@ Row = tuple[int, tuple[Factor | None, ...]]
 
 @dataclass
 class Program:
-    """Steps in the making: equal columns, products and sums are made once."""
+    """Steps in the making: equal columns, products and sums are made once.
+
+    ``by_row``: words are those of single rows of the spine, in place of totals.
+    """
 
     source: Source
     sides: tuple[JoinSide, ...]
     compared: Mapping[str, Compared]
+    by_row: bool = False
     #: per side: (factor, column) in their order
     factors: list[dict[tuple[Factor, SideColumn], int]] = field(default_factory=list)
     _steps: dict[Step, int] = field(default_factory=dict)
@@ -379,7 +387,11 @@ class Program:
         """The step that counts entities: 0 or 1 in a row."""
         if any(name in self.compared for t in p for name, _ in t) and not self.sides[0].unique:
             raise self._may_repeat(0, "Comparisons of columns of several owners")
-        for i, side in enumerate(self.sides):
+        return self.present(p)
+
+    def present(self, p: Poly) -> int:
+        """1 in a row of the spine where a row of the join is 1."""
+        for i, side in enumerate(self.sides[self.by_row :], start=self.by_row):
             seen = {dict(t).get(side.party, Factor()) for t in p}
             if len(seen) > 1 and not side.unique:
                 raise self._may_repeat(i, "Conditions of several owners with OR or several CASE arms")
@@ -412,7 +424,8 @@ class Program:
     def _comparison(self, name: str, bits: Ring) -> int:
         """The step of a comparison, in a ring."""
         one = self.compared[name]
-        repeated = [i for i, s in enumerate(self.sides) if i and not s.unique]
+        # of single rows, one key would be compared with as many values as it has rows
+        repeated = [i for i, s in enumerate(self.sides) if (i or self.by_row) and not s.unique]
         if repeated:
             raise self._may_repeat(repeated[0], "Comparisons of columns of several owners")
         wide: Ring = 128 if 128 in (bits, one.bits) else 64
@@ -455,10 +468,12 @@ class Program:
         """The step of a factor; None where it is 1 in every row that counts."""
         plain, unique = factor == Factor(), self.sides[side].unique
         if side == 0:
-            if how == "any" and not unique:
+            if how == "any" and not unique and not self.by_row:
                 return self._column(side, factor, SideColumn(64, "mark"))
-            # marks and failing rows have no row of another side either, unless none is asked for
-            if plain and not any(s.optional for s in self.sides):
+            # Marks and padding have no row of another side either, unless none is asked for. Rows that fail the spine's
+            # own condition can have one; totals leave them out, behind the last group.
+            in_place = self.by_row and self.sides[0].where is not None
+            if plain and not in_place and not any(s.optional for s in self.sides):
                 return None
             return self._column(side, factor, SideColumn(bits, "sum"))
         if plain and bits == 64 and (unique or how == "any"):

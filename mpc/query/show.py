@@ -80,6 +80,7 @@ _SHOW: dict[type[n.Expr], Callable[..., str]] = {
     n.Extract: lambda e: f"EXTRACT({e.part.upper()} FROM {show(e.arg)})",
     n.Cast: _cast,
     n.Text: _text,
+    n.Code: lambda e: show(e.arg),
     n.Agg: lambda e: e.name,
     n.WordRef: lambda e: f"word {e.word} of measure {e.measure} of pool{e.pool}",
     n.KeyRef: lambda e: f"key {e.index}",

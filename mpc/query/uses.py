@@ -106,6 +106,34 @@ def value_columns(e: Expr) -> Iterator[Column]:
             yield from value_columns(child)
 
 
+def conditions(e: Expr) -> Iterator[Expr]:
+    """The single conditions in a value, each of which shows at most one bit of its columns (and whether it is NULL)."""
+    if isinstance(e, _CONDITIONS):
+        yield from tests(e)
+    elif isinstance(e, Case):
+        for condition, value in e.whens:
+            yield from tests(condition)
+            yield from conditions(value)
+        yield from conditions(e.default)
+    elif isinstance(e, NullIf):
+        yield e.right
+        yield from conditions(e.left)
+    else:
+        for child in children(e):
+            yield from conditions(child)
+
+
+def tests(e: Expr) -> Iterator[Expr]:
+    """The single conditions that a condition is made of."""
+    if isinstance(e, Logic | Not):
+        for child in children(e):
+            yield from tests(child)
+        return
+    yield e
+    for child in children(e):
+        yield from conditions(child)
+
+
 def condition_columns(e: Expr) -> Iterator[Column]:
     """Columns on which conditions inside the expression depend."""
     if isinstance(e, _CONDITIONS):

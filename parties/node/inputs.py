@@ -12,22 +12,23 @@ from mpc.messages import RingWords
 from mpc.policy.disclosure import vector
 from mpc.policy.flow import Limits
 from mpc.query.catalog import Catalog
-from mpc.query.layout import fill
+from mpc.query.layout import Rows, fill
 from mpc.query.plan import Plan
 from mpc.roles import Cast, pool_of, ring_of
 from parties.member import Member
-from parties.node.joins import side_rows
+from parties.node.joins import own_values, side_rows
 from parties.node.sources.database import Tables
 
 
 @dataclass(frozen=True)
 class Input:
-    """Ring words by the name of their sum, a salted digest of the data they were computed from, and the rows this
-    member brings into joins, by the number of the pool."""
+    """Ring words by the name of their sum, a salted digest of the data they were computed from, and by the number of
+    the pool the rows this member brings into joins, and its own values beside a result by row."""
 
     vectors: Mapping[str, RingWords]
     snapshot: bytes
     rows: Mapping[int, SideRows] = field(default_factory=dict)
+    own: Mapping[int, Rows] = field(default_factory=dict)
 
 
 class Inputs:
@@ -61,9 +62,11 @@ class Inputs:
         queries = {p: q for p, pool in enumerate(plan.pools) for q in pool.sources if q.party == me}
         with self._tables.open(sorted({t for q in queries.values() for t in q.tables})) as database:
             joins = dict(plan.joins)
-            rows = {p: side_rows(joins[p], me, database.rows(q.sql)) for p, q in queries.items() if p in joins}
+            joining = {p: database.rows(q.sql) for p, q in queries.items() if p in joins}
             answers = {p: database.run(q.sql) for p, q in queries.items() if p not in joins}
             snapshot = database.snapshot(salt)
+        rows = {p: side_rows(joins[p], me, answer) for p, answer in joining.items()}
+        own = {p: own_values(joins[p], me, answer) for p, answer in joining.items()}
         filled = {
             p: fill(
                 plan,
@@ -80,4 +83,4 @@ class Inputs:
         words = {
             s.name: vector(plan, pool_of(s.name), ring_of(s), f, coins, f"spoil/{s.name}") for s, f in said.items()
         }
-        return Input(words, snapshot, rows)
+        return Input(words, snapshot, rows, own)

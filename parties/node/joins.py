@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from mpc.messages import RingWords
 from mpc.permutation import stable_argsort
 from mpc.protocols.align import verify_once
 from mpc.query.catalog import Kind
+from mpc.query.layout import Rows
 from mpc.query.plan import JoinPool, Key, Side, SideColumn
 from mpc.ring import ring
 from parties.node.keys import keys_of
@@ -41,11 +43,21 @@ def side_rows(pool: JoinPool, party: str, answer: pa.Table) -> SideRows:
     if side.unique:
         verify_once(tags(os.urandom(32), keys.matrix[~keys.null]))
     if number == 0:
-        return SideRows(keys, _groups(pool, answer, passing), passing, tuple(columns))
+        group = np.where(passing, 0, -1) if pool.by_row else _groups(pool, answer, passing)
+        return SideRows(keys, group, passing, tuple(columns))
     nothing = np.zeros(0, dtype=np.int64)
     if side.unique:
         return SideRows(keys, nothing, passing, tuple(columns))
     return _by_key(side, keys, passing, columns)
+
+
+def own_values(pool: JoinPool, party: str, answer: pa.Table) -> Rows:
+    """The spine's own values beside the rows of its result; () for everybody else."""
+    if not pool.by_row or pool.sides[0].party != party:
+        return ()
+    columns = [answer.column(f"g{i}").to_pylist() for i in range(len(pool.keys))]
+    whole = [[int(v) if isinstance(v, Decimal) else v for v in column] for column in columns]
+    return tuple(zip(*whole, strict=True)) if whole else ((),) * answer.num_rows
 
 
 def _groups(pool: JoinPool, answer: pa.Table, passing: Flags) -> Indices:

@@ -6,8 +6,17 @@ import datetime as dt
 from pathlib import Path
 
 from mpc.errors import LocalError
-from mpc.policy.flow import ContributorSet, Limits, Recipient, Request, check, contributor_sets_conflict
-from mpc.policy.grants import Policy, parse_policy
+from mpc.policy.flow import (
+    BitsShown,
+    ContributorSet,
+    Limits,
+    Recipient,
+    Request,
+    bits_shown,
+    check,
+    contributor_sets_conflict,
+)
+from mpc.policy.grants import BITS_DAYS, Policy, parse_policy
 from parties import files
 from parties.member import Member
 from parties.node.store import Store
@@ -42,7 +51,8 @@ class Permission:
 
     def commit(self, store: Store, proposed: Proposed, snapshot: str) -> None:
         """Before anything is sent: refuse a column that would enter totals with another set of contributors than
-        before over the same snapshot (sums over different sets can be solved), else remember this one."""
+        before over the same snapshot (sums over different sets can be solved), and conditions beyond ``max_bits``; else
+        remember these."""
         policy = self.policy()
         before = [
             ContributorSet(t, c, who, snap) for job, t, c, who, snap in store.contributions() if job != proposed.job.id
@@ -50,6 +60,18 @@ class Permission:
         request = self._request(proposed)
         now = contributor_sets_conflict(before, proposed.plan, self._member.name, policy, request, snapshot)
         store.record_contributions(proposed.job.id, [(s.table, s.column, s.contributors, s.snapshot) for s in now])
+
+        shown = self.unspent(store, proposed)
+        store.record_bits(proposed.job.id, self._today(), [(s.table, s.column, s.organisation, s.bits) for s in shown])
+
+    def unspent(self, store: Store, proposed: Proposed) -> tuple[BitsShown, ...]:
+        """The conditions the job shows for single entities. Raises LocalError policy.spent where they are too many."""
+        since = (self._today() - dt.timedelta(days=BITS_DAYS)).isoformat()
+        before = [BitsShown(t, c, who, bits) for job, t, c, who, bits in store.bits(since) if job != proposed.job.id]
+        return bits_shown(before, proposed.plan, self._member.name, self.policy(), self._request(proposed))
+
+    def _today(self) -> dt.date:
+        return dt.datetime.fromtimestamp(self._member.clock(), dt.UTC).date()
 
     def _request(self, proposed: Proposed) -> Request:
         roster = self._member.roster
@@ -62,5 +84,5 @@ class Permission:
             purpose=proposed.job.purpose,
             trust=proposed.plan.trust,
             allow_two_party=proposed.job.allow_two_party,
-            today=dt.datetime.fromtimestamp(self._member.clock(), dt.UTC).date(),
+            today=self._today(),
         )

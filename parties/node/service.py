@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,8 @@ from mpc.coins import own_coins
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.policy.flow import Limits
 from mpc.query.compile import PLANNER
+from mpc.query.layout import Rows
+from mpc.query.plan import shows_rows
 from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_helper, play_party, rounds_of
 from mpc.rounds import Round, Rounds, Session
 from mpc.run import Sent
@@ -120,6 +122,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         if self._member.name not in proposed.participants:
             raise LocalError("job.invalid", f"{self._member.name} has no part in this job.")
         limits = self._permission.check(proposed)
+        self._permission.unspent(self._store, proposed)
         self._check_size(proposed)
         approval = self._approval(proposed, limits)
         if not request.dry_run:
@@ -129,7 +132,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
     def _check_size(self, proposed: Proposed) -> None:
         config = self._member.config
-        cells = sum(p.cells * len(p.measures) for p in proposed.plan.pools)
+        cells = sum(p.cells * len(p.measures) for p in proposed.plan.pools if not shows_rows(p))
         if cells > config.max_cells:
             raise LocalError(
                 "job.limits",
@@ -338,7 +341,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         finally:
             await asyncio.gather(*(o.close() for o in outboxes.values()))
         if member.name in job.recipients:
-            self._keep_result(proposed, outcome, cast, statements)
+            self._keep_result(proposed, outcome, cast, statements, given.own)
         tell(node_pb2.Progress(phase="done", done=total, total=total))
 
     def _role(self, session: Session, cast: Cast, given: Input) -> Rounds[Outcome]:
@@ -390,9 +393,16 @@ class NodeService(node_pb2_grpc.NodeServicer):
             raise LocalError("job.differs", "The approval shown as ours is not the one given.")
         return statements
 
-    def _keep_result(self, proposed: Proposed, outcome: Outcome, cast: Cast, statements: dict[str, bytes]) -> None:
+    def _keep_result(
+        self,
+        proposed: Proposed,
+        outcome: Outcome,
+        cast: Cast,
+        statements: dict[str, bytes],
+        own: Mapping[int, Rows],
+    ) -> None:
         totals = {s.name: outcome.totals[s.name] for s in cast.heard_by(self._member.name)}
-        result = opened_result(proposed, totals, self._member.name, statements)
+        result = opened_result(proposed, totals, self._member.name, statements, own)
         self._store.keep_result(proposed.job.id, result.to_bytes())
 
     async def Abort(self, request: node_pb2.AbortRequest, context: Context) -> node_pb2.AbortReply:

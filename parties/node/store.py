@@ -9,6 +9,7 @@ Rows are never deleted: a used job id stays used for ever (checklist 1). ``trans
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,13 @@ CREATE TABLE IF NOT EXISTS contributions (
     job TEXT NOT NULL REFERENCES jobs(id), table_name TEXT NOT NULL, column_name TEXT NOT NULL,
     contributors TEXT NOT NULL,      -- JSON, sorted
     snapshot TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS bits (
+    job TEXT NOT NULL REFERENCES jobs(id), table_name TEXT NOT NULL, column_name TEXT NOT NULL,
+    organisation TEXT NOT NULL,      -- the recipient's
+    bits INTEGER NOT NULL,           -- conditions shown for single entities
+    day TEXT NOT NULL,
+    PRIMARY KEY (job, table_name, column_name, organisation)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 """
@@ -157,6 +165,18 @@ class Store:
             (r["job"], r["table_name"], r["column_name"], frozenset(json.loads(r["contributors"])), r["snapshot"])
             for r in rows
         ]
+
+    def record_bits(self, job: str, day: dt.date, shown: list[tuple[str, str, str, int]]) -> None:
+        """(table, column, organisation, conditions) that this job shows; written before anything is sent."""
+        with self._db.transaction() as t:
+            t.executemany(
+                "INSERT OR REPLACE INTO bits VALUES (?, ?, ?, ?, ?, ?)", [(job, *s, day.isoformat()) for s in shown]
+            )
+
+    def bits(self, since: str) -> list[tuple[str, str, str, str, int]]:
+        """(job, table, column, organisation, conditions) of all jobs after a day."""
+        rows = self._db.rows("SELECT * FROM bits WHERE day > ?", since)
+        return [(r["job"], r["table_name"], r["column_name"], r["organisation"], r["bits"]) for r in rows]
 
     def close(self) -> None:
         self._db.close()

@@ -142,7 +142,7 @@ def test_mistakes_outside_of_grants(text: str, line: int, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked", ["max_share = 0.9", "max_numbers = 5", "max_bits = 2", "round_to = 1000", "budget = { epsilon = 1.0 }"]
+    "asked", ["max_share = 0.9", "max_numbers = 5", "round_to = 1000", "budget = { epsilon = 1.0 }"]
 )
 def test_a_rule_that_is_not_applied_is_never_put_in_force(asked: str) -> None:
     error = refusal(f'[[grant]]\ntable = "f"\n{asked}')

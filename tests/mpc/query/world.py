@@ -22,6 +22,7 @@ import pytest
 from mpc.errors import LocalError
 from mpc.joint import Joint, SideRows, play, play_helper
 from mpc.messages import RingWords
+from mpc.query import layout
 from mpc.query.catalog import Catalog, Column, Table, days
 from mpc.query.compile import compile_plan
 from mpc.query.finish import Result, finish
@@ -30,7 +31,7 @@ from mpc.query.plan import JoinPool, Plan
 from mpc.ring import ring
 from mpc.rounds import Rounds
 from mpc.run import Trace, run
-from parties.node.joins import side_rows
+from parties.node.joins import own_values, side_rows
 from parties.node.sources.canonical import canonical
 from parties.node.sources.database import LocalDatabase
 from parties.node.sources.reading import lock
@@ -159,6 +160,12 @@ class World:
         """What a party brings into a join."""
         return side_rows(pool, party, self.local(party).rows(next(s.sql for s in pool.sources if s.party == party)))
 
+    def own(self, pool: JoinPool) -> layout.Rows:
+        """The spine's own values beside the rows of a result."""
+        spine = pool.sides[0].party
+        sql = next(s.sql for s in pool.sources if s.party == spine)
+        return own_values(pool, spine, self.local(spine).rows(sql))
+
     def joined(self, p: int, pool: JoinPool, least: int, trace: Trace | None = None) -> dict[str, RingWords]:
         """The words of a join: all roles on shares, then the parties' words added."""
         j = Joint(pool, HELPER, least)
@@ -172,7 +179,8 @@ class World:
         return totals
 
     def result(self, plan: Plan, *, min_entities: int = 0, strict: bool = False) -> Result:
-        return finish(plan, read(plan, self.totals(plan, min_entities=min_entities, strict=strict)))
+        own = {p: self.own(pool) for p, pool in plan.joins}
+        return finish(plan, read(plan, self.totals(plan, min_entities=min_entities, strict=strict), own))
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows that a recipient gets."""

@@ -1,0 +1,136 @@
+"""The rows of a join as the result: what it says of each row of the recipient's own table.
+
+    whether the row is in the join    a word on shares, 0 or 1
+    the recipient's own columns       read by itself, and put beside
+    everything else                   a word on shares: the value where the row is in the join, else 0
+
+So the recipient's table is the spine, of which nobody else learns a row; of the others' tables it learns what it asks
+for, about keys it has itself. Texts of others come as their place in a declared list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlglot import exp
+
+from mpc.query import build
+from mpc.query.domains import Domains
+from mpc.query.joins import Joined, RowsOfJoin
+from mpc.query.nodes import Agg, Case, Coalesce, Code, Const, Expr, Term, columns
+from mpc.query.relations import ClearBinder, GroupKey, QueryBinder, Totals, key_ref
+from mpc.query.selects import rows_shown
+from mpc.query.show import shown
+
+EPOCH = build.const("date", 0)
+
+
+def rows_of_join(query: QueryBinder, node: exp.Select, join: Joined) -> Totals:
+    """The result of a SELECT without aggregates. Raises LocalError sql.*, plan.rows, plan.domain."""
+    by_row = join.by_row_of(_asker(query, node, join))
+    for side in by_row.sides[1:]:
+        if not side.unique:
+            key = ", ".join(f"{c.party}.{c.table}.{c.name}" for c in side.key)
+            raise query.source.unsupported(
+                node,
+                f"A result by row over a join in which {key} may repeat",
+                f"Total them: SELECT …, SUM({side.party}.{side.table}.…) GROUP BY {by_row.sides[0].party}'s key; or "
+                f"ask {side.party} to declare the key unique in its catalog.",
+            )
+    return rows_shown(query, node, RowOutputs(query, by_row))
+
+
+def _asker(query: QueryBinder, node: exp.Select, join: Joined) -> str:
+    """Who receives the rows: one party, whose table is in the join."""
+    may = [s.party for s in join.sides if not s.optional]
+    if len(query.recipients) == 1 and query.recipients[0] in may:
+        return query.recipients[0]
+    to = f"and this one goes to {' and '.join(query.recipients)}" if query.recipients else "and nobody is named"
+    raise query.source.error(
+        "plan.rows",
+        node,
+        "the query asks for the single rows of a join. Only a party whose own table gives the rows can receive them, "
+        f"{to}.",
+        f"Send it {' or '.join(f'--to {p}' for p in sorted(may))}, or ask for totals: COUNT(*), SUM(…), GROUP BY.",
+    )
+
+
+class RowOutputs(ClearBinder):
+    """The SELECT and ORDER BY of a join whose rows are the result. ``keys``: the recipient's own values in them."""
+
+    def __init__(self, query: QueryBinder, join: Joined) -> None:
+        super().__init__(query, list(join.visible))
+        self._join = join
+        self.keys: list[GroupKey] = []
+
+    def rows(self) -> tuple[Term, ...]:
+        return self._join.terms((), None)
+
+    def bind(self, node: exp.Expr) -> Expr:
+        binder = RowsOfJoin(self._query, self._join.visible, self._join.using)
+        (e,) = self._query.aligned([binder.bind(node)], node)
+        read = {c.party for c in columns(e)}
+        if not read:
+            return e
+        return self._own(e, node) if read == {self._join.sides[0].party} else self._shared(e, node)
+
+    def _own(self, e: Expr, node: exp.Expr) -> Expr:
+        for i, key in enumerate(self.keys):
+            if key.by_branch == (e,):
+                return key_ref(i, key)
+        self.keys.append(GroupKey(shown(e), (e,), node))
+        return key_ref(len(self.keys) - 1, self.keys[-1])
+
+    def _shared(self, e: Expr, node: exp.Expr) -> Expr:
+        """A value that others' columns enter, as a number, and back."""
+        if e.kind == "text":
+            labels = self._labels(e, node)
+            place = self._value(self._coded(e, labels, node), e)
+            named = [(build.compare("=", place, build.integer(i)), text(label)) for i, label in enumerate(labels)]
+            return build.case(named, build.NULL)
+        if e.kind == "boolean":
+            return build.compare("=", self._value(build.cast(e, "integer", 0, 1, False), e), build.integer(1))
+        if e.kind == "date":
+            return build.arith("+", EPOCH, self._value(build.arith("-", e, EPOCH), e))
+        return self._value(e, e)
+
+    def _value(self, number: Expr, asked: Expr) -> Expr:
+        terms = self._join.terms((), number)
+        kind = number.kind
+        if not terms:
+            return build.const(kind, None, number.scale)
+        return Agg(kind, number.scale, number.low, number.high, number.nullable, "value", terms, shown(asked))
+
+    def _labels(self, e: Expr, node: exp.Expr) -> tuple[str, ...]:
+        found = Domains(self.source, self._query.catalogs).known(e)
+        if found is None:
+            read = columns(e)
+            raise self.source.error(
+                "plan.domain",
+                node,
+                f"the values of {shown(e)} do not follow from declared domains, and text of others is shown as one of "
+                "a list.",
+                f"{' and '.join(dict.fromkeys(c.party for c in read))} can declare a domain for "
+                f"{', '.join(dict.fromkeys(c.name for c in read))}; or ask for numbers, dates, or CASE with constant "
+                "labels.",
+            )
+        return tuple(sorted((str(v) for v in found if v is not None), key=str.encode))
+
+    def _coded(self, e: Expr, labels: Sequence[str], node: exp.Expr) -> Expr:
+        """The place of a text among its labels, as an expression."""
+        if isinstance(e, Const):
+            return build.NULL if e.value is None else build.integer(labels.index(str(e.value)))
+        if len({c.party for c in columns(e)}) == 1:
+            return Code("integer", 0, 0, max(len(labels) - 1, 0), e.nullable, e, tuple(labels))
+        if isinstance(e, Case):
+            arms = [(c, self._coded(v, labels, node)) for c, v in e.whens]
+            return build.case(arms, self._coded(e.default, labels, node))
+        if isinstance(e, Coalesce):
+            return build.coalesce([self._coded(a, labels, node) for a in e.args])
+        raise self.source.unsupported(
+            node, f"{shown(e)} over columns of several owners", "Select the texts as columns of their own, or use CASE."
+        )
+
+
+def text(value: str) -> Expr:
+    return build.const("text", value)
