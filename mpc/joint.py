@@ -15,19 +15,21 @@ Read ``play`` and ``play_helper`` side by side: they take the same steps in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc.crypto.tags import tags
 from mpc.ids import Flags, Keys, width
 from mpc.messages import RingWords
 from mpc.protocols import align, group_totals, groups
-from mpc.protocols.align import Align
+from mpc.protocols.align import Align, repeated_key
 from mpc.protocols.group_totals import Grouping
 from mpc.protocols.groups import Entities, Groups, Release
+from mpc.protocols.match import match
 from mpc.protocols.spine_order import Order, group_order, key_numbers, places, table_order
 from mpc.query.plan import Input, JoinPool, Linear, Low, Product, Ring, Side, Sign, Step
 from mpc.ring import ring
@@ -39,7 +41,7 @@ from mpc.sharing.multiply import deal_multiply, deal_multiply_known, multiply, m
 
 @dataclass(frozen=True, eq=False)
 class SideRows:
-    """A party's rows of a join, at most ``Side.rows``.
+    """The rows of a side of a join, at most ``Side.rows``.
 
     ``keys``: one a row, at sides other than the spine each key once; ``group``: (n,) at the spine the number of the
     row's group, -1 where its own conditions fail; ``passing``: (n,) at the others; ``columns``: (n,) or (n, 2) each.
@@ -72,7 +74,7 @@ class Joint:
 
     @property
     def circle(self) -> Circle:
-        return Circle(tuple(sorted(s.party for s in self.pool.sides)), self.helper)
+        return Circle(self.pool.parties, self.helper)
 
     @property
     def rows(self) -> int:
@@ -83,7 +85,7 @@ class Joint:
     def aligns(self) -> tuple[Align, ...]:
         return tuple(
             Align(
-                f"align/{s.party}",
+                f"align/{s.name}",
                 self.spine.party,
                 s.party,
                 self.helper,
@@ -93,6 +95,7 @@ class Joint:
                 tuple(c.bits for c in s.columns),
             )
             for s in self.pool.sides[1:]
+            if s.party != self.spine.party
         )
 
     @property
@@ -104,7 +107,7 @@ class Joint:
         grouping = Grouping(
             "groups",
             self.spine.party,
-            tuple(s.party for s in self.pool.sides[1:]),
+            tuple(sorted(self.circle.others(self.spine.party))),
             self.helper,
             self.rows,
             self.pool.cells,
@@ -129,10 +132,13 @@ class Joint:
 # ---- the roles
 
 
-def play(session: Session, j: Joint, mine: SideRows) -> Rounds[dict[Ring, RingWords]]:
-    """A data party's role. Returns its words of the pool by ring, in the order of ``Plan.columns``."""
+def play(session: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[dict[Ring, RingWords]]:
+    """A data party's role. Returns its words of the pool by ring, in the order of ``Plan.columns``.
+
+    ``mine``: its sides, by name.
+    """
     here = session.at(j.name)
-    order = _order(here, j, mine) if session.me == j.spine.party else None
+    order = _order(here, j, mine[j.spine.name]) if session.me == j.spine.party else None
     inputs = yield from _aligned(here, j, mine, order)
     columns = yield from _computed(here, j, inputs)
     if j.pool.by_row:
@@ -175,23 +181,50 @@ def _order(here: Session, j: Joint, mine: SideRows) -> Order:
     return table_order(mine.passing) if j.pool.by_row else group_order(here, mine.keys, mine.group, j.pool.cells)
 
 
-def _aligned(here: Session, j: Joint, mine: SideRows, order: Order | None) -> Rounds[dict[tuple[int, int], RingWords]]:
+def _aligned(
+    here: Session, j: Joint, mine: Mapping[str, SideRows], order: Order | None
+) -> Rounds[dict[tuple[int, int], RingWords]]:
     """This party's shares of the inputs, by side and column (-1: flag); those it has no share of are left out."""
     shares: dict[tuple[int, int], RingWords] = {}
     if order is not None:
-        for c, (column, declared) in enumerate(zip(mine.columns, j.spine.columns, strict=True)):
+        rows = mine[j.spine.name]
+        for c, (column, declared) in enumerate(zip(rows.columns, j.spine.columns, strict=True)):
             if declared.how == "mark":
-                column = _first_marks(here.at(f"marks/{c}"), mine, column)
+                column = _first_marks(here.at(f"marks/{c}"), rows, column)
             shares[0, c] = order.column(column, j.rows)
-    for i, a in enumerate(j.aligns, start=1):
-        if order is not None:
-            got = yield from align.spine(here, a, order.keys(mine.keys))
-        elif a.other == here.me:
-            got = yield from align.other(here, a, mine.keys, mine.passing, mine.columns)
+    aligns = iter(j.aligns)
+    for i, side in enumerate(j.pool.sides[1:], start=1):
+        got: list[RingWords] = []
+        if side.party == j.spine.party:
+            if order is not None:
+                got = _beside(here.at(f"beside/{side.name}"), j, order.keys(rows.keys), mine[side.name])
+        elif order is not None:
+            got = yield from align.spine(here, next(aligns), order.keys(rows.keys))
         else:
-            continue
+            a = next(aligns)
+            if a.other == here.me:
+                given = mine[side.name]
+                got = yield from align.other(here, a, given.keys, given.passing, given.columns)
         shares.update({(i, c - 1): column for c, column in enumerate(got)})
     return shares
+
+
+def _beside(here: Session, j: Joint, keys: Keys, other: SideRows) -> list[RingWords]:
+    """The spine party's own other table in the order of the spine: flag and columns, known to nobody else."""
+    key = here.own.draw(here.path, 32)
+    met = match(tags(key, keys.matrix[~keys.null]), tags(key, other.keys.matrix[~other.keys.null]))
+    if met is None:
+        raise repeated_key()
+    place = np.flatnonzero(~keys.null)[met.row >= 0]
+    row = np.flatnonzero(~other.keys.null)[met.row[met.row >= 0]]
+    passing = other.passing[row]
+    place, row = place[passing], row[passing]
+    out = []
+    for column in (other.passing.astype(np.uint64), *other.columns):
+        laid = np.zeros((j.rows, *column.shape[1:]), dtype=np.uint64)
+        laid[place] = column[row]
+        out.append(laid)
+    return out
 
 
 def _first_marks(here: Session, mine: SideRows, counts: RingWords) -> RingWords:

@@ -154,10 +154,10 @@ def play_party(
     vectors: Mapping[str, RingWords],
     sign: Sign,
     verify: Verify,
-    rows: Mapping[int, SideRows] | None = None,
+    rows: Mapping[int, Mapping[str, SideRows]] | None = None,
 ) -> Rounds[Outcome]:
     """A member with a node: data party, recipient, or both. ``vectors`` by name of the sum, for those it adds to;
-    ``rows`` by number of the pool, for the joins it is a side of."""
+    ``rows`` by number of the pool and name of the side, for the joins it has a side in."""
     speaking, agreement = yield from _agree(session, cast, sign, verify)
     joined: dict[int, Mapping[Ring, RingWords]] = {}
     for p, j in cast.joints:

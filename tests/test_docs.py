@@ -167,6 +167,11 @@ CATALOGS = {
                 "",
                 True,
             ),
+            Table(
+                "arrears",
+                (Column("uscc", "text", nullable=False, key=True), Column("outstanding", "decimal", 2, 0, 10**11)),
+                1000,
+            ),
         ),
     ),
 }

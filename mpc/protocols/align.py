@@ -182,12 +182,16 @@ def verify_once(mine: RingWords) -> None:
     """Raises LocalError data.repeated_key if a tag stands twice."""
     first = np.sort(mine[:, 0])
     if (first[1:] == first[:-1]).any() and match(mine[:0], mine) is None:
-        raise LocalError(
-            "data.repeated_key",
-            "A key stands twice in a table that is to be joined by it.",
-            "Two ids that differ in case, width or separators only are one id: mend the table, "
-            "or add its rows up by the key first.",
-        )
+        raise repeated_key()
+
+
+def repeated_key() -> LocalError:
+    return LocalError(
+        "data.repeated_key",
+        "A key stands twice in a table that is to be joined by it.",
+        "Two ids that differ in case, width or separators only are one id: mend the table, "
+        "or add its rows up by the key first.",
+    )
 
 
 def _tags(session: Session, a: Align, keys: Keys, rows: int) -> RingWords:

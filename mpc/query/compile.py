@@ -17,7 +17,7 @@ from mpc.query.bounds import check_rows, word_bound
 from mpc.query.catalog import Catalog
 from mpc.query.domains import Domains
 from mpc.query.fold import Draft, Reveals
-from mpc.query.join_pool import join_pool
+from mpc.query.join_pool import join_pool, term_of
 from mpc.query.local import local_query
 from mpc.query.nodes import Expr, JoinedTerm, WordRef, rebuild
 from mpc.query.parse import Source, parse, parties_of, too_deep
@@ -142,11 +142,12 @@ def _pools(
     for p, (rows_of, members) in enumerate(groups.items()):
         chosen = [drafts[i] for i in members]
         place.update({i: (p, m) for m, i in enumerate(members)})
-        keyed = rows_of is None or (isinstance(rows_of, JoinedTerm) and bool(rows_of.keys))
+        join = term_of(chosen)
+        keyed = bool(join.keys) if join is not None else rows_of is None
         keys, boxes = _keys(source, totals, catalogs) if keyed else ((), {})
         if totals.by_row:
             keys = tuple(_own_value(k) for k in totals.keys)
-        if isinstance(rows_of, JoinedTerm):
+        if join is not None:
             measures = tuple(replace(_measure(source, d, boxes), reach=()) for d in chosen)
             own = tuple(k.by_branch[0] for k in totals.keys)
             pools.append(join_pool(source, f"pool{p}", keys, own if keys else (), chosen, measures, catalogs))
@@ -165,7 +166,7 @@ def _pools(
 
 def _rows_of(source: Source, d: Draft, *, keyed: bool) -> object:
     """What the drafts of one pool have in common: the join, or None for keyed ones, or their parties."""
-    joins = {replace(t, value=None) for a in d.aggregates for t in a.terms if isinstance(t, JoinedTerm)}
+    joins = {t.rows_of for a in d.aggregates for t in a.terms if isinstance(t, JoinedTerm)}
     if not joins:
         return None if keyed else tuple(sorted(d.parties))
     if len(joins) > 1 or any(not isinstance(t, JoinedTerm) for a in d.aggregates for t in a.terms):

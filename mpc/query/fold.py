@@ -117,7 +117,7 @@ class Reveals:
         kept = [(atom_of(leaf) or leaf, c) for leaf, c in atoms if c != 0]
         keyed = any(a.keyed for leaf, _ in atoms for a in aggregates(leaf))
         nullable = [leaf for leaf, _ in atoms if leaf.nullable]
-        several = [leaf for leaf in nullable if isinstance(leaf, Agg) and len(leaf.parties) > 1]
+        several = [leaf for leaf in nullable if isinstance(leaf, Agg) and (len(leaf.parties) > 1 or leaf.joined)]
         single = [leaf for leaf in nullable if leaf not in several]
         draft = self._draft_of(keyed, [leaf for leaf, _ in atoms])
         tests: list[Expr] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from mpc.ids import INTEGER, Field
 from mpc.query.catalog import Catalog
@@ -14,7 +15,7 @@ from mpc.query.parse import Source
 from mpc.query.plan import ColumnUse, JoinPool, JoinReveal, Key, LocalQuery, Measure, RowReveal, Side, SideColumn, Use
 from mpc.query.printer import identifier, sql, units
 from mpc.query.separate import formal
-from mpc.query.shares import Factor, Lowering, Poly, Program, plus, scaled
+from mpc.query.shares import Compared, Factor, Lowering, Poly, Program, plus, scaled
 from mpc.query.show import shown
 from mpc.query.uses import bare, condition_columns, conditions, value_columns
 
@@ -22,11 +23,16 @@ from mpc.query.uses import bare, condition_columns, conditions, value_columns
 DEFAULT_SIZE = 30
 
 
-def term_of(drafts: Sequence[Draft]) -> JoinedTerm:
-    """The rows of a join, which all its measures share."""
-    term = drafts[0].aggregates[0].terms[0]
-    assert isinstance(term, JoinedTerm)
-    return term
+def term_of(drafts: Sequence[Draft]) -> JoinedTerm | None:
+    """The first combination of the join that all these measures are over; None where they are over none."""
+    found = (t for d in drafts for a in d.aggregates for t in a.terms)
+    return next((t for t in found if isinstance(t, JoinedTerm)), None)
+
+
+def _terms(agg: Agg) -> Iterator[JoinedTerm]:
+    for t in agg.terms:
+        assert isinstance(t, JoinedTerm)
+        yield t
 
 
 def join_pool(
@@ -39,45 +45,63 @@ def join_pool(
     catalogs: Mapping[str, Catalog],
 ) -> JoinPool:
     """The pool of the measures over one join. ``key_values``: what the spine computes the keys by."""
-    term = term_of(drafts)
-    lowering = Lowering(source, frozenset(s.party for s in term.sides if s.optional), term.crossing)
-    program = Program(source, term.sides, lowering.compared, term.by_row)
+    first = term_of(drafts)
+    assert first is not None
+    family, by_row = first.family, first.by_row
+    every = {t for d in drafts for a in d.aggregates for t in _terms(a)}
+    branches = frozenset(s.name for s in family if any(s not in t.sides for t in every))
+    compared: dict[str, Compared] = {}
+    lowerings: dict[JoinedTerm, Lowering] = {}
+
+    def lowering(t: JoinedTerm) -> Lowering:
+        rows = replace(t, value=None)
+        if rows not in lowerings:
+            lowerings[rows] = Lowering(source, t, branches, compared)
+        return lowerings[rows]
+
+    program = Program(source, family, branches, compared, by_row)
     released = []
     for draft, measure in zip(drafts, measures, strict=True):
         words = []
         for drafted, word in zip(draft.words, measure.words, strict=True):
             if word.kind == "present":
-                words.append(program.present(lowering.rows()))
+                words.append(program.present([lowering(t).rows for t in _terms(draft.aggregates[0])]))
                 continue
-            totals = [scaled(lowering.total(_agg(a)), k) for k, a in drafted.form.terms]
-            words.append(program.word(plus(*totals), word.ring))
-        behind: list[Poly] = [p for agg in draft.aggregates if not term.by_row for p in lowering.behind(agg)]
+            totals, distinct = [], []
+            for k, (a, t) in ((k, pair) for k, atom in drafted.form.terms for pair in _joined(atom)):
+                if a.func == "distinct":
+                    distinct.append((k, program.entities(lowering(t).distinct(a, t))))
+                else:
+                    totals.append(scaled(lowering(t).total(a, t.value), k))
+            words.append(program.word(plus(*totals), word.ring, distinct))
+        # each owner's rows by themselves must pass, so of a UNION ALL each branch
+        behind: list[Poly] = [
+            p for a in draft.aggregates if not by_row for t in _terms(a) for p in lowering(t).behind(a, t.value)
+        ]
         released.append(program.released(words, [program.entities(p) for p in behind]))
-    fields = tuple(_field([_declared(catalogs, s, i) for s in term.sides]) for i in range(len(term.sides[0].key)))
-    sides = tuple(
-        Side(s.party, s.rows, s.unique, tuple(c for _, c in factors))
-        for s, factors in zip(term.sides, program.factors, strict=True)
-    )
-    queries = [
-        _local_query(side, list(factors), [(_own_sql if term.by_row else key_sql)(k) for k in key_values if i == 0])
-        for i, (side, factors) in enumerate(zip(term.sides, program.factors, strict=True))
-    ]
+    fields = tuple(_field([_declared(catalogs, s, i) for s in family]) for i in range(len(family[0].key)))
+    sides = []
+    for i, (side, factors) in enumerate(zip(family, program.factors, strict=True)):
+        shown_keys = [(_own_sql if by_row else key_sql)(k) for k in key_values if i == 0]
+        query = _local_query(side, list(factors), shown_keys)
+        sides.append(Side(side.name, side.party, side.rows, side.unique, tuple(c for _, c in factors), query))
     return JoinPool(
         name,
         keys,
         measures,
-        tuple(sorted(queries, key=lambda q: q.party)),
+        tuple(sorted((s.query for s in sides), key=lambda q: (q.party, q.tables))),
         fields,
-        sides,
+        tuple(sides),
         program.steps,
         tuple(released),
-        term.by_row,
+        by_row,
     )
 
 
-def _agg(atom: Expr) -> Agg:
+def _joined(atom: Expr) -> Iterator[tuple[Agg, JoinedTerm]]:
+    """An aggregate with each of its terms."""
     assert isinstance(atom, Agg)
-    return atom
+    yield from ((atom, t) for t in _terms(atom))
 
 
 def _declared(catalogs: Mapping[str, Catalog], side: JoinSide, i: int) -> Declared:
@@ -133,22 +157,26 @@ def _factor_sql(f: Factor) -> str:
 def join_reveal(pool: JoinPool, draft: Draft, measure: Measure, catalogs: Mapping[str, Catalog]) -> JoinReveal:
     """A measure over a join with every column it derives from."""
     term = term_of([draft])
+    assert term is not None
     used = {
         u
-        for agg in draft.aggregates
-        for u in (_row_uses(agg, catalogs) if term.by_row else _uses(agg, draft.folded, catalogs))
+        for a in draft.aggregates
+        for t in _terms(a)
+        for u in (_row_uses(a, t, catalogs) if term.by_row else _uses(a, t, draft.folded, catalogs))
     }
     uses = tuple(sorted(used, key=lambda u: (u.party, u.table, u.column, u.use, u.where)))
-    joined = tuple(sorted(s.party for s in term.sides))
-    if term.by_row:
-        what = "which rows are in the join" if measure.words[0].kind == "present" else measure.name
-        return RowReveal(what, pool.name, uses, (), False, joined, term.party)
+    joined = tuple(sorted({s.party for s in term.family}))
     sets = [
         {c.party for unit in formal(w) if unit.atom is not None for c in value_columns(unit.atom)}
         for w in draft.words
         if w.kind in ("sum", "squares")
     ]
     adding = tuple(sorted(set.intersection(*sets))) if sets else ()
+    if term.by_row:
+        what = "which rows are in the join" if measure.words[0].kind == "present" else measure.name
+        # values of several tables are pooled; of one row each is granted by itself
+        pooled = adding if any(len(a.terms) > 1 for a in draft.aggregates) else ()
+        return RowReveal(what, pool.name, uses, pooled, len(pooled) > 1, joined, term.party)
     grouped = {c.party for k in term.keys for c in columns(k)}
     return JoinReveal(
         measure.name,
@@ -161,57 +189,50 @@ def join_reveal(pool: JoinPool, draft: Draft, measure: Measure, catalogs: Mappin
     )
 
 
-def _uses(agg: Agg, folded: bool, catalogs: Mapping[str, Catalog]) -> Iterator[ColumnUse]:
-    term = agg.terms[0]
-    assert isinstance(term, JoinedTerm)
-    tables = {s.party: s.table for s in term.sides}
-
-    def use(party: str, column: str, kind: Use, where: str) -> ColumnUse:
-        return ColumnUse(party, tables[party], column, kind, where)
+def _uses(agg: Agg, term: JoinedTerm, folded: bool, catalogs: Mapping[str, Catalog]) -> Iterator[ColumnUse]:
+    def use(of: Column | JoinSide, column: str, kind: Use, where: str) -> ColumnUse:
+        return ColumnUse(of.party, of.table, column, kind, where)
 
     value = term.value
     for side in term.sides:
         for c in side.key:
-            yield use(side.party, c.name, "join", "JOIN")
+            yield use(c, c.name, "join", "JOIN")
         if side.where is not None:
             for c in columns(side.where):
-                yield use(side.party, c.name, "filter", f"WHERE {shown(side.where)}")
+                yield use(c, c.name, "filter", f"WHERE {shown(side.where)}")
     for condition in term.crossing:
         for c in columns(condition):
-            yield use(c.party, c.name, "filter", f"WHERE {shown(condition)}")
+            yield use(c, c.name, "filter", f"WHERE {shown(condition)}")
             if len({c.party for c in columns(condition)}) > 1:
-                yield use(c.party, c.name, "product", f"WHERE {shown(condition)}")
+                yield use(c, c.name, "product", f"WHERE {shown(condition)}")
     for key in term.keys:
         for c in columns(key):
-            yield use(c.party, c.name, "group", f"GROUP BY {shown(key)}")
+            yield use(c, c.name, "group", f"GROUP BY {shown(key)}")
     valued = list(value_columns(value)) if value is not None else []
     asked = list(condition_columns(value)) if value is not None else []
     if not valued:
         for side in term.sides:
             for name in _entity_columns(side, catalogs):
-                yield use(side.party, name, "aggregate", agg.name)
+                yield use(side, name, "aggregate", agg.name)
     if value is None:
         return
     product = _multiplied(value)
     for c in valued:
-        yield use(c.party, c.name, "aggregate", agg.name)
+        yield use(c, c.name, "aggregate", agg.name)
         if folded or bare(value) != c:
-            yield use(c.party, c.name, "arithmetic", shown(value))
+            yield use(c, c.name, "arithmetic", shown(value))
         if c.party in product or any(a.party != c.party for a in asked):
-            yield use(c.party, c.name, "product", shown(value))
+            yield use(c, c.name, "product", shown(value))
     compared = _compared(value)
     for c in asked:
-        yield use(c.party, c.name, "filter", shown(value))
+        yield use(c, c.name, "filter", shown(value))
         if c in compared:
-            yield use(c.party, c.name, "product", shown(value))
+            yield use(c, c.name, "product", shown(value))
 
 
-def _row_uses(agg: Agg, catalogs: Mapping[str, Catalog]) -> Iterator[ColumnUse]:
+def _row_uses(agg: Agg, term: JoinedTerm, catalogs: Mapping[str, Catalog]) -> Iterator[ColumnUse]:
     """What a value of single rows derives from: columns shown, and columns of which only conditions are shown, each
     condition by itself."""
-    term = agg.terms[0]
-    assert isinstance(term, JoinedTerm)
-    tables = {s.party: s.table for s in term.sides}
     for side in term.sides:
         for c in side.key:
             yield ColumnUse(side.party, side.table, c.name, "join", "JOIN")
@@ -219,7 +240,7 @@ def _row_uses(agg: Agg, catalogs: Mapping[str, Catalog]) -> Iterator[ColumnUse]:
     where = [s.where for s in term.sides if s.where is not None]
     for condition in (*where, *term.crossing):  # whether all hold is one bit
         for c in columns(condition):
-            yield ColumnUse(c.party, tables[c.party], c.name, "threshold", f"WHERE {shown(condition)}")
+            yield ColumnUse(c.party, c.table, c.name, "threshold", f"WHERE {shown(condition)}")
     if agg.func == "rows":  # how many rows met, of sides that can have several
         for side in term.sides:
             for name in _entity_columns(side, catalogs) if not side.unique else ():
@@ -227,10 +248,10 @@ def _row_uses(agg: Agg, catalogs: Mapping[str, Catalog]) -> Iterator[ColumnUse]:
     if term.value is None:
         return
     for c in value_columns(term.value):
-        yield ColumnUse(c.party, tables[c.party], c.name, "row", shown(term.value))
+        yield ColumnUse(c.party, c.table, c.name, "row", shown(term.value))
     for condition in conditions(term.value):
         for c in columns(condition):
-            yield ColumnUse(c.party, tables[c.party], c.name, "threshold", shown(condition))
+            yield ColumnUse(c.party, c.table, c.name, "threshold", shown(condition))
 
 
 def _entity_columns(side: JoinSide, catalogs: Mapping[str, Catalog]) -> tuple[str, ...]:

@@ -16,8 +16,9 @@ from sqlglot import exp
 
 from mpc.query import build
 from mpc.query.domains import Domains
-from mpc.query.joins import Joined, RowsOfJoin
-from mpc.query.nodes import Agg, Case, Coalesce, Code, Const, Expr, Term, columns
+from mpc.query.join_from import RowsOfJoin
+from mpc.query.joins import Joined, asking_side
+from mpc.query.nodes import Agg, Case, Coalesce, Code, Const, Expr, JoinSide, Term, columns
 from mpc.query.relations import ClearBinder, GroupKey, QueryBinder, Totals, key_ref
 from mpc.query.selects import rows_shown
 from mpc.query.show import shown
@@ -27,24 +28,31 @@ EPOCH = build.const("date", 0)
 
 def rows_of_join(query: QueryBinder, node: exp.Select, join: Joined) -> Totals:
     """The result of a SELECT without aggregates. Raises LocalError sql.*, plan.rows, plan.domain."""
-    by_row = join.by_row_of(_asker(query, node, join))
-    for side in by_row.sides[1:]:
+    by_row = join.with_spine(_asker(query, node, join), by_row=True)
+    if len(join.combinations) > 1:
+        raise query.source.unsupported(
+            node,
+            "A result by row over a join with UNION ALL",
+            f"Total the branches: SELECT …, SUM(…) GROUP BY the key of {by_row.spine.party}.{by_row.spine.table}.",
+        )
+    for side in by_row.family[1:]:
         if not side.unique:
             key = ", ".join(f"{c.party}.{c.table}.{c.name}" for c in side.key)
             raise query.source.unsupported(
                 node,
                 f"A result by row over a join in which {key} may repeat",
-                f"Total them: SELECT …, SUM({side.party}.{side.table}.…) GROUP BY {by_row.sides[0].party}'s key; or "
+                f"Total them: SELECT …, SUM({side.party}.{side.table}.…) GROUP BY {by_row.spine.party}'s key; or "
                 f"ask {side.party} to declare the key unique in its catalog.",
             )
     return rows_shown(query, node, RowOutputs(query, by_row))
 
 
-def _asker(query: QueryBinder, node: exp.Select, join: Joined) -> str:
-    """Who receives the rows: one party, whose table is in the join."""
-    may = [s.party for s in join.sides if not s.optional]
-    if len(query.recipients) == 1 and query.recipients[0] in may:
-        return query.recipients[0]
+def _asker(query: QueryBinder, node: exp.Select, join: Joined) -> JoinSide:
+    """The table whose rows the result has: one of the only recipient's."""
+    found = asking_side(join, query.recipients)
+    if found is not None:
+        return found
+    may = {s.party for s in join.common if not s.optional}
     to = f"and this one goes to {' and '.join(query.recipients)}" if query.recipients else "and nobody is named"
     raise query.source.error(
         "plan.rows",
@@ -59,20 +67,22 @@ class RowOutputs(ClearBinder):
     """The SELECT and ORDER BY of a join whose rows are the result. ``keys``: the recipient's own values in them."""
 
     def __init__(self, query: QueryBinder, join: Joined) -> None:
-        super().__init__(query, list(join.visible))
+        (self._from,) = join.combinations
+        super().__init__(query, list(self._from.visible))
         self._join = join
         self.keys: list[GroupKey] = []
 
     def rows(self) -> tuple[Term, ...]:
-        return self._join.terms((), None)
+        return self._join.terms((), [None])
 
     def bind(self, node: exp.Expr) -> Expr:
-        binder = RowsOfJoin(self._query, self._join.visible, self._join.using)
+        binder = RowsOfJoin(self._query, self._from.visible, self._from.using)
         (e,) = self._query.aligned([binder.bind(node)], node)
-        read = {c.party for c in columns(e)}
+        read = {(c.party, c.table) for c in columns(e)}
         if not read:
             return e
-        return self._own(e, node) if read == {self._join.sides[0].party} else self._shared(e, node)
+        own = (self._join.spine.party, self._join.spine.table)
+        return self._own(e, node) if read == {own} else self._shared(e, node)
 
     def _own(self, e: Expr, node: exp.Expr) -> Expr:
         for i, key in enumerate(self.keys):
@@ -95,7 +105,7 @@ class RowOutputs(ClearBinder):
         return self._value(e, e)
 
     def _value(self, number: Expr, asked: Expr) -> Expr:
-        terms = self._join.terms((), number)
+        terms = self._join.terms((), [number])
         kind = number.kind
         if not terms:
             return build.const(kind, None, number.scale)
@@ -120,7 +130,7 @@ class RowOutputs(ClearBinder):
         """The place of a text among its labels, as an expression."""
         if isinstance(e, Const):
             return build.NULL if e.value is None else build.integer(labels.index(str(e.value)))
-        if len({c.party for c in columns(e)}) == 1:
+        if len({(c.party, c.table) for c in columns(e)}) == 1:
             return Code("integer", 0, 0, max(len(labels) - 1, 0), e.nullable, e, tuple(labels))
         if isinstance(e, Case):
             arms = [(c, self._coded(v, labels, node)) for c, v in e.whens]

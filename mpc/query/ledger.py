@@ -49,15 +49,16 @@ def ledger(plan: Plan, recipients: tuple[str, ...]) -> tuple[Entry, ...]:
 
 def _helper(pool: JoinPool) -> list[str]:
     """What matching tags shows, and dealing does not."""
-    spine, others = pool.sides[0], pool.sides[1:]
+    spine = pool.sides[0]
+    others = [s for s in pool.sides if s.party != spine.party]  # its own other tables the spine brings in by itself
     texts = [
         "the job's text; the number of rows of "
-        + ", ".join(f"{s.party} (at most {s.rows:,}, as published)" for s in pool.sides)
+        + ", ".join(f"{s.name} (at most {s.rows:,}, as published)" for s in (spine, *others))
         + "; no value, no key and nothing that is opened",
     ]
     for s in others:
         texts.append(
-            f"how many distinct keys of {spine.party}'s whole table are in that of {s.party}, whatever the conditions"
+            f"how many distinct keys of {spine.party}'s whole table are in that of {s.name}, whatever the conditions"
         )
     if not spine.unique:
         texts.append(
@@ -85,7 +86,7 @@ def _revealed(pool: Pool) -> list[str]:
 def _of_rows(pool: JoinPool, m: Measure) -> str:
     """A word for each row of the recipient's own table."""
     if m.words[0].kind == "present":
-        others = " and ".join(s.party for s in pool.sides[1:])
+        others = " and ".join(s.name for s in pool.sides[1:])
         return f"which of its own rows are in the join with {others}, so which keys these have too"
     return f"for each of those rows {m.name}: {', '.join(_KINDS[w.kind] for w in m.words)}"
 

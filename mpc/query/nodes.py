@@ -205,9 +205,12 @@ class Term:
 class JoinSide:
     """A table in a join: rows that pass ``where`` count; ``key`` is what it is joined by. ``rows``: rounded up.
 
+    ``name``: the party's where it has one table in the join, else "party.table".
+
     ``optional``: of a LEFT JOIN: where no row meets, its columns are NULL.
     """
 
+    name: str
     party: str
     table: str
     where: Expr | None
@@ -221,13 +224,20 @@ class JoinSide:
 class JoinedTerm(Term):
     """Rows of a join; ``party`` and ``table`` are the spine's, ``where`` is None.
 
-    Expressions read columns of all ``sides``, of which the spine is the first. ``by_row``: each row of the spine is a
-    group of its own.
+    Expressions read columns of all ``sides``, of which the spine is the first. ``family``: the sides of all terms, the
+    same spine first, where a UNION ALL in the join makes several. ``by_row``: each row of the spine is a group of its
+    own.
     """
 
     sides: tuple[JoinSide, ...]
     crossing: tuple[Expr, ...]  # conditions that read columns of several sides
-    by_row: bool = False
+    family: tuple[JoinSide, ...]
+    by_row: bool
+
+    @property
+    def rows_of(self) -> tuple[object, ...]:
+        """What terms that are computed together have in common."""
+        return (self.family, self.keys, self.by_row)
 
     @property
     def most_rows(self) -> int:

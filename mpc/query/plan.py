@@ -97,7 +97,7 @@ class Pool:
     name: str  # "pool0"
     keys: tuple[Key, ...]
     measures: tuple[Measure, ...]
-    sources: tuple[LocalQuery, ...]  # one a party, sorted by party
+    sources: tuple[LocalQuery, ...]  # one a party (of a join, one a side), sorted by party
 
     @property
     def cells(self) -> int:
@@ -105,7 +105,7 @@ class Pool:
 
     @property
     def parties(self) -> tuple[str, ...]:
-        return tuple(s.party for s in self.sources)
+        return tuple(dict.fromkeys(s.party for s in self.sources))
 
 
 # ---- joins
@@ -125,16 +125,19 @@ class SideColumn:
 
 @dataclass(frozen=True)
 class Side:
-    """One party in a join: its local query has one row for each row of its tables, whatever the conditions.
+    """One table in a join: its local query has one row for each of its rows, whatever the conditions.
 
-    Columns of the answer: ``j0 …`` the key; ``g0 …`` GROUP BY keys (of the spine); ``pass`` BOOLEAN where its own
-    conditions hold; ``c0 …`` the ``columns`` in units. ``rows``: row count, rounded up. ``unique``: no key twice.
+    ``name``: the party's, or "party.table" where it has several. Columns of the answer: ``j0 …`` the key; ``g0 …``
+    GROUP BY keys (of the spine); ``pass`` BOOLEAN where its own conditions hold; ``c0 …`` the ``columns`` in units.
+    ``rows``: row count, rounded up. ``unique``: no key twice.
     """
 
+    name: str
     party: str
     rows: int
     unique: bool
     columns: tuple[SideColumn, ...]
+    query: LocalQuery
 
 
 @dataclass(frozen=True)

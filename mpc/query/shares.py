@@ -1,4 +1,4 @@
-"""Expressions over a row of a join as sums of products, one factor a party: what is computed on shares.
+"""Expressions over a row of a join as sums of products, one factor a side: what is computed on shares.
 
     Σ coefficient · Π over the sides ( value where conditions hold, else 0 )
 
@@ -13,7 +13,7 @@ in the rows that count (``counting`` of mpc.query.local says which), the same ru
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
 
@@ -28,10 +28,12 @@ from mpc.query.nodes import (
     Case,
     Cast,
     Coalesce,
+    Column,
     Compare,
     Const,
     Expr,
     IsNull,
+    JoinedTerm,
     JoinSide,
     Logic,
     Neg,
@@ -70,7 +72,7 @@ class Compared:
     bits: Ring
 
 
-#: a product: the factor of each party that has one, by name
+#: a product: the factor of each side that has one, by name
 Term = frozenset[tuple[str, Factor]]
 Poly = Mapping[Term, int]
 
@@ -117,14 +119,25 @@ def complement(p: Poly) -> Poly:
 class Lowering:
     """Polynomials of the expressions of one query.
 
-    A comparison of columns of several owners is a variable of its own, 0 or 1, which stands in a product like an
-    owner's factor does: ``Compared`` by its name, "?0", "?1", …
+    A comparison of columns of several sides is a variable of its own, 0 or 1, which stands in a product like a side's
+    factor does: ``Compared`` by its name, "?0", "?1", …
+
+    ``branches``: the sides that not all terms of the pool have, so that this one must name them.
     """
 
-    def __init__(self, source: Source, optional: frozenset[str] = frozenset(), crossing: Sequence[Expr] = ()) -> None:
-        self._source, self._optional = source, optional
-        self.compared: dict[str, Compared] = {}
-        self._where: Poly = reduce(times, map(self.true, crossing), ONE)
+    def __init__(
+        self, source: Source, term: JoinedTerm, branches: frozenset[str], compared: dict[str, Compared]
+    ) -> None:
+        self._source, self._compared = source, compared
+        self._names = {(s.party, s.table): s.name for s in term.sides}
+        self._optional = frozenset(s.name for s in term.sides if s.optional)
+        there: Poly = {frozenset((s.name, Factor()) for s in term.sides if s.name in branches): 1}
+        #: 1 in the rows of the join
+        self.rows: Poly = reduce(times, map(self.true, term.crossing), there)
+
+    def _read(self, e: Expr) -> set[str]:
+        """The sides whose columns an expression reads."""
+        return {self._names[c.party, c.table] for c in columns(e)}
 
     def value(self, e: Expr) -> tuple[Poly, Poly]:
         """The value in units, 0 where it is NULL; and 1 where it is not NULL. Raises LocalError sql.unsupported."""
@@ -134,16 +147,16 @@ class Lowering:
         return found
 
     def _value(self, e: Expr) -> tuple[Poly, Poly]:
-        parties = {c.party for c in columns(e)}
-        if not parties:
+        sides = self._read(e)
+        if not sides:
             return self._constant(e)
-        if len(parties) == 1:
+        if len(sides) == 1:
             there = frozenset({build.negate(build.is_null_test(e))} if e.nullable else ())
-            party = parties.pop()
-            value: Poly = {frozenset({(party, Factor(e, there))}): 1}
-            known: Poly = {frozenset({(party, Factor(None, there))}): 1}
-            if party in self._optional and not is_null(missing := self._missing(e)):
-                absent = complement({frozenset({(party, Factor())}): 1})
+            side = sides.pop()
+            value: Poly = {frozenset({(side, Factor(e, there))}): 1}
+            known: Poly = {frozenset({(side, Factor(None, there))}): 1}
+            if side in self._optional and not is_null(missing := self._missing(e)):
+                absent = complement({frozenset({(side, Factor())}): 1})
                 value, known = plus(value, times(self.value(missing)[0], absent)), plus(known, absent)
             return value, known
         if isinstance(e, Neg):
@@ -204,14 +217,14 @@ class Lowering:
 
     def true(self, e: Expr) -> Poly:
         """1 where a condition is TRUE."""
-        parties = {c.party for c in columns(e)}
-        if not parties:
+        sides = self._read(e)
+        if not sides:
             return ONE if e == TRUE else NOTHING
-        if len(parties) == 1:
-            party = parties.pop()
-            holds: Poly = {frozenset({(party, Factor(None, frozenset({e})))}): 1}
-            if party in self._optional and self._missing(e) == TRUE:
-                holds = plus(holds, complement({frozenset({(party, Factor())}): 1}))
+        if len(sides) == 1:
+            side = sides.pop()
+            holds: Poly = {frozenset({(side, Factor(None, frozenset({e})))}): 1}
+            if side in self._optional and self._missing(e) == TRUE:
+                holds = plus(holds, complement({frozenset({(side, Factor())}): 1}))
             return holds
         if isinstance(e, Logic) and e.op == "and":
             return reduce(times, map(self.true, e.args), ONE)
@@ -239,14 +252,14 @@ class Lowering:
             raise self._refused(build.compare(op, left, right))
         most = max(-difference.low, difference.high)
         one = Compared(tuple(sorted(value.items(), key=repr)), op in ("=", "<>"), 64 if most < 2**63 else 128)
-        name = next((n for n, c in self.compared.items() if c == one), f"?{len(self.compared)}")
-        self.compared[name] = one
+        name = next((n for n, c in self._compared.items() if c == one), f"?{len(self._compared)}")
+        self._compared[name] = one
         holds: Poly = {frozenset({(name, Factor())}): 1}
         return times(known, holds if op in ("<", "=") else complement(holds))
 
     def false(self, e: Expr) -> Poly:
         """1 where a condition is FALSE (not where it is unknown)."""
-        if len({c.party for c in columns(e)}) <= 1:
+        if len(self._read(e)) <= 1:
             return self.true(build.negate(e))
         if isinstance(e, Logic) and e.op == "or":
             return reduce(times, map(self.false, e.args), ONE)
@@ -262,22 +275,22 @@ class Lowering:
         raise self._refused(e)
 
     def _not_true(self, e: Expr) -> Poly:
-        parties = {c.party for c in columns(e)}
-        if len(parties) != 1 or parties & self._optional:
+        sides = self._read(e)
+        if len(sides) != 1 or sides & self._optional:
             return complement(self.true(e))
         return self.true(build.coalesce([build.negate(e), TRUE]) if e.nullable else build.negate(e))
 
     def entities(self, e: Expr) -> list[Poly]:
         """1 in the rows that count as entities behind a sum of ``e``; each of them by itself must reach the rule."""
-        parties = {c.party for c in columns(e)}
-        if not parties:
+        sides = self._read(e)
+        if not sides:
             return []
-        if len(parties) == 1:
+        if len(sides) == 1:
             marked = counting(e)
             if marked is None:
                 return [self.value(e)[1]]
             counts = build.negate(build.is_null_test(marked))
-            return [{frozenset({(parties.pop(), Factor(None, frozenset({counts})))}): 1}]
+            return [{frozenset({(sides.pop(), Factor(None, frozenset({counts})))}): 1}]
         if isinstance(e, Neg | Cast):
             return self.entities(e.arg)
         if isinstance(e, Arith) and e.op in "+-":
@@ -298,16 +311,11 @@ class Lowering:
             return [plus(*(times(reach, reduce(times, self.entities(v), ONE)) for reach, v in arms))]
         return [self.value(e)[1]]
 
-    def rows(self) -> Poly:
-        """1 in the rows of the join."""
-        return self._where
+    def total(self, agg: Agg, value: Expr | None) -> Poly:
+        """What an aggregate of ``value`` adds up over the rows of the join."""
+        return times(self.rows, self._total(agg, value))
 
-    def total(self, agg: Agg) -> Poly:
-        """What an aggregate adds up over the rows of the join."""
-        return times(self._where, self._total(agg))
-
-    def _total(self, agg: Agg) -> Poly:
-        value = agg.terms[0].value
+    def _total(self, agg: Agg, value: Expr | None) -> Poly:
         if agg.func == "rows" or value is None:
             return ONE
         if agg.func == "count":
@@ -316,16 +324,25 @@ class Lowering:
             return self.value(value)[0]
         if agg.func == "squares":
             return self.value(build.arith("*", value, value))[0]
-        raise self._source.unsupported(
-            None, f"{agg.name} over a join", "Count rows with COUNT(*), or entities of one table without a join."
-        )
+        raise self._source.unsupported(None, f"{agg.name} over a join", "Use COUNT, SUM, AVG, VARIANCE.")
 
-    def behind(self, agg: Agg) -> list[Poly]:
-        """The entities behind an aggregate."""
-        return [times(self._where, p) for p in self._behind(agg)]
+    def distinct(self, agg: Agg, term: JoinedTerm) -> Poly:
+        """1 in the rows in which a value is not NULL, of which distinct keys are counted: the value is the key."""
+        value = term.value
+        assert value is not None
+        keys = {c for s in term.sides for c in s.key}
+        only_key = len(term.sides[0].key) == 1 and len(term.family) == len(term.sides)
+        if not only_key or not _is_one_of(value, keys):
+            raise self._source.unsupported(
+                None, f"{agg.name} over a join", "Count distinct values of the key that the join is by, or COUNT(*)."
+            )
+        return times(self.rows, self.value(value)[1])
 
-    def _behind(self, agg: Agg) -> list[Poly]:
-        value = agg.terms[0].value
+    def behind(self, agg: Agg, value: Expr | None) -> list[Poly]:
+        """The entities behind an aggregate of ``value``."""
+        return [times(self.rows, p) for p in self._behind(agg, value)]
+
+    def _behind(self, agg: Agg, value: Expr | None) -> list[Poly]:
         if agg.func == "rows" or value is None:
             return [ONE]
         if agg.func in ("sum", "squares"):
@@ -339,6 +356,13 @@ class Lowering:
             "Over a join: + − * and comparisons of numbers and dates, CASE, COALESCE, AND, OR, NOT, IS NULL across "
             "owners, and anything over one owner's columns.",
         )
+
+
+def _is_one_of(e: Expr, keys: set[Column]) -> bool:
+    """Whether a value is a key, or NULL by a condition."""
+    if isinstance(e, Case):
+        return all(is_null(v) or _is_one_of(v, keys) for v in (*(v for _, v in e.whens), e.default))
+    return isinstance(e, Column) and replace(e, nullable=False) in {replace(k, nullable=False) for k in keys}
 
 
 def _at(p: Poly, e: Expr, scale: int) -> Poly:
@@ -356,13 +380,15 @@ Row = tuple[int, tuple[Factor | None, ...]]
 class Program:
     """Steps in the making: equal columns, products and sums are made once.
 
-    ``by_row``: words are those of single rows of the spine, in place of totals.
+    ``branches``: sides that stand in a product only where it names them. ``by_row``: words are those of single rows of
+    the spine, in place of totals.
     """
 
     source: Source
     sides: tuple[JoinSide, ...]
+    branches: frozenset[str]
     compared: Mapping[str, Compared]
-    by_row: bool = False
+    by_row: bool
     #: per side: (factor, column) in their order
     factors: list[dict[tuple[Factor, SideColumn], int]] = field(default_factory=list)
     _steps: dict[Step, int] = field(default_factory=dict)
@@ -372,27 +398,36 @@ class Program:
 
     @property
     def _may_be_absent(self) -> set[str]:
-        """What stands in a product only where it is asked for: comparisons, and sides of a LEFT JOIN."""
-        return {*self.compared, *(s.party for s in self.sides if s.optional)}
+        """What stands in a product only where it is asked for: comparisons, sides of a LEFT JOIN or of a UNION ALL."""
+        return {*self.compared, *self.branches, *(s.name for s in self.sides if s.optional)}
 
     @property
     def steps(self) -> tuple[Step, ...]:
         return tuple(self._steps)
 
-    def word(self, p: Poly, bits: Ring) -> int:
-        """The step of a word of a measure."""
-        return self._emit(p, bits, "sum")
+    def word(self, p: Poly, bits: Ring, besides: Sequence[tuple[int, int]]) -> int:
+        """The step of a word of a measure. ``besides``: further steps of 64 bits that are added, with coefficients."""
+        step = self._emit(p, bits, "sum")
+        if not besides:
+            return step
+        return self._add(Linear(64, 0, ((1, step), *besides) if p else tuple(besides)))
 
     def entities(self, p: Poly) -> int:
         """The step that counts entities: 0 or 1 in a row."""
         if any(name in self.compared for t in p for name, _ in t) and not self.sides[0].unique:
             raise self._may_repeat(0, "Comparisons of columns of several owners")
-        return self.present(p)
+        return self._any(p)
 
-    def present(self, p: Poly) -> int:
-        """1 in a row of the spine where a row of the join is 1."""
+    def present(self, polys: Sequence[Poly]) -> int:
+        """1 in a row of the spine where a row of the join is 1 in one of the terms."""
+        found = [self._any(p) for p in polys]
+        if len(found) == 1:
+            return found[0]
+        return self._add(Sign(64, self._add(Linear(64, 0, tuple((-1, step) for step in found))), False))
+
+    def _any(self, p: Poly) -> int:
         for i, side in enumerate(self.sides[self.by_row :], start=self.by_row):
-            seen = {dict(t).get(side.party, Factor()) for t in p}
+            seen = {dict(t).get(side.name, Factor()) for t in p}
             if len(seen) > 1 and not side.unique:
                 raise self._may_repeat(i, "Conditions of several owners with OR or several CASE arms")
         return self._emit(p, 64, "any")
@@ -410,7 +445,7 @@ class Program:
         return Released(tuple(words), tuple(dict.fromkeys(entities)))
 
     def _emit(self, p: Poly, bits: Ring, how: str) -> int:
-        names = [s.party for s in self.sides] + sorted({n for t in p for n, _ in t if n in self.compared})
+        names = [s.name for s in self.sides] + sorted({n for t in p for n, _ in t if n in self.compared})
         terms = [
             (c, tuple(dict(t).get(n, None if n in self._may_be_absent else Factor()) for n in names))
             for t, c in p.items()

@@ -23,11 +23,11 @@ from parties.node.sources.database import Tables
 @dataclass(frozen=True)
 class Input:
     """Ring words by the name of their sum, a salted digest of the data they were computed from, and by the number of
-    the pool the rows this member brings into joins, and its own values beside a result by row."""
+    the pool the rows this member brings into joins, by name of the side, and its own values beside a result by row."""
 
     vectors: Mapping[str, RingWords]
     snapshot: bytes
-    rows: Mapping[int, SideRows] = field(default_factory=dict)
+    rows: Mapping[int, Mapping[str, SideRows]] = field(default_factory=dict)
     own: Mapping[int, Rows] = field(default_factory=dict)
 
 
@@ -59,14 +59,20 @@ class Inputs:
 
     def _vectors(self, cast: Cast, plan: Plan, limits: Limits, strict_none: bool, coins: Coins, salt: bytes) -> Input:
         me = self._member.name
-        queries = {p: q for p, pool in enumerate(plan.pools) for q in pool.sources if q.party == me}
-        with self._tables.open(sorted({t for q in queries.values() for t in q.tables})) as database:
-            joins = dict(plan.joins)
-            joining = {p: database.rows(q.sql) for p, q in queries.items() if p in joins}
-            answers = {p: database.run(q.sql) for p, q in queries.items() if p not in joins}
+        queries = [(p, q) for p, pool in enumerate(plan.pools) for q in pool.sources if q.party == me]
+        joins = dict(plan.joins)
+        rows: dict[int, dict[str, SideRows]] = {}
+        own = {}
+        with self._tables.open(sorted({t for _, q in queries for t in q.tables})) as database:
+            for p, pool in joins.items():
+                for side in pool.sides:
+                    if side.party == me:
+                        answer = database.rows(side.query.sql)
+                        rows.setdefault(p, {})[side.name] = side_rows(pool, side, answer)
+                        if pool.by_row and side == pool.sides[0]:
+                            own[p] = own_values(pool, answer)
+            answers = {p: database.run(q.sql) for p, q in queries if p not in joins}
             snapshot = database.snapshot(salt)
-        rows = {p: side_rows(joins[p], me, answer) for p, answer in joining.items()}
-        own = {p: own_values(joins[p], me, answer) for p, answer in joining.items()}
         filled = {
             p: fill(
                 plan,

@@ -26,15 +26,13 @@ from parties.node.keys import keys_of
 Indices = NDArray[np.int64]
 
 
-def side_rows(pool: JoinPool, party: str, answer: pa.Table) -> SideRows:
-    """What ``party`` brings into a join. Raises LocalError data.id, data.rows, data.repeated_key, data.bounds."""
-    number = next(i for i, s in enumerate(pool.sides) if s.party == party)
-    side = pool.sides[number]
+def side_rows(pool: JoinPool, side: Side, answer: pa.Table) -> SideRows:
+    """What a side brings into a join. Raises LocalError data.id, data.rows, data.repeated_key, data.bounds."""
     if answer.num_rows > side.rows:
         raise LocalError(
             "data.rows",
-            f"A table of {party} has more rows than its catalog says: a join would show how many.",
-            f"{party} publishes the table anew (heji node table add … --replace), then submit the query again.",
+            f"A table of {side.party} has more rows than its catalog says: a join would show how many.",
+            f"{side.party} publishes the table anew (heji node table add … --replace), then submit the query again.",
         )
     answer = answer.combine_chunks()
     keys = keys_of(answer, {f"j{i}": f for i, f in enumerate(pool.fields)})
@@ -42,7 +40,7 @@ def side_rows(pool: JoinPool, party: str, answer: pa.Table) -> SideRows:
     columns = [_words(answer.column(f"c{i}"), c.bits) for i, c in enumerate(side.columns)]
     if side.unique:
         verify_once(tags(os.urandom(32), keys.matrix[~keys.null]))
-    if number == 0:
+    if side == pool.sides[0]:
         group = np.where(passing, 0, -1) if pool.by_row else _groups(pool, answer, passing)
         return SideRows(keys, group, passing, tuple(columns))
     nothing = np.zeros(0, dtype=np.int64)
@@ -51,10 +49,8 @@ def side_rows(pool: JoinPool, party: str, answer: pa.Table) -> SideRows:
     return _by_key(side, keys, passing, columns)
 
 
-def own_values(pool: JoinPool, party: str, answer: pa.Table) -> Rows:
-    """The spine's own values beside the rows of its result; () for everybody else."""
-    if not pool.by_row or pool.sides[0].party != party:
-        return ()
+def own_values(pool: JoinPool, answer: pa.Table) -> Rows:
+    """The spine's own values beside the rows of its result."""
     columns = [answer.column(f"g{i}").to_pylist() for i in range(len(pool.keys))]
     whole = [[int(v) if isinstance(v, Decimal) else v for v in column] for column in columns]
     return tuple(zip(*whole, strict=True)) if whole else ((),) * answer.num_rows

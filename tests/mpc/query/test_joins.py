@@ -94,6 +94,12 @@ QUERIES = [
     f"SELECT b.overdue, COUNT(*) AS n, SUM(m.spend) AS s, AVG(t.paid) AS a {THREE} WHERE m.spend > 3 "
     "GROUP BY 1 ORDER BY 1",
     f"SELECT SUM(t.late * b.balance * m.spend) AS s {THREE}",
+    f"SELECT COUNT(DISTINCT t.uscc) AS firms, COUNT(*) AS loans, SUM(t.paid) + COUNT(DISTINCT l.uscc) AS s {LENT}",
+    "SELECT l.sort, COUNT(DISTINCT l.uscc) AS firms, COUNT(DISTINCT t.uscc) FILTER (WHERE l.amount > 90) AS big "
+    f"{LENT} GROUP BY l.sort ORDER BY 1",
+    f"SELECT SUM(t.late) + SUM(b.balance) AS s, SUM(t.paid) - 2 * SUM(t.late) AS d {TWO} WHERE t.late > 3",
+    f"SELECT t.industry, SUM(t.late) + SUM(b.balance) AS s {TWO} WHERE t.late > 8 GROUP BY 1 ORDER BY 1",
+    f"SELECT COUNT(DISTINCT b.uscc) FILTER (WHERE t.late < b.overdue) AS n {TWO}",
     f"SELECT t.industry, SUM(l.amount) AS s, SUM(m.spend) AS c {LENT} JOIN telecom.firms m ON m.uscc = l.uscc "
     "GROUP BY t.industry ORDER BY 1",
     f"SELECT COUNT(*) AS n, SUM(l.amount) AS s {LENT}",

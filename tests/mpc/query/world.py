@@ -156,15 +156,15 @@ class World:
                     ring(bits).add_into(totals.setdefault(name, ring(bits).zeros(len(vector))), vector)
         return totals
 
-    def rows(self, pool: JoinPool, party: str) -> SideRows:
+    def rows(self, pool: JoinPool, party: str) -> dict[str, SideRows]:
         """What a party brings into a join."""
-        return side_rows(pool, party, self.local(party).rows(next(s.sql for s in pool.sources if s.party == party)))
+        local = self.local(party)
+        return {s.name: side_rows(pool, s, local.rows(s.query.sql)) for s in pool.sides if s.party == party}
 
     def own(self, pool: JoinPool) -> layout.Rows:
         """The spine's own values beside the rows of a result."""
-        spine = pool.sides[0].party
-        sql = next(s.sql for s in pool.sources if s.party == spine)
-        return own_values(pool, spine, self.local(spine).rows(sql))
+        spine = pool.sides[0]
+        return own_values(pool, self.local(spine.party).rows(spine.query.sql)) if pool.by_row else ()
 
     def joined(self, p: int, pool: JoinPool, least: int, trace: Trace | None = None) -> dict[str, RingWords]:
         """The words of a join: all roles on shares, then the parties' words added."""
