@@ -23,7 +23,7 @@ JUDGED_IN_JOINS: frozenset[Use] = JUDGED | {"join", "product"}
 #: of single rows of a join
 JUDGED_IN_ROWS: frozenset[Use] = frozenset({"join", "join_reveal", "threshold", "row"})
 #: uses by which a column's values enter a total
-ADDED: frozenset[Use] = frozenset({"aggregate", "extreme", "arithmetic", "product"})
+ADDED: frozenset[Use] = frozenset({"aggregate", "extreme", "arithmetic", "product", "row"})
 
 Obstacle = Literal[
     "column",

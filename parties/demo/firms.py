@@ -9,6 +9,7 @@ of theirs, some firms have two accounts, some values are missing.
     bank_a.accounts  uscc industry region size opened balance outstanding interest_paid overdue_days arrears
     bank_b.accounts  the same, other firms
     telecom.firms    uscc region size lines spend arrears
+    bank_a.applicants  uscc wish        a dozen firms that ask bank A for a loan
 
 Amounts are yuan with two decimals, over the year to ``AS_OF`` or on that day. ``overdue_days`` is NULL without a loan,
 ``tax_paid`` where no return was filed yet, ``spend`` where no bill was issued.
@@ -42,6 +43,9 @@ AS_OF = dt.date(2025, 6, 30)
 MOST_FIRMS = 100_000_000
 #: no amount of one row is larger, in fen (a billion yuan); `tables.py` declares bounds from it
 LARGEST_AMOUNT = 10**11
+
+#: firms that ask bank A for a loan
+APPLICANTS = 12
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -131,6 +135,7 @@ def linked_tables(firms: int = 2000, seed: int = 1) -> Iterator[tuple[str, str, 
     yield "bank_a", "accounts", _accounts(hidden, _draws(seed, "bank_a"), reach=0.58)
     yield "bank_b", "accounts", _accounts(hidden, _draws(seed, "bank_b"), reach=0.47)
     yield "telecom", "firms", _telecom(hidden, _draws(seed, "telecom"))
+    yield "bank_a", "applicants", _applicants(hidden, _draws(seed, "applicants"))
 
 
 def write(table: pa.Table, path: Path) -> None:
@@ -250,6 +255,13 @@ def _telecom(hidden: Latent, draw: np.random.Generator) -> pa.Table:
             "arrears": _yuan(np.where(late, spend * draw.uniform(0.05, 0.3, n), 0)),
         }
     )
+
+
+def _applicants(hidden: Latent, draw: np.random.Generator) -> pa.Table:
+    need = np.exp(hidden.pressure)  # who is hard pressed asks for loans
+    rows = draw.choice(len(hidden), min(APPLICANTS, len(hidden)), replace=False, p=need / need.sum())
+    wish = np.rint(hidden.turnover[rows] * 0.1 * draw.lognormal(0, 0.5, len(rows)) / 1e4) * 1e4
+    return pa.table({"uscc": _texts(hidden.code[rows]), "wish": _yuan(np.maximum(wish, 1e4))})
 
 
 def _identity(hidden: Latent, rows: Ints, columns: Sequence[str]) -> dict[str, pa.Array]:

@@ -2,7 +2,8 @@
 
 The SQL of sums: UNION ALL of several parties' tables, sums of scalars, GROUP BY labels with a declared domain, WHERE
 and CASE over a party's own columns, HAVING, ORDER BY and LIMIT after the reveal. And joins: totals over the firms that
-several parties know, by the firm's code, of which nobody learns which they are.
+several parties know, by the firm's code, of which nobody learns which they are; and what they know of the firms in a
+table of the recipient's own.
 
 Two rules of protocols.md shape the choice: a pooled total has at least two contributing institutions besides the
 recipient's own, and a column enters totals of one set of contributors only (a+b, b+c and a+c can be solved). Hence
@@ -27,7 +28,7 @@ class Story:
 
     ``keys``: result columns that tell the rows apart (none: a single row). ``chart``: (label column, value column), a
     label of "" where the value's own name is enough. ``hides``: at the demo's default size some cells have fewer than
-    ten entities at an owner and come out suppressed, on purpose.
+    ten entities at an owner and come out suppressed, on purpose. ``by_row``: a row for each of the recipient's own.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Story:
     ordered: bool = False
     chart: tuple[str, str] | None = None
     hides: bool = False
+    by_row: bool = False
 
 
 def chart_points(story: Story, rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[Any]]:
@@ -229,6 +231,44 @@ INCOMES = Story(
     chart=("grade", "income"),
 )
 
+EXPOSURE = Story(
+    name="exposure",
+    title="To bank A: what its applicants owe, anywhere",
+    question="What has each firm that asks bank A for a loan not paid, at four institutions together? "
+    "Nobody learns whom bank A asks about, and bank A not who is owed.",
+    sql=_sql("""
+        SELECT q.uscc, q.wish, SUM(l.arrears) AS unpaid
+        FROM bank_a.applicants q
+        JOIN (SELECT uscc, arrears FROM tax.firms
+              UNION ALL SELECT uscc, arrears FROM bank_a.accounts
+              UNION ALL SELECT uscc, arrears FROM bank_b.accounts
+              UNION ALL SELECT uscc, arrears FROM telecom.firms) l USING (uscc)
+        GROUP BY q.uscc, q.wish ORDER BY unpaid DESC, q.uscc
+    """),
+    recipient="bank_a",
+    purpose="SME credit line review",
+    keys=("uscc",),
+    ordered=True,
+    by_row=True,
+)
+
+DECISIONS = Story(
+    name="decisions",
+    title="To bank A: only the decision",
+    question="Does each applicant pay enough tax for the loan it wants, and its phone bills? Bank A learns yes or no.",
+    sql=_sql("""
+        SELECT q.uscc, q.wish,
+               CASE WHEN 5 * t.tax_paid >= q.wish AND m.arrears = 0 THEN 'pass' ELSE 'review' END AS decision
+        FROM bank_a.applicants q JOIN tax.firms t USING (uscc) JOIN telecom.firms m USING (uscc)
+        ORDER BY q.uscc
+    """),
+    recipient="bank_a",
+    purpose="SME credit line review",
+    keys=("uscc",),
+    ordered=True,
+    by_row=True,
+)
+
 STORIES: tuple[Story, ...] = (
     TOGETHER,
     BURDEN,
@@ -240,4 +280,6 @@ STORIES: tuple[Story, ...] = (
     UNPAID,
     REVIEW,
     INCOMES,
+    EXPOSURE,
+    DECISIONS,
 )

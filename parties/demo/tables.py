@@ -1,7 +1,7 @@
 """The demo consortium's tables: what each member publishes about them, what it allows, and the files themselves.
 
     tax       firms (synthetic)     borrowers (lending_club, by columns)
-    bank_a    accounts (synthetic)  loans (lending_club, odd rows)
+    bank_a    accounts (synthetic)  loans (lending_club, odd rows)  applicants (synthetic)
     bank_b    accounts (synthetic)  loans (lending_club, even rows)
     telecom   firms (synthetic)     customers (telco_churn)
 
@@ -103,20 +103,30 @@ def _table(name: str, columns: tuple[Column, ...], rows: pa.Table, description: 
 BANDED = {"loans": ("int_rate",)}
 
 
+#: what bank A may be shown of single firms, those it asks about: (columns, uses) by (party, table)
+OF_APPLICANTS: dict[tuple[str, str], tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = {
+    ("tax", "firms"): ((("uscc",), ("join_reveal",)), (("tax_paid",), ("threshold",)), (("arrears",), ("row",))),
+    ("bank_b", "accounts"): ((("uscc",), ("join_reveal",)), (("arrears",), ("row",))),
+    ("telecom", "firms"): ((("uscc",), ("join_reveal",)), (("arrears",), ("row", "threshold"))),
+}
+
+
 def _grants(party: str, name: str, columns: tuple[Column, ...], ungranted: Sequence[str]) -> tuple[Grant, ...]:
     """Every member lets the analyst and the other institutions see totals, by the labels it also grants."""
     to = (f"modeler:{MODELER}", *(p for p in DATA_PARTIES if p != party))
     labels = tuple(c.name for c in columns if c.domain is not None and c.name not in ungranted)
     measures = tuple(c.name for c in columns if c.domain is None and not c.key and c.name not in ungranted)
     bands = tuple(c for c in BANDED.get(name, ()) if c in measures)
-    keys = tuple(c.name for c in columns if c.key)
-    return (
+    keys = tuple(c.name for c in columns if c.key and c.name not in ungranted)
+    grants = (
         # how many rows there are may be counted together with whomever; amounts with one set of institutions only
         Grant(name, keys, to, ("aggregate", "join"), contributor_sets="any"),
         Grant(name, labels, to, ("group", "filter", "aggregate", "arithmetic")),
         Grant(name, measures, to, ("filter", "aggregate", "arithmetic")),
-        *([Grant(name, bands, to, ("group",))] if bands else []),
+        Grant(name, bands, to, ("group",)),
+        *(Grant(name, columns_, ("bank_a",), uses) for columns_, uses in OF_APPLICANTS.get((party, name), ())),
     )
+    return tuple(g for g in grants if g.columns)
 
 
 def _key(name: str, description: str) -> Column:
@@ -199,6 +209,8 @@ TELECOM_FIRMS = (
     _yuan("spend", "billed in the year; NULL: no bill yet", nullable=True),
     _yuan("arrears", "billed and unpaid"),
 )
+
+APPLICANTS = (USCC, _yuan("wish", "the loan asked for"))
 
 GRADES = tuple("ABCDEFG")
 LOANS = (
@@ -320,6 +332,7 @@ DECLARED: dict[tuple[str, str], tuple[tuple[Column, ...], str, tuple[str, ...]]]
     ("tax", "firms"): (TAX_FIRMS, "Registered firms and their taxes (synthetic)", ("turnover",)),
     ("bank_a", "accounts"): (ACCOUNTS, "Firms' accounts at bank A (synthetic)", ()),
     ("bank_b", "accounts"): (ACCOUNTS, "Firms' accounts at bank B (synthetic)", ()),
+    ("bank_a", "applicants"): (APPLICANTS, "Firms that ask bank A for a loan (synthetic)", ("uscc", "wish")),
     ("telecom", "firms"): (TELECOM_FIRMS, "Firms' phone bills (synthetic)", ()),
     ("bank_a", "loans"): (LOANS, "Consumer loans, odd rows of lending_club", ()),
     ("bank_b", "loans"): (LOANS, "Consumer loans, even rows of lending_club", ()),

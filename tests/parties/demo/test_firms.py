@@ -146,4 +146,4 @@ def test_sizes_that_cannot_be(count: int) -> None:
 
 
 def test_one_firm_is_enough() -> None:
-    assert len(_made(1, 1)) == 4
+    assert len(_made(1, 1)) == 5
