@@ -19,7 +19,7 @@ from mpc.query.domains import Domains
 from mpc.query.fold import Draft, Reveals
 from mpc.query.join_pool import join_pool, term_of
 from mpc.query.local import local_query
-from mpc.query.nodes import Expr, JoinedTerm, WordRef, rebuild
+from mpc.query.nodes import Expr, JoinedTerm, Term, WordRef, rebuild
 from mpc.query.parse import Source, parse, parties_of, too_deep
 from mpc.query.plan import Finish, JoinPool, Key, Measure, Output, Plan, Pool, Reach, Word
 from mpc.query.relations import GroupKey, QueryBinder, Rows, Scalars, Totals
@@ -180,6 +180,11 @@ def _catalog(catalogs: Mapping[str, Catalog], party: str) -> Catalog:
     return next(c for c in catalogs.values() if c.party == party)
 
 
+def _where(term: Term) -> Expr | None:
+    """What rows must pass at the party that holds the keys."""
+    return term.family[0].where if isinstance(term, JoinedTerm) else term.where
+
+
 def _own_value(key: GroupKey) -> Key:
     """A column of the recipient's own beside the rows of a join."""
     first = key.by_branch[0]
@@ -192,13 +197,16 @@ Boxes = dict[tuple[object, ...], tuple[tuple[int, ...] | None, ...]]
 
 def _keys(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> tuple[tuple[Key, ...], Boxes]:
     """The keys with their domains, and the block of cells of each branch, by (party, table, keys)."""
-    domains = Domains(source, catalogs)
     by_keys = [tuple(k.by_branch[i] for k in totals.keys) for i in range(len(totals.keys[0].by_branch))]
+    conditions = [[_where(t) for t in totals.rows if t.keys == keys] for keys in by_keys]
+    domains = Domains(source, catalogs, conditions)
     live = {(t.party, t.keys) for t in totals.rows}
     present = [i for i, keys in enumerate(by_keys) if any(keys == k for _, k in live)]
     if not present:
         raise LocalError("sql.unsupported", "Line 1, column 1: no row can pass the conditions.", line=1, column=1)
     keys = tuple(domains.key(k, present) for k in totals.keys)
+    if not all(k.domain for k in keys):
+        raise LocalError("sql.unsupported", "Line 1, column 1: no row can pass the conditions.", line=1, column=1)
     domains.check_cells(keys, totals.keys)
     return keys, {by_keys[i]: domains.box(keys, totals.keys, i) for i in present}
 

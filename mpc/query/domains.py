@@ -13,7 +13,7 @@ from math import prod
 from mpc.query.aggregates import ROW_CAP
 from mpc.query.catalog import Catalog, Value
 from mpc.query.evaluate import Datum, NotEvaluable, constant, evaluate
-from mpc.query.nodes import Case, Column, Const, Expr, columns
+from mpc.query.nodes import Case, Column, Const, Expr, Logic, columns
 from mpc.query.parse import Source
 from mpc.query.plan import Box, Key
 from mpc.query.relations import GroupKey
@@ -27,16 +27,23 @@ assert ROW_CAP > MAX_CELLS
 
 
 class Domains:
-    """Domains of expressions over catalog columns."""
+    """Domains of expressions over catalog columns.
 
-    def __init__(self, source: Source, catalogs: Mapping[str, Catalog]) -> None:
+    ``conditions``: for each branch of a GROUP BY what its rows must pass, one for each of its tables (None: nothing). A
+    value of a key that the text of the query excludes makes no cell.
+    """
+
+    def __init__(
+        self, source: Source, catalogs: Mapping[str, Catalog], conditions: Sequence[Sequence[Expr | None]] = ()
+    ) -> None:
         self._source, self._catalogs = source, {c.party: c for c in catalogs.values()}
+        self._conditions = conditions
 
     def key(self, key: GroupKey, present: Sequence[int]) -> Key:
         """The key with the union of the domains of the branches in ``present``, NULL last if it can be NULL."""
         found: set[Value] = set()
         for i in present:
-            found.update(self.values(key, key.by_branch[i]))
+            found.update(self._of_branch(key, i))
         first = key.by_branch[0]
         ordered = sorted((v for v in found if v is not None), key=lambda v: v.encode() if isinstance(v, str) else v)
         assert first.kind != "double"
@@ -46,7 +53,7 @@ class Domains:
         """The cells that rows of a branch can fall into."""
         indices = []
         for key, group in zip(keys, groups, strict=True):
-            values = self.values(group, group.by_branch[branch])
+            values = self._of_branch(group, branch)
             at = tuple(i for i, v in enumerate(key.domain) if v in values)
             indices.append(None if len(at) == len(key.domain) else at)
         return tuple(indices)
@@ -61,6 +68,11 @@ class Domains:
                 f"the keys make {cells:,} cells ({sizes}), more than {MAX_CELLS:,}.",
                 "Group by fewer keys, or by coarser ones (CASE, SUBSTRING).",
             )
+
+    def _of_branch(self, key: GroupKey, branch: int) -> frozenset[Value]:
+        e = key.by_branch[branch]
+        wheres = self._conditions[branch] if self._conditions else (None,)
+        return frozenset(v for v in self.values(key, e) if any(_may_pass(w, e, v) for w in wheres))
 
     def values(self, key: GroupKey, e: Expr) -> frozenset[Value]:
         """The domain of one branch's key expression, NULL included where it can be."""
@@ -134,6 +146,20 @@ class Domains:
             f"{owner} can declare a domain for {names or key.name} (a list or a code list) or narrow bounds; "
             "or group by CASE with constant labels.",
         )
+
+
+def _may_pass(where: Expr | None, key: Expr, value: Value) -> bool:
+    """Whether rows with this value of a key column can pass, by the conditions that read no other column."""
+    if where is None or not isinstance(key, Column):
+        return True
+    datum = constant(Const(key.kind, key.scale, None, None, True, value))
+    for part in where.args if isinstance(where, Logic) and where.op == "and" else (where,):
+        try:
+            if columns(part) == [key] and evaluate(part, lambda _column: datum) is not True:
+                return False
+        except NotEvaluable:
+            continue
+    return True
 
 
 def _range(e: Expr) -> frozenset[Value] | None:

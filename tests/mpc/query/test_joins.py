@@ -224,6 +224,12 @@ def test_rows_of_one_entity_are_one_entity() -> None:
     assert all(WORLD.result(WORLD.plan(sql), min_entities=7).suppressed)
 
 
+def test_groups_that_the_text_excludes_are_no_cells() -> None:
+    sql = f"SELECT t.industry, COUNT(*) AS n {TWO} WHERE t.industry <> 'B' AND t.late > 0 GROUP BY 1 ORDER BY 1"
+    assert WORLD.plan(sql).pools[0].keys[0].domain == ("A", "C")
+    assert [r[0] for r in WORLD.result(WORLD.plan(sql), min_entities=99).rows] == ["A", "C"]
+
+
 # ---- keys
 
 

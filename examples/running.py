@@ -1,0 +1,149 @@
+"""One example: a consortium on this machine, the folder's policies in force, its queries run and checked.
+
+A folder holds ``*.sql`` (first line ``-- to NAME: PURPOSE``), ``policy/PARTY.toml``, and a README.md with SQL and the
+output, which tests compare with a run. The tables are those of ``heji demo``, and what two buyers bought of suppliers;
+lending_club has a consortium of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import takewhile
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+
+from mpc.query.catalog import Column, Table, round_up
+from parties.cli.output import table_of
+from parties.consortium import init_consortium
+from parties.demo import datasets
+from parties.demo import tables as demo
+from parties.demo.firms import write
+from parties.demo.plaintext import Comparison, compare, plaintext
+from parties.demo.tables import MODELER, DemoTable, prepare
+from parties.modeler.client import Client
+from parties.node.tables import publish_table
+from parties.processes import Processes
+from parties.results import Result
+
+HERE = Path(__file__).parent
+FIRMS = 2000
+BUYERS = ("bank_a", "telecom")
+
+
+def names() -> list[str]:
+    """The examples there are."""
+    return sorted(p.parent.name for p in HERE.glob("*/README.md"))
+
+
+@dataclass(frozen=True)
+class Query:
+    """A .sql file: its text without the first line, which says to whom the result goes and what for."""
+
+    name: str
+    sql: str
+    to: str
+    purpose: str
+
+
+def queries(example: str) -> list[Query]:
+    found = []
+    for path in sorted((HERE / example).glob("*.sql")):
+        first, _, sql = path.read_text(encoding="utf-8").partition("\n")
+        to, _, purpose = first.removeprefix("-- to ").partition(": ")
+        found.append(Query(path.stem, sql.strip(), to, purpose))
+    return found
+
+
+@dataclass(frozen=True)
+class Told:
+    """A query as it went: the result, what the recipient and others learnt, and how it compares with the plaintext."""
+
+    query: Query
+    result: Result
+    ledger: list[dict[str, str]]
+    comparison: Comparison
+
+    def table(self) -> str:
+        """The result as the terminal shows it."""
+        text = io.StringIO()
+        Console(file=text, width=110, highlight=False).print(table_of(self.result))
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+@contextmanager
+def consortium(example: str) -> Iterator[tuple[Path, tuple[DemoTable, ...]]]:
+    """The members as processes, each with its tables and the example's policy; gone after the block."""
+    with tempfile.TemporaryDirectory(prefix="heji-example-") as scratch:
+        folder, data = Path(scratch) / "consortium", Path(scratch) / "data"
+        if example == "lending_club":
+            tables = split(data)
+        else:
+            tables = (*prepare(data, FIRMS), *(suppliers(data, b) for b in BUYERS))
+        init_consortium(folder, parties=sorted({t.party for t in tables}), modelers=[MODELER])
+        for table in tables:
+            publish_table(folder / table.party, table.table, str(table.path))
+        for policy in sorted((HERE / example / "policy").glob("*.toml")):
+            (folder / policy.stem / "policy.toml").write_text(policy.read_text(encoding="utf-8"), encoding="utf-8")
+        with Processes(folder):
+            yield folder, tables
+
+
+def run(example: str) -> Iterator[Told]:
+    """Run the queries of an example one after the other."""
+    with consortium(example) as (folder, tables):
+        for query in queries(example):
+            with Client(folder / query.to) as client:
+                explained = client.explain(query.sql, query.to, purpose=query.purpose)
+                result = client.query(query.sql, query.to, purpose=query.purpose)
+            expected = plaintext(tables, query.sql).to_pylist()
+            comparison = compare(result.rows, expected, labels(result), ordered=True)
+            yield Told(query, result, explained["ledger"], comparison)
+
+
+def labels(result: Result) -> list[str]:
+    """The columns that tell the rows apart: the texts in front."""
+    kinds = [(field.name, str(field.type)) for field in result.table.schema]
+    return [name for name, _ in takewhile(lambda c: c[1] == "string", kinds)]
+
+
+def split(folder: Path) -> tuple[DemoTable, ...]:
+    """lending_club by columns: what a bank, a credit bureau and a tax authority know of the same loans."""
+    loans, borrowers = datasets.loans(1), datasets.borrowers()
+    declared = {c.name: c for c in (*demo.LOANS, *demo.BORROWERS)}
+    parts = {
+        "bank": ("loans", loans, ("loan_id", "funded_amnt", "term", "int_rate", "grade", "class")),
+        "bureau": ("histories", loans, ("loan_id", "delinq_2yrs", "inq_last_6mths", "revol_util", "total_bal_il")),
+        "tax": ("incomes", borrowers, ("loan_id", "annual_inc", "addr_state")),
+    }
+    found = []
+    for party, (name, rows, columns) in parts.items():
+        path = folder / party / f"{name}.csv"
+        write(rows.select(list(columns)), path)
+        table = Table(name, tuple(declared[c] for c in columns), round_up(rows.num_rows), "lending_club", True)
+        found.append(DemoTable(party, path, table, ()))
+    return tuple(found)
+
+
+def suppliers(folder: Path, buyer: str) -> DemoTable:
+    """What a buyer paid each of its suppliers in the year: some 300 of the tax bureau's firms, a few of them large."""
+    draw = np.random.Generator(np.random.PCG64(len(buyer)))
+    firms = duckdb.sql(f"SELECT uscc FROM '{folder}/tax/firms.parquet' ORDER BY uscc").fetchall()
+    chosen = draw.choice(len(firms), min(300, len(firms)), replace=False)
+    fen = np.rint(draw.lognormal(11, 1.6, len(chosen)) * 100).astype(np.int64)
+    paid = [Decimal(int(amount)).scaleb(-2) for amount in fen]
+    path = folder / buyer / "suppliers.parquet"
+    write(pa.table({"uscc": [firms[i][0] for i in chosen], "paid": pa.array(paid, pa.decimal128(18, 2))}), path)
+    columns = (
+        Column("uscc", "text", nullable=False, key=True),
+        Column("paid", "decimal", 2, 0, 10**10, nullable=False, unit="yuan", description="in the year"),
+    )
+    return DemoTable(buyer, path, Table("suppliers", columns, 1000, "What was bought of whom (synthetic)", True), ())
