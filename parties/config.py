@@ -125,8 +125,12 @@ def locate(consortium: Path | None, as_: str | None, to: tuple[str, ...], enviro
         asking = [name for name in here if not load_config(base / name).listen]
         chosen = asking if len(asking) == 1 else []
     if not chosen:
+        told = f"The keys of {' and '.join(to)} are not in {base}. " if to else ""
+        near = [n for r in to for n in difflib.get_close_matches(r, here, 1)]
         raise LocalError(
-            "config.missing", "Whose identity should be used?", f"Add --as NAME, one of {', '.join(here)}."
+            "config.missing",
+            f"{told}Whose identity should be used?",
+            (f"Did you mean --to {near[0]}? Or add" if near else "Add") + f" --as NAME, one of {', '.join(here)}.",
         )
     return base / chosen[0]
 

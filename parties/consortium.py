@@ -61,8 +61,14 @@ def init_consortium(
         helper: ("helper",),
         **dict.fromkeys(modelers, ("modeler",)),
     }
-    if len(roles) != len(parties) + len(modelers) + 2:
-        raise LocalError("roster.invalid", "Two members have one name.")
+    names = [*parties, *modelers, coordinator, helper]
+    if len(roles) != len(names):
+        twice = next(n for n in names if names.count(n) > 1)
+        raise LocalError(
+            "roster.invalid",
+            f"Two members are called {twice}.",
+            f"Every name stands once; {coordinator} and {helper} are there in any case.",
+        )
     for name in roles:
         check_name(name)
     serving = [n for n, r in roles.items() if r != ("modeler",)]

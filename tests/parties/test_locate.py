@@ -35,8 +35,11 @@ def test_a_recipient_whose_keys_lie_there_comes_first(practice: Path) -> None:
 
 
 def test_a_recipient_elsewhere_says_nothing_about_who_asks(practice: Path) -> None:
-    with pytest.raises(LocalError, match="Whose identity"):
+    with pytest.raises(LocalError, match="The keys of elsewhere are not in .* Whose identity"):
         locate(practice, None, ("elsewhere",), {})
+    with pytest.raises(LocalError, match="Whose identity") as caught:
+        locate(practice, None, ("bank_aa",), {})
+    assert caught.value.advice.startswith("Did you mean --to bank_a?")
 
 
 def test_two_members_that_serve_nothing_are_not_guessed_between(practice: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from mpc.errors import HejiError, LocalError
 from parties import roster as rosters
 from parties.clock import now
-from parties.consortium import free_ports, init_member
+from parties.consortium import free_ports, init_consortium, init_member
 from parties.credentials import peer_name
 from parties.identity import load_identity, make_identity
 from parties.member import Member
@@ -253,3 +253,10 @@ async def test_a_member_whose_keys_the_roster_does_not_list_does_not_start(roste
 def test_an_expired_card_is_not_current(roster: Path) -> None:
     read = rosters.Roster.load(roster)
     assert code(read.current, "bank_a", now() + 50 * 365 * 86400) == "roster.invalid"
+
+
+def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
+    for parties, modelers, name in ((["a", "a"], [], "a"), (["a", "helper"], [], "helper"), (["a", "b"], ["a"], "a")):
+        with pytest.raises(LocalError, match=f"Two members are called {name}"):
+            init_consortium(tmp_path / "c", parties=parties, modelers=modelers)
+    assert not (tmp_path / "c").exists()

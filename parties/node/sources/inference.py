@@ -103,6 +103,8 @@ def parse_type(text: str) -> tuple[Kind, int]:
 def _column(database: duckdb.DuckDBPyConnection, arrow: pa.Field, declared: Declared, review: list[str]) -> Column:
     name, key = arrow.name, arrow.name in declared.keys
     kind, scale = parse_type(declared.types[name]) if name in declared.types else _kind(database, arrow, key)
+    if kind == "text" and not key and name not in declared.types:
+        _tell_of_numbers(database, name, review)
     nulls, low, high = _range(database, name, kind, scale)
     if kind in ("text", "boolean"):
         low = high = None
@@ -187,6 +189,19 @@ def _kind_of_text(database: duckdb.DuckDBPyConnection, name: str) -> tuple[Kind,
     if numbers:
         return ("decimal", int(digits)) if digits else ("integer", 0)
     return ("date", 0) if dates else ("boolean", 0) if booleans else ("text", 0)
+
+
+def _tell_of_numbers(database: duckdb.DuckDBPyConnection, name: str, review: list[str]) -> None:
+    """A column of amounts that a few values made text is rarely meant to be one."""
+    c = f"CAST({quoted(name)} AS VARCHAR)"
+    count, numbers = database.execute(
+        f"SELECT count({c}), count(*) FILTER (WHERE regexp_full_match(trim({c}), '[-+]?[0-9.,]*[0-9]')) FROM raw"
+    ).fetchall()[0]
+    if count > numbers >= 0.5 * count:
+        review.append(
+            f"{name}: {count - numbers} of {count} values are no numbers, so it is text and cannot be added up; mend "
+            "them in the source, or leave these rows out with --sql."
+        )
 
 
 def _scale_of(database: duckdb.DuckDBPyConnection, name: str) -> tuple[Kind, int]:

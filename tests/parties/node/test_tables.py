@@ -55,6 +55,15 @@ def test_no_extreme_and_no_rare_category_is_published(folder: Path, tmp_path: Pa
     assert made.table.columns[1].domain is None and any("fewer than 10 rows" in line for line in made.review)
 
 
+def test_a_few_values_that_make_amounts_a_text_are_told(folder: Path, tmp_path: Path) -> None:
+    rows = [f"{i},{i}.50,x{i},{'1,200' if i else ''}" for i in range(30)] + [f"98,{CANARY_TEXT},y,7", "99,n/a,z,8"]
+    (tmp_path / "odd.csv").write_text("id,paid,name,grouped\n" + "\n".join(r.replace("1,200", '"1,200"') for r in rows))
+    made = add_table(folder, str(tmp_path / "odd.csv"), keys=["id"])
+    told = [line for line in made.review if "no numbers" in line]
+    assert len(told) == 1 and told[0].startswith("paid: 2 of 32 values are no numbers")
+    assert CANARY_TEXT not in " ".join(made.review)
+
+
 def test_declared_types_domains_and_bounds(folder: Path, tmp_path: Path) -> None:
     made = add_table(
         folder,
