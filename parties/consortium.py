@@ -19,7 +19,7 @@ from pathlib import Path
 from mpc.errors import LocalError
 from mpc.query.catalog import Catalog
 from parties import files
-from parties.card import card_json, make_card
+from parties.card import card_json, is_address, make_card
 from parties.clock import now
 from parties.config import template
 from parties.identity import Identity, make_identity, save_identity
@@ -96,6 +96,12 @@ def init_member(folder: Path, name: str, address: str, organisation: str, roles:
     if (folder / "keys").exists():
         raise LocalError(
             "config.exists", f"{folder} has keys already.", "Name a new folder; keys are never overwritten."
+        )
+    if address and not is_address(address):
+        raise LocalError(
+            "config.invalid",
+            f"{address!r} is no address.",
+            "Write --address HOST:PORT, where the others reach this member, such as 10.1.2.3:7700.",
         )
     identity = make_identity(name, now())
     card = make_card(identity, organisation, tuple(roles), address)

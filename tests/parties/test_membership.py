@@ -260,3 +260,10 @@ def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
         with pytest.raises(LocalError, match=f"Two members are called {name}"):
             init_consortium(tmp_path / "c", parties=parties, modelers=modelers)
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("address", ["nowhere", "10.0.0.1:99999", "10.0.0.1:", ":7700x"])
+def test_a_wrong_address_is_told_before_anything_is_made(tmp_path: Path, address: str) -> None:
+    with pytest.raises(LocalError, match="is no address") as caught:
+        init_member(tmp_path / "tax", "tax", address, "Tax", ("party",))
+    assert "--address HOST:PORT" in caught.value.advice and not (tmp_path / "tax").exists()

@@ -53,8 +53,11 @@ class Tables:
         try:
             return Catalog.from_dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as problem:
+            where = f", line {problem.lineno}" if isinstance(problem, json.JSONDecodeError) else ""
             raise LocalError(
-                "plan.catalog", "catalog.json cannot be read.", "Look with `heji node check`."
+                "plan.catalog",
+                f"catalog.json cannot be read{where}.",
+                "Undo the last change to it, or publish its tables again (heji node table add).",
             ) from problem
 
     def _rows(self, name: str) -> _Cached:
