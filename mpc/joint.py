@@ -82,7 +82,13 @@ class Joint:
         return places(self.spine.rows, 0 if self.pool.by_row else self.pool.cells)
 
     @property
+    def others(self) -> tuple[Side, ...]:
+        """The sides that are aligned to the spine; its party's own other tables it brings in by itself."""
+        return tuple(s for s in self.pool.sides[1:] if s.party != self.spine.party)
+
+    @property
     def aligns(self) -> tuple[Align, ...]:
+        """The alignments of ``others``, in their order."""
         return tuple(
             Align(
                 f"align/{s.name}",
@@ -94,8 +100,7 @@ class Joint:
                 width(self.pool.fields),
                 tuple(c.bits for c in s.columns),
             )
-            for s in self.pool.sides[1:]
-            if s.party != self.spine.party
+            for s in self.others
         )
 
     @property
@@ -157,8 +162,7 @@ def play(session: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[dic
 def play_helper(session: Session, j: Joint) -> Rounds[None]:
     """The helper's role: it matches tags and deals; no opening comes here."""
     here = session.at(j.name)
-    for a in j.aligns:
-        yield from align.helper(here, a)
+    yield from align.helper(here, j.aligns)
     for batch in batches(j.pool.steps):
         at, count = here.at(batch.name), len(batch.steps) * j.rows
         if batch.kind == "known":
@@ -192,20 +196,18 @@ def _aligned(
             if declared.how == "mark":
                 column = _first_marks(here.at(f"marks/{c}"), rows, column)
             shares[0, c] = order.column(column, j.rows)
-    aligns = iter(j.aligns)
-    for i, side in enumerate(j.pool.sides[1:], start=1):
-        got: list[RingWords] = []
-        if side.party == j.spine.party:
-            if order is not None:
-                got = _beside(here.at(f"beside/{side.name}"), j, order.keys(rows.keys), mine[side.name])
-        elif order is not None:
-            got = yield from align.spine(here, next(aligns), order.keys(rows.keys))
-        else:
-            a = next(aligns)
-            if a.other == here.me:
-                given = mine[side.name]
-                got = yield from align.other(here, a, given.keys, given.passing, given.columns)
-        shares.update({(i, c - 1): column for c, column in enumerate(got)})
+        keys = order.keys(rows.keys)
+        got = yield from align.spine(here, j.aligns, keys)
+        aligned = {s.name: columns for s, columns in zip(j.others, got, strict=True)}
+        for side in j.pool.sides[1:]:
+            if side not in j.others:
+                aligned[side.name] = _beside(here.at(f"beside/{side.name}"), j, keys, mine[side.name])
+    else:
+        ours = {s.name: a for s, a in zip(j.others, j.aligns, strict=True) if s.party == here.me}
+        got = yield from align.other(here, list(ours.values()), [mine[name] for name in ours])
+        aligned = dict(zip(ours, got, strict=True))
+    for i, side in enumerate(j.pool.sides):
+        shares.update({(i, c - 1): column for c, column in enumerate(aligned.get(side.name, ()))})
     return shares
 
 

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,95 +88,136 @@ class Align:
         return r.from_stream(coins.words(path, r.WIDTH * self.places))
 
 
-def spine(session: Session, a: Align, keys: Keys) -> Rounds[list[RingWords]]:
-    """A's role. Returns its shares of flag and columns, N_A elements each: row i is ``keys`` row i, then padding."""
-    here = session.at(a.name)
-    pair, helper = session.pairs[a.other], session.pairs[a.helper]
-    shuffle = _shuffle(pair, here, a.spine_rows)
+class Table(Protocol):
+    """What B brings: ``keys``, each once; ``passing``: (n,) where B's own condition holds; ``columns``: (n,) or (n, 2)
+    ring words each."""
 
+    @property
+    def keys(self) -> Keys: ...
+    @property
+    def passing(self) -> Flags: ...
+    @property
+    def columns(self) -> Sequence[RingWords]: ...
+
+
+def spine(session: Session, aligns: Sequence[Align], keys: Keys) -> Rounds[list[list[RingWords]]]:
+    """A's role in all alignments to its rows. Returns for each its shares of flag and columns, N_A elements each: row i
+    is ``keys`` row i, then padding."""
     # 1, 2: keyed tags of all rows, in an order that H cannot follow
-    mine = _tags(session, a, keys, a.spine_rows)
-    yield from say_words(here.at("spine-tags"), a.helper, TAG_BITS, mine[shuffle])
+    shuffles = []
+    for a in aligns:
+        shuffle = _shuffle(session.pairs[a.other], session.at(a.name), a.spine_rows)
+        mine = _tags(session, a, keys, a.spine_rows)
+        yield from say_words(session.at(f"{a.name}/spine-tags"), a.helper, TAG_BITS, mine[shuffle])
+        shuffles.append(shuffle)
 
-    # 4: uniform distinct places; a match looks like a dummy
-    place = yield from hear_positions(here.at("positions"), a.helper, a.spine_rows, a.places)
+    found = []
+    for a, shuffle in zip(aligns, shuffles, strict=True):
+        # 4: uniform distinct places; a match looks like a dummy
+        here = session.at(a.name)
+        place = yield from hear_positions(here.at("positions"), a.helper, a.spine_rows, a.places)
+        # 5: minus both masks
+        shares = []
+        for name, bits in _columns(a):
+            r = ring(bits)
+            share = r.zeros(a.spine_rows)
+            r.subtract_into(share, a.masks(session.pairs[a.other], here.at(f"{name}/mask").path, bits)[place])
+            r.subtract_into(share, _fresh(session.pairs[a.helper], here.at(f"{name}/picked"), bits, a.spine_rows))
+            shares.append(_back(share, shuffle))
+        found.append(shares)
+    return found
 
-    # 5: minus both masks
-    shares = []
-    for name, bits in _columns(a):
-        r = ring(bits)
-        share = r.zeros(a.spine_rows)
-        r.subtract_into(share, a.masks(pair, here.at(f"{name}/mask").path, bits)[place])
-        r.subtract_into(share, _fresh(helper, here.at(f"{name}/picked"), bits, a.spine_rows))
-        shares.append(_back(share, shuffle))
-    return shares
 
+def other(session: Session, aligns: Sequence[Align], tables: Sequence[Table]) -> Rounds[list[list[RingWords]]]:
+    """B's role in the alignments of its tables to one spine. Returns for each its shares of flag and columns, N_A
+    elements each in the order of A's rows.
 
-def other(
-    session: Session, a: Align, keys: Keys, passing: Flags, columns: Sequence[RingWords]
-) -> Rounds[list[RingWords]]:
-    """B's role. ``passing``: (n,) where B's own condition holds; ``columns``: (n,) or (n, 2) ring words each.
-
-    Returns its shares of flag and columns, N_A elements each in the order of A's rows. Raises LocalError
-    data.repeated_key if a key that is not NULL stands twice.
+    Raises LocalError data.repeated_key if a key that is not NULL stands twice in a table.
     """
-    assert len(keys) == len(passing) and len(columns) == len(a.columns)
+    laid = []
+    for a, table in zip(aligns, tables, strict=True):
+        assert len(table.keys) == len(table.passing) and len(table.columns) == len(a.columns)
+        here = session.at(a.name)
+        # 3: rows (padded) and dummies in a secret random order: place p holds item order[p], a row if below N_B
+        order = permutation(session.own, here.at("places").path, a.places)
+        place = np.flatnonzero(order < a.other_rows).astype(np.uint32)
+        row = order[place]
+        mine = _tags(session, a, table.keys, a.other_rows)
+        verify_once(mine)
+        yield from say_words(here.at("tags"), a.helper, TAG_BITS, mine[row])
+        yield from say_positions(here.at("places"), a.helper, place)
+        there = row < len(table.keys)  # the others are padding
+        laid.append((place[there], row[there]))
+
+    found = []
+    for a, table, (place, row) in zip(aligns, tables, laid, strict=True):
+        here, pair = session.at(a.name), session.pairs[a.spine]
+        shuffle = _shuffle(pair, here, a.spine_rows)
+        shares = []
+        for (name, bits), column in zip(_columns(a), (table.passing.astype(np.uint64), *table.columns), strict=True):
+            r = ring(bits)
+            masked = a.masks(pair, here.at(f"{name}/mask").path, bits)
+            values = column[row]
+            values[~table.passing[row]] = 0
+            r.add_into(values, masked[place])
+            masked[place] = values
+            yield from say_words(here.at(f"{name}/masked"), a.helper, bits, masked)
+            del masked, values
+            picked = yield from hear_words(here.at(f"{name}/picked"), a.helper, bits, a.spine_rows)
+            shares.append(_back(picked, shuffle))
+        found.append(shares)
+    return found
+
+
+def helper(session: Session, aligns: Sequence[Align]) -> Rounds[list[int]]:
+    """H's role in all alignments to one spine: it hears all tags, matches, and picks, so that nobody waits for it while
+    it waits for another. Returns how many distinct keys of A met a row of each B.
+
+    PeerError where a tag or a place comes twice.
+    """
+    heard = []
+    for a in aligns:
+        here = session.at(a.name)
+        asked = yield from hear_words(here.at("spine-tags"), a.spine, TAG_BITS, a.spine_rows)
+        offered = yield from hear_words(here.at("tags"), a.other, TAG_BITS, a.other_rows)
+        place = yield from hear_positions(here.at("places"), a.other, a.other_rows, a.places)
+        heard.append((asked, offered, place))
+
+    positions, counts = [], []
+    for a, (asked, offered, place) in zip(aligns, heard, strict=True):
+        at, count = _matched(session, a, asked, offered, place)
+        yield from say_positions(session.at(f"{a.name}/positions"), a.spine, at)
+        positions.append(at)
+        counts.append(count)
+    heard.clear()
+
+    for a, at in zip(aligns, positions, strict=True):
+        here = session.at(a.name)
+        for name, bits in _columns(a):
+            masked = yield from hear_words(here.at(f"{name}/masked"), a.other, bits, a.places)
+            picked = masked[at]
+            ring(bits).add_into(picked, _fresh(session.pairs[a.spine], here.at(f"{name}/picked"), bits, a.spine_rows))
+            yield from say_words(here.at(f"{name}/picked"), a.other, bits, picked)
+    return counts
+
+
+def _matched(
+    session: Session, a: Align, asked: RingWords, offered: RingWords, place: NDArray[np.uint32]
+) -> tuple[NDArray[np.uint32], int]:
+    """4: the place of each row of A, and how many distinct keys met."""
     here = session.at(a.name)
-    pair = session.pairs[a.spine]
-    shuffle = _shuffle(pair, here, a.spine_rows)
-
-    # 3: rows (padded) and dummies in a secret random order: place p holds item order[p], a row if below N_B
-    order = permutation(session.own, here.at("places").path, a.places)
-    place = np.flatnonzero(order < a.other_rows).astype(np.uint32)
-    row = order[place]
-    mine = _tags(session, a, keys, a.other_rows)
-    verify_once(mine)
-    yield from say_words(here.at("tags"), a.helper, TAG_BITS, mine[row])
-    yield from say_positions(here.at("places"), a.helper, place)
-    there = row < len(keys)  # the others are padding
-    place, row = place[there], row[there]
-
-    shares = []
-    for (name, bits), column in zip(_columns(a), (passing.astype(np.uint64), *columns), strict=True):
-        r = ring(bits)
-        masked = a.masks(pair, here.at(f"{name}/mask").path, bits)
-        laid = column[row]
-        laid[~passing[row]] = 0
-        r.add_into(laid, masked[place])
-        masked[place] = laid
-        yield from say_words(here.at(f"{name}/masked"), a.helper, bits, masked)
-        del masked, laid
-        picked = yield from hear_words(here.at(f"{name}/picked"), a.helper, bits, a.spine_rows)
-        shares.append(_back(picked, shuffle))
-    return shares
-
-
-def helper(session: Session, a: Align) -> Rounds[int]:
-    """H's role. Returns how many distinct keys of A met a row of B. PeerError where a tag or a place comes twice."""
-    here = session.at(a.name)
-    asked = yield from hear_words(here.at("spine-tags"), a.spine, TAG_BITS, a.spine_rows)
-    offered = yield from hear_words(here.at("tags"), a.other, TAG_BITS, a.other_rows)
-    place = yield from hear_positions(here.at("places"), a.other, a.other_rows, a.places)
     free = np.ones(a.places, dtype=np.bool_)
     free[place] = False
     if np.count_nonzero(free) != a.spine_rows:
         raise _repeated(a.other, here.at("places").path, "a place")
-
-    # 4: dummies in a random order of H's own, or A could tell them by their order
+    # dummies in a random order of H's own, or A could tell them by their order
     dummies = np.flatnonzero(free).astype(np.uint32)
     dummies = dummies[permutation(session.own, here.at("dummies").path, a.spine_rows)]
     met = match(asked, offered)
     if met is None:
         raise _repeated(a.other, here.at("tags").path, "a tag")
     positions = np.where(met.row >= 0, place[met.row] if len(place) else 0, dummies[met.distinct]).astype(np.uint32)
-    yield from say_positions(here.at("positions"), a.spine, positions)
-
-    for name, bits in _columns(a):
-        masked = yield from hear_words(here.at(f"{name}/masked"), a.other, bits, a.places)
-        picked = masked[positions]
-        ring(bits).add_into(picked, _fresh(session.pairs[a.spine], here.at(f"{name}/picked"), bits, a.spine_rows))
-        yield from say_words(here.at(f"{name}/picked"), a.other, bits, picked)
-    return met.count
+    return positions, met.count
 
 
 def verify_once(mine: RingWords) -> None:

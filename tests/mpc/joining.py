@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 from mpc.coins import Coins
+from mpc.ids import Flags, Keys
+from mpc.messages import RingWords
 from mpc.rounds import Session
 
 
@@ -20,3 +23,12 @@ def sessions(names: Sequence[str], seed: int = 0) -> dict[str, Session]:
     for i, j in combinations(sorted(names), 2):
         pairs[i][j], pairs[j][i] = coins(i, j), coins(i, j)  # each end its own, as each remembers what it drew
     return {name: Session(name, coins("own", name), pairs[name], "job") for name in names}
+
+
+@dataclass(frozen=True, eq=False)
+class Brought:
+    """What a side other than the spine brings into an alignment."""
+
+    keys: Keys
+    passing: Flags
+    columns: tuple[RingWords, ...]

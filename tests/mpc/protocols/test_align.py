@@ -23,7 +23,7 @@ from mpc.ring import ring
 from mpc.rounds import Rounds
 from mpc.run import Sent, Trace, run
 from tests.mpc.columns import texts
-from tests.mpc.joining import sessions
+from tests.mpc.joining import Brought, sessions
 
 FIELDS = (Field("id", 12),)
 Key = str | None
@@ -69,17 +69,15 @@ class World:
     def roles(self) -> dict[str, Rounds[Any]]:
         s = sessions(["a", "helper", *self.others], self.seed)
 
-        def each(role: Any, *more: Any) -> Rounds[list[Any]]:
-            results = []
-            for plan in self.plans():
-                results.append((yield from role(s[role.__name__.replace("spine", "a")], plan, *more)))
-            return results
-
-        roles: dict[str, Rounds[Any]] = {"a": each(align.spine, keys_of(self.spine)), "helper": each(align.helper)}
+        roles: dict[str, Rounds[Any]] = {
+            "a": align.spine(s["a"], self.plans(), keys_of(self.spine)),
+            "helper": align.helper(s["helper"], self.plans()),
+        }
         for plan in self.plans():
             o = self.others[plan.other]
-            columns = [ring(bits).from_ints(values) for bits, values in o.columns]
-            roles[plan.other] = align.other(s[plan.other], plan, keys_of(o.keys), np.array(o.passing, bool), columns)
+            columns = tuple(ring(bits).from_ints(values) for bits, values in o.columns)
+            brought = Brought(keys_of(o.keys), np.array(o.passing, bool), columns)
+            roles[plan.other] = align.other(s[plan.other], [plan], [brought])
         return roles
 
     def opened(self, results: dict[str, Any]) -> dict[str, list[list[int]]]:
@@ -87,7 +85,7 @@ class World:
         out = {}
         for plan, mine in zip(self.plans(), results["a"], strict=True):
             columns = []
-            for bits, x, y in zip(plan.rings, mine, results[plan.other], strict=True):
+            for bits, x, y in zip(plan.rings, mine, *results[plan.other], strict=True):
                 total = x.copy()
                 ring(bits).add_into(total, y)
                 columns.append(ring(bits).to_ints(total))

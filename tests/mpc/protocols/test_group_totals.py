@@ -18,7 +18,7 @@ from mpc.ring import ring
 from mpc.rounds import Rounds
 from mpc.run import Trace, run
 from tests.mpc.columns import integers
-from tests.mpc.joining import sessions
+from tests.mpc.joining import Brought, sessions
 
 GROUPS = 3
 word = st.integers(0, 2**64 - 1) | st.sampled_from([0, 1, 2**64 - 1])
@@ -59,18 +59,19 @@ def roles(spine: list[Any], table: dict[int, Any], seed: int) -> dict[str, Round
     def a() -> Rounds[Any]:
         keys = lay_out([INTEGER], [integers([k for k, _ in spine])])
         order = group_order(s["a"], keys, np.array([g for _, g in spine], np.int64), GROUPS)
-        shares = yield from align.spine(s["a"], plan, order.keys(keys))
+        (shares,) = yield from align.spine(s["a"], [plan], order.keys(keys))
         return (yield from group_totals.spine_totals(s["a"], grouping, order, shares))
 
     def b() -> Rounds[Any]:
         values = [v for _, v in table.values()]
         passing = np.array([p for p, _ in table.values()], bool)
-        columns = [ring(64).from_ints(values), ring(128).from_ints([v << 60 for v in values])]
-        shares = yield from align.other(s["b"], plan, lay_out([INTEGER], [integers(list(table))]), passing, columns)
+        columns = (ring(64).from_ints(values), ring(128).from_ints([v << 60 for v in values]))
+        brought = Brought(lay_out([INTEGER], [integers(list(table))]), passing, columns)
+        (shares,) = yield from align.other(s["b"], [plan], [brought])
         return (yield from group_totals.holder_totals(s["b"], grouping, shares))
 
     def helper() -> Rounds[None]:
-        yield from align.helper(s["helper"], plan)
+        yield from align.helper(s["helper"], [plan])
         yield from group_totals.helper_totals(s["helper"], grouping)
 
     return {"a": a(), "b": b(), "helper": helper()}
@@ -122,15 +123,14 @@ def test_match_counts_at_the_helper_depend_on_no_condition():
         s = sessions(["a", "b", "helper"])
         made = lay_out([INTEGER], [integers(keys)])
         order = group_order(s["a"], made, np.array(groups, np.int64), GROUPS)
+        brought = Brought(lay_out([INTEGER], [integers([1, 3, 4])]), np.array([1, 0, 1], bool), ())
         plan = Align("align", "a", "b", "helper", len(order.rows), 3, width([INTEGER]), ())
         results = run(
             {
-                "a": align.spine(s["a"], plan, order.keys(made)),
-                "b": align.other(
-                    s["b"], plan, lay_out([INTEGER], [integers([1, 3, 4])]), np.array([1, 0, 1], bool), []
-                ),
-                "helper": align.helper(s["helper"], plan),
+                "a": align.spine(s["a"], [plan], order.keys(made)),
+                "b": align.other(s["b"], [plan], [brought]),
+                "helper": align.helper(s["helper"], [plan]),
             }
         )
-        counts.add(results["helper"])
+        counts.update(results["helper"])
     assert counts == {2}

@@ -26,7 +26,7 @@ from mpc.run import Sent, Trace, run
 from mpc.sharing.circle import Circle
 from mpc.sharing.multiply import deal_multiply, multiply
 from tests.mpc.columns import integers
-from tests.mpc.joining import sessions
+from tests.mpc.joining import Brought, sessions
 
 GROUPS = 3
 OTHERS = ("b", "c", "d", "e")
@@ -76,7 +76,7 @@ class Job:
         mine = order.column(ring(self.bits).from_ints([v for _, _, v in self.spine]), self.rows)
         aligned = {}
         for a in self.aligns:
-            aligned[a.other] = yield from align.spine(session, a, order.keys(keys))
+            (aligned[a.other],) = yield from align.spine(session, [a], order.keys(keys))
         columns = yield from self.joined(session, aligned, mine)
         totals = yield from group_totals.spine_totals(session, self.groups.grouping, order, columns)
         yield from self.reveal(session, totals)
@@ -87,9 +87,8 @@ class Job:
         passing = np.array([p for p, _ in table.values()], bool)
         values = [v for _, v in table.values()]
         r, ones = ring(self.bits), [1] * len(table)
-        shares = yield from align.other(
-            session, a, keys, passing, [ring(64).from_ints(ones), r.from_ints(values), r.from_ints(ones)]
-        )
+        brought = Brought(keys, passing, (ring(64).from_ints(ones), r.from_ints(values), r.from_ints(ones)))
+        (shares,) = yield from align.other(session, [a], [brought])
         columns = yield from self.joined(session, {a.other: shares}, ring(self.bits).zeros(self.rows))
         totals = yield from group_totals.holder_totals(session, self.groups.grouping, columns)
         yield from self.reveal(session, totals)
@@ -112,7 +111,7 @@ class Job:
 
     def play_helper(self, session: Session) -> Rounds[None]:
         for a in self.aligns:
-            yield from align.helper(session, a)
+            yield from align.helper(session, [a])
         for i in range(1, len(self.tables)):
             yield from deal_multiply(session.at(f"flag/{i}"), self.circle, 64, self.rows)
             yield from deal_multiply(session.at(f"factor/{i}"), self.circle, self.bits, self.rows)

@@ -26,7 +26,7 @@ from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 from mpc.run import Trace, run
 from tests.mpc.columns import integers
-from tests.mpc.joining import sessions
+from tests.mpc.joining import Brought, sessions
 
 GROUPS = 2
 OTHERS = ("b", "c", "d", "e")
@@ -71,7 +71,7 @@ class Job:
         counts = [order.column(np.ones(len(self.spine), np.uint64), self.rows)]
         together = order.column(ring(128).from_ints([v for _, _, v in self.spine]), self.rows)
         for a in self.aligns:
-            flag, value = yield from align.spine(session, a, order.keys(keys))
+            ((flag, value),) = yield from align.spine(session, [a], order.keys(keys))
             counts.append(flag)
             ring(128).add_into(together, value)
         totals = yield from group_totals.spine_totals(session, self.grouping, order, [*counts, together])
@@ -82,7 +82,7 @@ class Job:
         keys = lay_out([INTEGER], [integers(list(table))])
         passing = np.array([p for p, _ in table.values()], bool)
         values = ring(128).from_ints([v for _, v in table.values()])
-        flag, together = yield from align.other(session, a, keys, passing, [values])
+        ((flag, together),) = yield from align.other(session, [a], [Brought(keys, passing, (values,))])
         # what another party is aligned to is shared by that party and the spine: zeros here
         counts = [flag if x == session.me else ring(64).zeros(self.rows) for x in self.parties]
         totals = yield from group_totals.holder_totals(session, self.grouping, [*counts, together])
@@ -94,7 +94,7 @@ class Job:
 
     def play_helper(self, session: Session) -> Rounds[None]:
         for a in self.aligns:
-            yield from align.helper(session, a)
+            yield from align.helper(session, [a])
         yield from group_totals.helper_totals(session, self.grouping)
 
     def play_coordinator(self, session: Session) -> Rounds[None]:

@@ -18,7 +18,7 @@ from mpc.protocols.spine_order import group_order, places
 from mpc.ring import ring
 from mpc.run import Sent, Trace, run
 from tests.mpc.columns import integers
-from tests.mpc.joining import sessions
+from tests.mpc.joining import Brought, sessions
 
 PAGES = Path(__file__).parents[3] / "docs" / "protocols"
 SEAT = {"a": "A", "b": "B", "helper": "H"}
@@ -43,12 +43,13 @@ def test_hidden_join():
     s = sessions(["a", "b", "helper"])
     plan = Align("align", "a", "b", "helper", 7, 4, width([INTEGER]), (64, 128))
     trace = Trace()
-    columns = [ring(64).from_ints([5, 6]), ring(128).from_ints([7, 8])]
+    columns = (ring(64).from_ints([5, 6]), ring(128).from_ints([7, 8]))
+    brought = Brought(lay_out([INTEGER], [integers([1, 2])]), np.array([True, True]), columns)
     run(
         {
-            "a": align.spine(s["a"], plan, lay_out([INTEGER], [integers(KEYS)])),
-            "b": align.other(s["b"], plan, lay_out([INTEGER], [integers([1, 2])]), np.array([True, True]), columns),
-            "helper": align.helper(s["helper"], plan),
+            "a": align.spine(s["a"], [plan], lay_out([INTEGER], [integers(KEYS)])),
+            "b": align.other(s["b"], [plan], [brought]),
+            "helper": align.helper(s["helper"], [plan]),
         },
         trace,
     )
