@@ -331,8 +331,11 @@ class Lowering:
         value = term.value
         assert value is not None
         keys = {c for s in term.sides for c in s.key}
-        only_key = len(term.sides[0].key) == 1 and len(term.family) == len(term.sides)
-        if not only_key or not _is_one_of(value, keys):
+        if len(term.family) > len(term.sides):
+            raise self._source.unsupported(
+                None, f"{agg.name} over a join with UNION ALL", "Count with COUNT(*), or over a join of one branch."
+            )
+        if len(term.sides[0].key) > 1 or not _is_one_of(value, keys):
             raise self._source.unsupported(
                 None, f"{agg.name} over a join", "Count distinct values of the key that the join is by, or COUNT(*)."
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ import parties.coordinator.attempt as attempt
 from mpc.coins import own_coins
 from mpc.errors import LocalError
 from mpc.replay import replay
-from mpc.roles import Cast, play_coordinator, play_party
+from mpc.roles import Cast, play_coordinator, play_helper, play_party
 from mpc.rounds import Rounds, Session
 from mpc.run import Sent, Trace, run
 from parties.member import Member
 from parties.node.inputs import Inputs
-from tests.parties import world
+from tests.parties import test_joins, world
 from tests.parties.conftest import serving
 
 #: both rings, several cells, one of them small at one owner, a recipient with a node and one without
@@ -32,10 +33,45 @@ def seed(name: str) -> bytes:
     return hashlib.sha256(b"the seed of " + name.encode()).digest()
 
 
+@dataclass(frozen=True)
+class Scenario:
+    """A consortium below a folder, and what is asked of it."""
+
+    make: Callable[[Path], Path]
+    parties: tuple[str, ...]
+    sql: str
+    recipients: tuple[str, ...]
+    helper: tuple[str, ...] = ()
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        return (*self.parties, *self.helper, "coordinator")
+
+
+def with_a_small_cell(folder: Path) -> Path:
+    consortium = world.make(folder)
+    few = [(u, "B" if i >= 5 else "A", b) for i, (u, _, b) in enumerate(world.rows_of("bank_c"))]
+    world.write_accounts(folder / "bank_c.csv", few)
+    return consortium
+
+
+SUMS = Scenario(with_a_small_cell, world.BANKS, SQL, RECIPIENTS)
+#: a comparison and a product across owners, both rings, groups
+JOIN = Scenario(
+    test_joins.make,
+    ("tax", "bank", "telecom"),
+    "SELECT t.industry, COUNT(*) AS n, SUM(CASE WHEN t.paid > b.balance * 5 THEN m.spend END) AS s, "
+    f"SUM(t.paid * t.paid * m.spend * m.spend * b.balance * b.balance) AS p {test_joins.JOINED} GROUP BY t.industry",
+    ("analyst",),
+    ("helper",),
+)
+
+
 @dataclass
 class Recorded:
     """A job as it ran over gRPC."""
 
+    scenario: Scenario
     job: str = ""
     number: int = 0
     cast: Cast | None = None
@@ -45,12 +81,9 @@ class Recorded:
     results: dict[str, Any] = field(default_factory=dict)
 
 
-@pytest.fixture
-async def over_grpc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorded:
-    consortium = world.make(tmp_path)
-    few = [(u, "B" if i >= 5 else "A", b) for i, (u, _, b) in enumerate(world.rows_of("bank_c"))]
-    world.write_accounts(tmp_path / "bank_c.csv", few)
-    recorded = Recorded()
+async def record(scenario: Scenario, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    consortium = scenario.make(folder)
+    recorded = Recorded(scenario)
     real_cast, real_vectors = attempt.cast_of, Inputs.vectors
 
     def cast_of(raw: bytes, number: int, plan: Any, **facts: Any) -> Cast:
@@ -64,15 +97,20 @@ async def over_grpc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorded
     monkeypatch.setattr(attempt, "cast_of", cast_of)
     monkeypatch.setattr(Inputs, "vectors", vectors)
     hooks: dict[str, dict[str, Any]] = {"coordinator": {"seed": lambda: seed("coordinator")}}
-    for bank in world.BANKS:
-        hooks[bank] = {"seed": lambda bank=bank: seed(bank), "on_message": recorded.heard[bank].append}
+    for name in (*scenario.parties, *scenario.helper):
+        hooks[name] = {"seed": lambda name=name: seed(name), "on_message": recorded.heard[name].append}
     async with serving(consortium, hooks=hooks) as running:
-        job = await running.ask("analyst", "submit", SQL, RECIPIENTS)
-        await running.ask("analyst", "wait", job.id)
-        for who in RECIPIENTS:
+        job = await running.ask(scenario.recipients[0], "submit", scenario.sql, scenario.recipients)
+        await running.ask(scenario.recipients[0], "wait", job.id)
+        for who in scenario.recipients:
             recorded.results[who] = await running.ask(who, "result", job.id)
     recorded.job = job.id
     return recorded
+
+
+@pytest.fixture
+async def over_grpc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    return await record(SUMS, tmp_path, monkeypatch)
 
 
 async def role(consortium: Path, name: str, recorded: Recorded) -> Rounds[Any]:
@@ -83,9 +121,11 @@ async def role(consortium: Path, name: str, recorded: Recorded) -> Rounds[Any]:
     session = Session(name, coins)
     if name == "coordinator":
         return play_coordinator(session, cast, member.sign, member.verify)
+    if name in recorded.scenario.helper:
+        return play_helper(session, cast, member.sign, member.verify)
     limits, strict = recorded.given[name]
     given = await Inputs(member).vectors(cast, recorded.plan, limits, strict_none=strict, coins=coins, salt=bytes(32))
-    return play_party(session, cast, given.vectors, member.sign, member.verify)
+    return play_party(session, cast, given.vectors, member.sign, member.verify, given.rows)
 
 
 def by_pair(sent: list[Sent]) -> dict[tuple[str, str], list[tuple[str, bytes]]]:
@@ -95,19 +135,20 @@ def by_pair(sent: list[Sent]) -> dict[tuple[str, str], list[tuple[str, bytes]]]:
     return dict(pairs)
 
 
-async def test_grpc_in_process_and_replay_say_the_same_bytes(over_grpc: Recorded, tmp_path: Path):
-    consortium = tmp_path / "consortium"
-    # every message once: what a bank said, and what it heard of the coordinator
-    on_the_wire = [
-        s for bank in world.BANKS for s in over_grpc.heard[bank] if s.sender == bank or s.sender == "coordinator"
-    ]
-    names = (*world.BANKS, "coordinator")
+@pytest.mark.parametrize("scenario", [SUMS, JOIN], ids=["sums", "join"])
+async def test_grpc_in_process_and_replay_say_the_same_bytes(
+    scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    over_grpc = await record(scenario, tmp_path, monkeypatch)
+    consortium, nodes = tmp_path / "consortium", scenario.members[:-1]
+    # every message once: what a node said, and what it heard of the coordinator
+    on_the_wire = [s for n in nodes for s in over_grpc.heard[n] if s.sender in (n, "coordinator")]
     trace = Trace()
-    results = run({n: await role(consortium, n, over_grpc) for n in names}, trace)
+    results = run({n: await role(consortium, n, over_grpc) for n in scenario.members}, trace)
     assert by_pair(trace.sent) == by_pair(on_the_wire)
     assert {64, 128} <= {s.bits for s in over_grpc.cast.sums}
 
-    for name in names:
+    for name in scenario.members:
         again = replay(name, await role(consortium, name, over_grpc), on_the_wire)
         assert again.totals.keys() == results[name].totals.keys()
         for total, words in again.totals.items():
