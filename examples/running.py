@@ -84,10 +84,7 @@ def consortium(example: str) -> Iterator[tuple[Path, tuple[DemoTable, ...]]]:
     """The members as processes, each with its tables and the example's policy; gone after the block."""
     with tempfile.TemporaryDirectory(prefix="heji-example-") as scratch:
         folder, data = Path(scratch) / "consortium", Path(scratch) / "data"
-        if example == "lending_club":
-            tables = split(data)
-        else:
-            tables = (*prepare(data, FIRMS), *(suppliers(data, b) for b in BUYERS))
+        tables = make_tables(example, data)
         init_consortium(folder, parties=sorted({t.party for t in tables}), modelers=[MODELER])
         for table in tables:
             publish_table(folder / table.party, table.table, str(table.path))
@@ -95,6 +92,13 @@ def consortium(example: str) -> Iterator[tuple[Path, tuple[DemoTable, ...]]]:
             (folder / policy.stem / "policy.toml").write_text(policy.read_text(encoding="utf-8"), encoding="utf-8")
         with Processes(folder):
             yield folder, tables
+
+
+def make_tables(example: str, folder: Path) -> tuple[DemoTable, ...]:
+    """Write the tables of all members of an example below ``folder``."""
+    if example == "lending_club":
+        return split(folder)
+    return (*prepare(folder, FIRMS), *(suppliers(folder, b) for b in BUYERS))
 
 
 def run(example: str) -> Iterator[Told]:
@@ -136,7 +140,7 @@ def split(folder: Path) -> tuple[DemoTable, ...]:
 def suppliers(folder: Path, buyer: str) -> DemoTable:
     """What a buyer paid each of its suppliers in the year: some 300 of the tax bureau's firms, a few of them large."""
     draw = np.random.Generator(np.random.PCG64(len(buyer)))
-    firms = duckdb.sql(f"SELECT uscc FROM '{folder}/tax/firms.parquet' ORDER BY uscc").fetchall()
+    firms = duckdb.execute(f"SELECT uscc FROM '{folder}/tax/firms.parquet' ORDER BY uscc").fetchall()
     chosen = draw.choice(len(firms), min(300, len(firms)), replace=False)
     fen = np.rint(draw.lognormal(11, 1.6, len(chosen)) * 100).astype(np.int64)
     paid = [Decimal(int(amount)).scaleb(-2) for amount in fen]
