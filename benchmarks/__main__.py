@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.jobs import whole_job
-from benchmarks.joins import joined
+from benchmarks.joins import joined, looked_up
 from benchmarks.members import ANALYST, COORDINATOR, Members, Task, vector
 from parties.consortium import init_consortium
 
@@ -141,6 +141,9 @@ def main() -> None:
         for rows in (100_000,) if options.quick else (100_000, 1 << 20):
             results["join"].append(joined(Path(scratch), rows, repeats))
             print_row(results["join"][-1])
+        print("Ten ids looked up in a table of another (aim at 10^6 rows: at most 3 s)")
+        results["lookup"] = looked_up(Path(scratch), 100_000 if options.quick else 1_000_000, repeats)
+        print_row(results["lookup"])
     ours = next(r for r in results["secure_sum"] if (r["words"], r["parties"]) == (1_000_000, 3))
     results["mpyc"] = mpyc(1_000_000, ours["seconds"])
     for row in results["mpyc"]:

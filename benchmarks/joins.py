@@ -85,6 +85,48 @@ def joined(scratch: Path, rows: int, repeats: int) -> dict[str, Any]:
     }
 
 
+LOOKUP = "SELECT q.id, b.amount, b.grade FROM tax.asked q JOIN bank.firms b USING (id) ORDER BY q.id"
+
+
+def looked_up(scratch: Path, rows: int, repeats: int) -> dict[str, Any]:
+    """Ten ids looked up in a table of another: seconds from submit to result in a running client."""
+    folder = scratch / f"lookup{rows}"
+    folder.mkdir()
+    consortium = folder / "consortium"
+    init_consortium(consortium, parties=["tax", "bank"])
+    make_tables(folder, rows)
+    asked = pyarrow.parquet.read_table(folder / "tax.parquet").select(["id"]).slice(0, 10)
+    pyarrow.parquet.write_table(asked, folder / "asked.parquet")
+    add_table(consortium / "tax", str(folder / "asked.parquet"), name="asked", keys=["id"])
+    add_table(
+        consortium / "bank",
+        str(folder / "bank.parquet"),
+        name="firms",
+        keys=["id"],
+        bounds={"sector": "0:99", "grade": "0:9", "amount": "0:9999999999"},
+        grants=["join", "join_reveal", "row"],
+    )
+    found = duckdb.execute(
+        f"SELECT q.id, b.amount, b.grade FROM '{folder}/asked.parquet' q JOIN '{folder}/bank.parquet' b USING (id) "
+        "ORDER BY q.id"
+    ).fetchall()
+    with Processes(consortium) as processes, Client(consortium / "tax") as client:
+        first, _ = _timed(lambda: client.query(LOOKUP, to="tax"))
+        whole = []
+        for _ in range(repeats):
+            seconds, result = _timed(lambda: client.query(LOOKUP, to="tax"))
+            whole.append(seconds)
+            assert [tuple(r.values()) for r in result.rows] == found
+        peak = max(_high_water(p.popen.pid) for p in processes.running)
+    return {
+        "rows": rows,
+        "asked": asked.num_rows,
+        "seconds": statistics.median(whole),
+        "first_seconds": first,
+        "peak_mib_of_the_largest_process": peak / 2**20,
+    }
+
+
 def _timed(work: Any) -> tuple[float, Any]:
     began = time.perf_counter()
     result = work()
