@@ -65,6 +65,7 @@ def joined(scratch: Path, rows: int, repeats: int) -> dict[str, Any]:
         expected = pooled.execute(SQL).fetchall()
         plain = [_timed(lambda: pooled.execute(SQL).fetchall())[0] for _ in range(repeats)]
     with Processes(consortium) as processes, Client(consortium / "analyst") as client:
+        expected_seconds = client.explain(SQL, "analyst")["seconds"]
         first, _ = _timed(lambda: client.query(SQL, to="analyst"))  # tables are read and checked
         whole = []
         for _ in range(repeats):
@@ -78,6 +79,7 @@ def joined(scratch: Path, rows: int, repeats: int) -> dict[str, Any]:
         "parties": len(PARTIES),
         "groups": 100,
         "seconds": seconds,
+        "expected_seconds": expected_seconds,
         "first_seconds": first,
         "duckdb_seconds": duck,
         "ratio_to_duckdb": seconds / duck,
@@ -111,6 +113,7 @@ def looked_up(scratch: Path, rows: int, repeats: int) -> dict[str, Any]:
         "ORDER BY q.id"
     ).fetchall()
     with Processes(consortium) as processes, Client(consortium / "tax") as client:
+        expected_seconds = client.explain(LOOKUP, "tax")["seconds"]
         first, _ = _timed(lambda: client.query(LOOKUP, to="tax"))
         whole = []
         for _ in range(repeats):
@@ -122,6 +125,7 @@ def looked_up(scratch: Path, rows: int, repeats: int) -> dict[str, Any]:
         "rows": rows,
         "asked": asked.num_rows,
         "seconds": statistics.median(whole),
+        "expected_seconds": expected_seconds,
         "first_seconds": first,
         "peak_mib_of_the_largest_process": peak / 2**20,
     }

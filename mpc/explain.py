@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from mpc.expected import expected_seconds
 from mpc.joint import Joint, batches
 from mpc.joint_traffic import traffic
 from mpc.protocols.total import BLOCK_WORDS
@@ -27,6 +28,7 @@ def explain(plan: Plan, recipients: tuple[str, ...]) -> dict[str, Any]:
         ],
         "pools": [_pool(p) for p in plan.pools],
         "steps": _steps(plan, recipients),
+        "seconds": round(expected_seconds(plan, len(recipients)), 1),
         "ledger": [asdict(e) for e in ledger(plan, recipients)],
         "notes": list(plan.notes),
     }
@@ -159,6 +161,7 @@ def render(explained: dict[str, Any], width: int | None = None) -> str:
         out.append(
             f"  {s['step']:12} {s['protocol']}, {s['rounds']} round(s)" + (f", {size:,} bytes a party" if size else "")
         )
+    out.append(f"  about {explained['seconds']} s with all members on one machine, and what the local queries take")
     out += ["", "Who learns what:"]
     out += [f"  {e['role']:12} {e['learns']}" for e in explained["ledger"]]
     if explained["notes"]:

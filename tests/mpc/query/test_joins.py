@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mpc.errors import LocalError
+from mpc.expected import expected_seconds
 from mpc.joint import Joint
 from mpc.joint_traffic import traffic
 from mpc.query.catalog import Table
@@ -367,3 +369,14 @@ def test_random_joins_equal_duckdb(data: st.DataObject) -> None:
         assert "may repeat" in refused.message or "of a LEFT JOIN" in refused.message, (sql, refused)
         return
     assert [tuple(r) for r in world.result(plan).rows] == world.pooled.execute(sql).fetchall(), sql
+
+
+def test_a_larger_join_and_a_comparison_are_expected_to_take_longer() -> None:
+    def seconds(sql: str, rows: int) -> float:
+        tables = tuple(replace(h, table=replace(h.table, rows=rows)) for h in WORLD.tables)
+        return expected_seconds(World(tables).plan(sql), 1)
+
+    plain, compared = (f"SELECT SUM(b.balance) AS s {TWO}{where}" for where in ("", " WHERE t.late < b.overdue"))
+    assert seconds(plain, 100) < 0.4
+    assert 1 < seconds(plain, 10**6) < seconds(compared, 10**6) < 10
+    assert seconds(plain, 10**7) == pytest.approx(10 * seconds(plain, 10**6), rel=0.3)

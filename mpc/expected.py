@@ -1,0 +1,31 @@
+"""How long a job may be expected to take, from what its plan says over every link.
+
+The time of a job is processor time, and most of it goes with bytes: masks, hashes at both ends, TLS. The three numbers
+are fitted to `make bench` on two shared cores (docs/benchmarks.md) and are right there within a factor of two. Reading
+the tables for the first time, and conditions that a database is slow at, come on top.
+"""
+
+from __future__ import annotations
+
+from mpc.joint import Joint
+from mpc.joint_traffic import traffic
+from mpc.query.plan import Plan
+
+#: what every job takes, with all members on one machine
+START = 0.3
+#: for each byte that somebody says to somebody
+A_BYTE = 6.5e-9
+#: for each row of a side of a join: reading it out, tags, sorting
+A_ROW = 3.5e-7
+
+
+def expected_seconds(plan: Plan, recipients: int) -> float:
+    """Seconds from submission to result, beyond what single local queries take."""
+    words = sum(
+        cells * bits // 8 * len(plan.pools[p].parties) * recipients
+        for bits in (64, 128)
+        for p, _, _, cells in plan.columns(bits)
+    )
+    rows = sum(s.rows for _, pool in plan.joins for s in pool.sides)
+    said = sum(t.bytes for _, pool in plan.joins for t in traffic(Joint(pool, "helper", 1)))
+    return START + A_BYTE * (words + said) + A_ROW * rows
