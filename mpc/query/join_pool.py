@@ -10,7 +10,22 @@ from mpc.query.catalog import Catalog
 from mpc.query.catalog import Column as Declared
 from mpc.query.fold import Draft
 from mpc.query.local import key_sql
-from mpc.query.nodes import Agg, Arith, Column, Compare, Expr, JoinedTerm, JoinSide, columns, numeric, walk
+from mpc.query.nodes import (
+    Abs,
+    Agg,
+    Arith,
+    Column,
+    Compare,
+    Expr,
+    Extreme,
+    InList,
+    JoinedTerm,
+    JoinSide,
+    NullIf,
+    columns,
+    numeric,
+    walk,
+)
 from mpc.query.parse import Source
 from mpc.query.plan import ColumnUse, JoinPool, JoinReveal, Key, LocalQuery, Measure, RowReveal, Side, SideColumn, Use
 from mpc.query.printer import identifier, sql, units
@@ -56,7 +71,7 @@ def join_pool(
     def lowering(t: JoinedTerm) -> Lowering:
         rows = replace(t, value=None)
         if rows not in lowerings:
-            lowerings[rows] = Lowering(source, t, branches, compared)
+            lowerings[rows] = Lowering(source, catalogs, t, branches, compared)
         return lowerings[rows]
 
     program = Program(source, family, branches, compared, by_row)
@@ -226,8 +241,8 @@ def _uses(agg: Agg, term: JoinedTerm, folded: bool, catalogs: Mapping[str, Catal
     compared = _compared(value)
     for c in asked:
         yield use(c, c.name, "filter", shown(value))
-        if c in compared:
-            yield use(c, c.name, "product", shown(value))
+    for c in compared:
+        yield use(c, c.name, "product", shown(value))
 
 
 def _row_uses(agg: Agg, term: JoinedTerm, catalogs: Mapping[str, Catalog]) -> Iterator[ColumnUse]:
@@ -261,7 +276,8 @@ def _entity_columns(side: JoinSide, catalogs: Mapping[str, Catalog]) -> tuple[st
 
 def _compared(e: Expr) -> set[Column]:
     """Columns that are compared with another owner's: who holds the other one can choose it."""
-    crossing = [n for n in walk(e) if isinstance(n, Compare) and len({c.party for c in columns(n)}) > 1]
+    compares = (Compare, Extreme, Abs, NullIf, InList)
+    crossing = [n for n in walk(e) if isinstance(n, compares) and len({c.party for c in columns(n)}) > 1]
     return {c for n in crossing for c in columns(n)}
 
 

@@ -10,15 +10,13 @@ for, about keys it has itself. Texts of others come as their place in a declared
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sqlglot import exp
 
 from mpc.query import build
-from mpc.query.domains import Domains
+from mpc.query.coded import coded, labels_of
 from mpc.query.join_from import RowsOfJoin
 from mpc.query.joins import Joined, asking_side
-from mpc.query.nodes import Agg, Case, Coalesce, Code, Const, Expr, JoinSide, Term, columns
+from mpc.query.nodes import Agg, Expr, JoinSide, Term, columns
 from mpc.query.relations import ClearBinder, GroupKey, QueryBinder, Totals, key_ref
 from mpc.query.selects import rows_shown
 from mpc.query.show import shown
@@ -94,8 +92,8 @@ class RowOutputs(ClearBinder):
     def _shared(self, e: Expr, node: exp.Expr) -> Expr:
         """A value that others' columns enter, as a number, and back."""
         if e.kind == "text":
-            labels = self._labels(e, node)
-            place = self._value(self._coded(e, labels, node), e)
+            number, labels = self._coded(e, node)
+            place = self._value(number, e)
             named = [(build.compare("=", place, build.integer(i)), text(label)) for i, label in enumerate(labels)]
             return build.case(named, build.NULL)
         if e.kind == "boolean":
@@ -111,9 +109,10 @@ class RowOutputs(ClearBinder):
             return build.const(kind, None, number.scale)
         return Agg(kind, number.scale, number.low, number.high, number.nullable, "value", terms, shown(asked))
 
-    def _labels(self, e: Expr, node: exp.Expr) -> tuple[str, ...]:
-        found = Domains(self.source, self._query.catalogs).known(e)
-        if found is None:
+    def _coded(self, e: Expr, node: exp.Expr) -> tuple[Expr, tuple[str, ...]]:
+        """A text as its place in a list, and the list."""
+        labels = labels_of(self.source, self._query.catalogs, e)
+        if labels is None:
             read = columns(e)
             raise self.source.error(
                 "plan.domain",
@@ -124,22 +123,14 @@ class RowOutputs(ClearBinder):
                 f"{', '.join(dict.fromkeys(c.name for c in read))}; or ask for numbers, dates, or CASE with constant "
                 "labels.",
             )
-        return tuple(sorted((str(v) for v in found if v is not None), key=str.encode))
-
-    def _coded(self, e: Expr, labels: Sequence[str], node: exp.Expr) -> Expr:
-        """The place of a text among its labels, as an expression."""
-        if isinstance(e, Const):
-            return build.NULL if e.value is None else build.integer(labels.index(str(e.value)))
-        if len({(c.party, c.table) for c in columns(e)}) == 1:
-            return Code("integer", 0, 0, max(len(labels) - 1, 0), e.nullable, e, tuple(labels))
-        if isinstance(e, Case):
-            arms = [(c, self._coded(v, labels, node)) for c, v in e.whens]
-            return build.case(arms, self._coded(e.default, labels, node))
-        if isinstance(e, Coalesce):
-            return build.coalesce([self._coded(a, labels, node) for a in e.args])
-        raise self.source.unsupported(
-            node, f"{shown(e)} over columns of several owners", "Select the texts as columns of their own, or use CASE."
-        )
+        place = coded(e, labels)
+        if place is None:
+            raise self.source.unsupported(
+                node,
+                f"{shown(e)} over columns of several owners",
+                "Select the texts as columns of their own, or use CASE.",
+            )
+        return place, labels
 
 
 def text(value: str) -> Expr:

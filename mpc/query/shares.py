@@ -19,10 +19,13 @@ from typing import Any
 
 from mpc.errors import LocalError
 from mpc.query import build
-from mpc.query.build import TRUE
+from mpc.query.build import TRUE, ZERO
+from mpc.query.catalog import Catalog
+from mpc.query.coded import coded, labels_of
 from mpc.query.evaluate import NotEvaluable, evaluate
 from mpc.query.local import counting
 from mpc.query.nodes import (
+    Abs,
     Agg,
     Arith,
     Case,
@@ -32,12 +35,15 @@ from mpc.query.nodes import (
     Compare,
     Const,
     Expr,
+    Extreme,
+    InList,
     IsNull,
     JoinedTerm,
     JoinSide,
     Logic,
     Neg,
     Not,
+    NullIf,
     columns,
     is_null,
 )
@@ -126,9 +132,14 @@ class Lowering:
     """
 
     def __init__(
-        self, source: Source, term: JoinedTerm, branches: frozenset[str], compared: dict[str, Compared]
+        self,
+        source: Source,
+        catalogs: Mapping[str, Catalog],
+        term: JoinedTerm,
+        branches: frozenset[str],
+        compared: dict[str, Compared],
     ) -> None:
-        self._source, self._compared = source, compared
+        self._source, self._catalogs, self._compared = source, catalogs, compared
         self._names = {(s.party, s.table): s.name for s in term.sides}
         self._optional = frozenset(s.name for s in term.sides if s.optional)
         there: Poly = {frozenset((s.name, Factor()) for s in term.sides if s.name in branches): 1}
@@ -186,10 +197,28 @@ class Lowering:
                 value, known = plus(value, times(left, _at(v, arg, e.scale))), plus(known, times(left, k))
                 left = times(left, complement(k))
             return value, known
+        if isinstance(e, Extreme):
+            return self._extreme(e)
+        if isinstance(e, Abs):
+            (v, k), below = self.value(e.arg), self._comparison("<", e.arg, ZERO)
+            return plus(v, scaled(times(below, v), -2)), k
+        if isinstance(e, NullIf):
+            (v, k), other = self.value(e.left), complement(self._comparison("=", e.left, e.right))
+            return times(v, other), times(k, other)
         if e.kind == "boolean":
             yes, no = self.true(e), self.false(e)
             return yes, plus(yes, no)
         raise self._refused(e)
+
+    def _extreme(self, e: Extreme) -> tuple[Poly, Poly]:
+        """GREATEST and LEAST of those that are not NULL, two by two."""
+        *first, last = e.args
+        left = build.extreme(e.op, first)
+        (v, k), (w, m) = self.value(left), self.value(last)
+        v, w = _at(v, left, e.scale), _at(w, last, e.scale)
+        take = self._comparison("<", left, last) if e.op == "greatest" else self._comparison("<", last, left)
+        value = plus(v, times(w, complement(k)), times(take, plus(w, scaled(v, -1))))
+        return value, plus(k, m, scaled(times(k, m), -1))
 
     def _missing(self, e: Expr) -> Expr:
         """What an expression over the columns of an optional side is where no row met: they are all NULL."""
@@ -236,12 +265,20 @@ class Lowering:
             return complement(self.value(e.arg)[1])
         if isinstance(e, Compare):
             return self._comparison(e.op, e.left, e.right)
+        if isinstance(e, InList):
+            equal = [build.compare("=", e.arg, i) for i in e.items if not is_null(i)]
+            return self.true(build.logic("or", *equal)) if equal else NOTHING
         raise self._refused(e)
 
     def _comparison(self, op: str, left: Expr, right: Expr) -> Poly:
         """1 where a comparison over columns of several owners is TRUE."""
         if op in (">", "<="):
             left, right, op = right, left, {">": "<", "<=": ">="}[op]
+        if op == "is":  # both NULL, or equal
+            neither = times(complement(self.value(left)[1]), complement(self.value(right)[1]))
+            return plus(self._comparison("=", left, right), neither)
+        if left.kind == right.kind == "text":
+            left, right = self._places(op, left, right)
         if op not in ("<", ">=", "=", "<>") or left.kind in ("text", "double") or right.kind in ("text", "double"):
             raise self._refused(build.compare(op, left, right))
         if left.kind == "boolean":
@@ -257,6 +294,21 @@ class Lowering:
         holds: Poly = {frozenset({(name, Factor())}): 1}
         return times(known, holds if op in ("<", "=") else complement(holds))
 
+    def _places(self, op: str, left: Expr, right: Expr) -> tuple[Expr, Expr]:
+        """Texts that are compared, as their places in one list."""
+        labels = labels_of(self._source, self._catalogs, left, right)
+        if labels is None:
+            raise self._source.unsupported(
+                None,
+                f"{shown(build.compare(op, left, right))} without declared domains",
+                "Join by these columns, or ask the owners to declare their domains: texts of several owners are "
+                "compared as places in a list.",
+            )
+        places = coded(left, labels), coded(right, labels)
+        if places[0] is None or places[1] is None:
+            raise self._refused(build.compare(op, left, right))
+        return places[0], places[1]
+
     def false(self, e: Expr) -> Poly:
         """1 where a condition is FALSE (not where it is unknown)."""
         if len(self._read(e)) <= 1:
@@ -270,6 +322,8 @@ class Lowering:
         if isinstance(e, IsNull):
             return self.value(e.arg)[1]
         if isinstance(e, Compare):
+            if e.op == "is":
+                return complement(self.true(e))
             opposite = {"<": ">=", ">=": "<", ">": "<=", "<=": ">", "=": "<>", "<>": "="}
             return self._comparison(opposite.get(e.op, e.op), e.left, e.right)
         raise self._refused(e)
@@ -356,8 +410,8 @@ class Lowering:
         return self._source.unsupported(
             None,
             f"{shown(e)} over columns of several owners",
-            "Over a join: + − * and comparisons of numbers and dates, CASE, COALESCE, AND, OR, NOT, IS NULL across "
-            "owners, and anything over one owner's columns.",
+            "Over a join: + − *, comparisons, CASE, COALESCE, NULLIF, GREATEST, LEAST, ABS, IN, AND, OR, NOT, IS NULL "
+            "across owners, and anything over one owner's columns.",
         )
 
 

@@ -56,8 +56,9 @@ WORLD = World(
                 decimal("balance", 2, -(10**6), 10**6),
                 integer("overdue", 0, 9, nullable=False),
                 text("good"),
+                text("branch", "A", "B", "D"),
             ],
-            [(u, b, o, str(g)) for u, b, o, g in BANK],
+            [(u, b, o, str(g), "ABD"[o % 3] if o else None) for u, b, o, g in BANK],
         ),
         table("telecom", "firms", [text("uscc", key=True), integer("spend", -100, 1000, nullable=False)], TELECOM),
         table(
@@ -113,6 +114,18 @@ QUERIES = [
     "WITH good AS (SELECT uscc FROM bank.firms WHERE overdue = 0) SELECT COUNT(*) AS n FROM good JOIN tax.firms "
     "USING (uscc)",
     "SELECT COUNT(*) AS n FROM tax.firms t, bank.firms b WHERE t.uscc = b.uscc AND b.overdue < 2",
+]
+
+QUERIES += [
+    f"SELECT SUM(GREATEST(t.late, b.overdue)) AS g, SUM(LEAST(t.late, b.overdue, m.spend)) AS l, COUNT(*) AS n {THREE}",
+    f"SELECT SUM(ABS(t.late - b.overdue)) AS a, SUM(ABS(b.balance - t.paid)) AS d, SUM(NULLIF(t.late, b.overdue)) AS x "
+    f"{TWO}",
+    f"SELECT COUNT(*) FILTER (WHERE t.late IS DISTINCT FROM b.overdue) AS d, "
+    f"COUNT(*) FILTER (WHERE t.late IS NOT DISTINCT FROM b.overdue) AS s {TWO}",
+    f"SELECT COUNT(*) AS n {TWO} WHERE t.late + b.overdue IN (1, 3, 5) AND t.late NOT IN (2)",
+    f"SELECT COUNT(*) AS n, SUM(CASE WHEN t.industry < b.branch THEN 1 END) AS s {TWO} WHERE t.industry <> b.branch",
+    f"SELECT t.industry, COUNT(*) FILTER (WHERE b.branch = t.industry) AS same {TWO} GROUP BY 1 ORDER BY 1",
+    f"SELECT COUNT(*) AS n {TWO} WHERE CASE WHEN t.late > b.overdue THEN 'A' ELSE b.branch END >= t.industry",
 ]
 
 LEFT = "FROM tax.firms t LEFT JOIN bank.firms b USING (uscc)"
