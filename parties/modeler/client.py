@@ -154,7 +154,14 @@ class Client:
         allow_two_party: bool = False,
     ) -> Submitted:
         """Plan, sign and hand in a job; returns at once."""
-        return self._wait(self._submit(sql, to, purpose, trust, allow_two_party))
+        handed_in: list[str] = []
+        try:
+            return self._wait(self._submit(sql, to, purpose, trust, allow_two_party, handed_in.append))
+        except KeyboardInterrupt:
+            for job in handed_in:  # it may be there already, though nobody has said so yet
+                with contextlib.suppress(HejiError):
+                    self.cancel(job)
+            raise
 
     def wait(self, job: str, watch: Watcher = lambda _status: None) -> pb.JobStatus:
         """Wait until a job is final; raises why it failed."""
@@ -259,7 +266,13 @@ class Client:
         return told
 
     async def _submit(
-        self, sql: str, to: str | tuple[str, ...] | None, purpose: str, trust: str, allow_two_party: bool
+        self,
+        sql: str,
+        to: str | tuple[str, ...] | None,
+        purpose: str,
+        trust: str,
+        allow_two_party: bool,
+        handing_in: Callable[[str], None],
     ) -> Submitted:
         proposed, private, catalogs = await self._job(sql, to, purpose, trust, allow_two_party)
         job = proposed.job
@@ -272,6 +285,7 @@ class Client:
             },
         )
         signed = node_pb2.SignedJob(job=proposed.raw, signature=self.member.sign(JOB, proposed.raw))
+        handing_in(job.id)
         await self._call("Submit", signed)
         return Submitted(job.id, job.recipients)
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow as pa
@@ -353,6 +354,34 @@ def test_ctrl_c_cancels_the_job(ask: Ask, running: Up) -> None:
             out, err = asking.communicate(timeout=60)
             assert (asking.returncode, out) == (130, b"") and b"Stopped" in err
             assert client.show(fresh[0]).state == "cancelled"
+        finally:
+            stopped.resume()
+
+
+def test_ctrl_c_while_handing_in_cancels_the_job(running: Up, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The coordinator has the job, and the modeler's program has not heard so yet."""
+    stopped = psutil.Process(running.members["bank_b"])
+    with connect(running.folder, as_="analyst") as client:
+        before = {j.job for j in client.jobs()}
+        wait, call = client._wait, client._call
+
+        async def stop_first(method: str, request: Any) -> Any:
+            if method == "Submit":
+                stopped.suspend()
+            return await call(method, request)
+
+        def interrupted(work: Any) -> Any:
+            monkeypatch.setattr(client, "_wait", wait)
+            wait(work)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(client, "_call", stop_first)
+        monkeypatch.setattr(client, "_wait", interrupted)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                client.submit(TOGETHER)
+            (fresh,) = [j for j in client.jobs() if j.job not in before]
+            assert fresh.state == "cancelled"
         finally:
             stopped.resume()
 
