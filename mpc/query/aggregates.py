@@ -15,6 +15,7 @@ from mpc.query import build
 from mpc.query.build import NULL, ZERO
 from mpc.query.nodes import Agg, Expr, JoinedTerm, Term, is_null, numeric
 from mpc.query.parse import Source
+from mpc.query.rules import simplify
 from mpc.query.scalars import Binder, only
 
 if TYPE_CHECKING:
@@ -65,8 +66,10 @@ def aggregate(binder: GroupBinder, node: exp.Expr, terms: Terms) -> Expr:
     """An aggregate over rows."""
     source = binder.source
     call, condition = parts(node)
-    arg, distinct = argument(source, call)
     name = name_of(node)
+    if isinstance(call, exp.Corr | exp.CovarPop | exp.CovarSamp):
+        return of_pairs(binder, call, condition, terms, name)
+    arg, distinct = argument(source, call)
     if arg is None:
         if condition is not None:
             return count(binder.by_branch(exp.Literal.number(1), condition), terms, name)
@@ -101,6 +104,45 @@ def statistic(call: exp.Expr, total: Expr, n: Expr, square: Expr) -> Expr:
     pairs = build.arith("*", n, n if population else build.arith("-", n, build.integer(1)))
     variance = build.divide(spread, pairs)
     return variance if isinstance(call, exp.Variance | exp.VariancePop) else build.sqrt(variance)
+
+
+def of_pairs(
+    binder: GroupBinder,
+    call: exp.Corr | exp.CovarPop | exp.CovarSamp,
+    condition: exp.Expr | None,
+    terms: Terms,
+    name: str,
+) -> Expr:
+    """CORR and covariances from sums over the rows in which both values are not NULL. A correlation with something that
+    does not vary is NULL (DuckDB says NaN)."""
+    only(Binder(binder.source), call, "this", "expression")
+    sides = [binder.by_branch(x, condition) for x in (call.this, call.expression)]
+    for values, node in zip(sides, (call.this, call.expression), strict=True):
+        for v in values:
+            if not numeric(v) and not is_null(v):
+                raise binder.source.error(
+                    "sql.type", node, f"{name_of(call).split('(')[0]} takes numbers, not {v.kind}."
+                )
+    pairs = list(zip(*sides, strict=True))
+    xs = [simplify(_where_known(x, y)) for x, y in pairs]
+    ys = [simplify(_where_known(y, x)) for x, y in pairs]
+    products = [simplify(build.arith("*", x, y)) for x, y in pairs]
+    n = count(xs, terms, name)
+    x, y, product = (sum_of(values, terms, name) for values in (xs, ys, products))
+    together = build.arith("-", build.arith("*", n, product), build.arith("*", x, y))
+    if isinstance(call, exp.CovarPop | exp.CovarSamp):
+        most = n if isinstance(call, exp.CovarPop) else build.arith("-", n, build.integer(1))
+        return build.divide(together, build.arith("*", n, most))
+
+    def spread(total: Expr, values: Sequence[Expr]) -> Expr:
+        return build.arith("-", build.arith("*", n, squares(values, terms, name)), build.arith("*", total, total))
+
+    return build.divide(together, build.sqrt(build.arith("*", spread(x, xs), spread(y, ys))))
+
+
+def _where_known(value: Expr, other: Expr) -> Expr:
+    """A value, NULL where the other is."""
+    return build.case([(build.negate(build.is_null_test(other)), value)], NULL) if other.nullable else value
 
 
 # ---- the four revealed aggregates

@@ -26,6 +26,9 @@ AGGREGATES = (
     exp.Stddev,
     exp.StddevSamp,
     exp.StddevPop,
+    exp.Corr,
+    exp.CovarPop,
+    exp.CovarSamp,
 )
 JOINT = "It is not built yet; until then "
 
@@ -115,7 +118,6 @@ _ADVICE: dict[type[exp.Expr], tuple[str, str]] = {
     exp.PercentileCont: ("A quantile", f"{JOINT}use histogram bins by CASE with COUNT(*)."),
     exp.PercentileDisc: ("A quantile", f"{JOINT}use histogram bins by CASE with COUNT(*)."),
     exp.Quantile: ("A quantile", f"{JOINT}use histogram bins by CASE with COUNT(*)."),
-    exp.Corr: ("CORR", f"{JOINT}use SUM(x), SUM(y), SUM(x*x), SUM(y*y), SUM(x*y) and COUNT(*) of one owner's columns."),
     exp.Exists: ("EXISTS", f"{JOINT}use conditions on the owner's own columns."),
     exp.Any: ("ANY (subquery)", f"{JOINT}write the values into an IN list."),
     exp.All: ("ALL (subquery)", f"{JOINT}write the values into an IN list."),
@@ -155,7 +157,9 @@ def refuse(source: Source, node: exp.Expr) -> LocalError:
             return source.unsupported(node, what, advice)
     name = _name(source, node)
     if isinstance(node, exp.AggFunc):
-        return source.unsupported(node, f"The aggregate {name}", "Use COUNT, SUM, AVG, VARIANCE, STDDEV or COUNT_IF.")
+        return source.unsupported(
+            node, f"The aggregate {name}", "Use COUNT, SUM, AVG, VARIANCE, STDDEV, CORR or COUNT_IF."
+        )
     if isinstance(node, exp.Func):
         return source.unsupported(node, f"The function {name}", "docs/sql.md lists the functions that are.")
     return source.unsupported(node, f"{type(node).__name__.upper()}", "docs/sql.md lists what is.")

@@ -155,6 +155,30 @@ def test_equals_duckdb(sql: str) -> None:
     assert [tuple(r) for r in WORLD.result(WORLD.plan(sql)).rows] == pooled(sql)
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT CORR(paid, late) AS c, COVAR_POP(paid, late) AS p, COVAR_SAMP(late, paid) AS s FROM tax.firms",
+        "SELECT industry, CORR(paid, late) FILTER (WHERE paid > 300) AS c FROM tax.firms GROUP BY industry ORDER BY 1",
+        "SELECT CORR(x, y) AS c FROM (SELECT paid AS x, late AS y FROM tax.firms "
+        "UNION ALL SELECT balance, overdue FROM bank.firms)",
+        f"SELECT CORR(t.late, b.balance) AS c, COVAR_POP(t.late, b.overdue) AS p {TWO}",
+        f"SELECT t.industry, CORR(t.paid, m.spend * m.spend) AS c {THREE} GROUP BY 1 ORDER BY 1",
+        f"SELECT COVAR_SAMP(l.amount, t.paid) AS c, CORR(l.amount, t.late) AS d {LENT}",
+        "SELECT CORR(late, paid) AS c FROM tax.firms WHERE paid > 10000",
+    ],
+)
+def test_correlations_are_those_of_duckdb(sql: str) -> None:
+    for row, exact in zip(WORLD.result(WORLD.plan(sql)).rows, pooled(sql), strict=True):
+        for value, true in zip(row, exact, strict=True):
+            assert value == (pytest.approx(true, rel=1e-9) if isinstance(true, float) else true)
+
+
+def test_what_does_not_vary_has_no_correlation() -> None:
+    sql = "SELECT CORR(late, paid) AS c, COVAR_POP(late, paid) AS p FROM tax.firms WHERE paid = 200"
+    assert WORLD.result(WORLD.plan(sql)).rows == ((None, 0.0),)
+
+
 # ---- what moves
 
 
