@@ -94,7 +94,7 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
     """All that ``plan`` needs of ``party``, each once, in the order of the plan."""
     mixed = {c for c, sets in contributor_sets(plan, party).items() if len(sets) > 1}
     found: dict[tuple[object, ...], Need] = {}
-    conditions: dict[tuple[object, ...], set[str]] = defaultdict(set)
+    conditions: dict[tuple[object, Recipient], set[str]] = defaultdict(set)
     for reveal in reveals_of(plan, party):
         for use in reveal.uses:
             for recipient in outside(party, request) if use.party == party else ():
@@ -114,8 +114,13 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
                     key = (column_of(use), one.use, one.recipient, one.alone, one.others, one.several_sets)
                     found.setdefault(key, one)
                     if one.use == "threshold":
-                        conditions[key].add(one.where)
-    return tuple(replace(n, bits=len(conditions[key])) if key in conditions else n for key, n in found.items())
+                        conditions[column_of(use), one.recipient].add(one.where)
+    return tuple(
+        replace(n, bits=len(conditions[(n.table.lower(), n.column.lower()), n.recipient]))
+        if n.use == "threshold"
+        else n
+        for n in found.values()
+    )
 
 
 def _shown_selection(reveal: Reveal, need: Need, request: Request) -> Iterator[Need]:

@@ -31,7 +31,7 @@ from mpc.query.plan import ColumnUse, JoinPool, JoinReveal, Key, LocalQuery, Mea
 from mpc.query.printer import identifier, sql, units
 from mpc.query.separate import formal
 from mpc.query.shares import Compared, Factor, Lowering, Poly, Program, plus, scaled
-from mpc.query.show import shown
+from mpc.query.show import show, shown
 from mpc.query.uses import bare, condition_columns, conditions, value_columns
 
 #: bytes of a text key whose owner says nothing: with its length two AES blocks
@@ -214,10 +214,10 @@ def _uses(agg: Agg, term: JoinedTerm, folded: bool, catalogs: Mapping[str, Catal
             yield use(c, c.name, "join", "JOIN")
         if side.where is not None:
             for c in columns(side.where):
-                yield use(c, c.name, "filter", f"WHERE {shown(side.where)}")
+                yield use(c, c.name, "filter", f"WHERE {show(side.where)}")
     for condition in term.crossing:
         for c in columns(condition):
-            yield use(c, c.name, "filter", f"WHERE {shown(condition)}")
+            yield use(c, c.name, "filter", f"WHERE {show(condition)}")
             if len({c.party for c in columns(condition)}) > 1:
                 yield use(c, c.name, "product", f"WHERE {shown(condition)}")
     for key in term.keys:
@@ -240,22 +240,31 @@ def _uses(agg: Agg, term: JoinedTerm, folded: bool, catalogs: Mapping[str, Catal
             yield use(c, c.name, "product", shown(value))
     compared = _compared(value)
     for c in asked:
-        yield use(c, c.name, "filter", shown(value))
+        yield use(c, c.name, "filter", show(value))
     for c in compared:
         yield use(c, c.name, "product", shown(value))
 
 
 def _row_uses(agg: Agg, term: JoinedTerm, catalogs: Mapping[str, Catalog]) -> Iterator[ColumnUse]:
     """What a value of single rows derives from: columns shown, and columns of which only conditions are shown, each
-    condition by itself."""
+    condition by itself and in full, since they are counted.
+
+    A total over several rows of an entity shows how many of them a condition holds for, which is more than a bit.
+    """
+    totalled = set() if agg.func in ("present", "value") else {(s.party, s.table) for s in term.sides if not s.unique}
+
+    def asked(condition: Expr, where: str) -> Iterator[ColumnUse]:
+        for c in columns(condition):
+            yield ColumnUse(c.party, c.table, c.name, "threshold", where)
+            if (c.party, c.table) in totalled:
+                yield ColumnUse(c.party, c.table, c.name, "row", where)
+
     for side in term.sides:
         for c in side.key:
             yield ColumnUse(side.party, side.table, c.name, "join", "JOIN")
             yield ColumnUse(side.party, side.table, c.name, "join_reveal", "which rows are in the join")
-    where = [s.where for s in term.sides if s.where is not None]
-    for condition in (*where, *term.crossing):  # whether all hold is one bit
-        for c in columns(condition):
-            yield ColumnUse(c.party, c.table, c.name, "threshold", f"WHERE {shown(condition)}")
+    for condition in (*(s.where for s in term.sides if s.where is not None), *term.crossing):
+        yield from asked(condition, f"WHERE {show(condition)}")  # whether all hold is one bit
     if agg.func == "rows":  # how many rows met, of sides that can have several
         for side in term.sides:
             for name in _entity_columns(side, catalogs) if not side.unique else ():
@@ -265,8 +274,7 @@ def _row_uses(agg: Agg, term: JoinedTerm, catalogs: Mapping[str, Catalog]) -> It
     for c in value_columns(term.value):
         yield ColumnUse(c.party, c.table, c.name, "row", shown(term.value))
     for condition in conditions(term.value):
-        for c in columns(condition):
-            yield ColumnUse(c.party, c.table, c.name, "threshold", shown(condition))
+        yield from asked(condition, show(condition))
 
 
 def _entity_columns(side: JoinSide, catalogs: Mapping[str, Catalog]) -> tuple[str, ...]:

@@ -65,6 +65,14 @@ async def test_several_conditions_in_one_query_are_several_bits(firms: Running) 
     assert error.code == "policy.refused" and "max_bits = 3" in str(error)
 
 
+async def test_conditions_that_differ_far_behind_are_two(firms: Running) -> None:
+    """Messages cut a long condition; what is counted is the whole of it."""
+    long = " + ".join(["q.wish"] * 60)
+    sql = f"SELECT q.uscc, {long} + t.paid > 51 AS a, {long} + t.paid > 52 AS b {TAXED}"
+    error = await refused(firms, sql, to="bank")
+    assert error.code == "policy.refused" and "max_bits = 2" in str(error)
+
+
 @pytest.mark.parametrize("to", ["analyst", "telecom"])
 async def test_only_a_party_of_the_join_receives_rows(firms: Running, to: str) -> None:
     error = await refused(firms, DECISION, to=to)

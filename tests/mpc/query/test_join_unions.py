@@ -110,6 +110,18 @@ def test_lenders_are_contributors_of_an_exposure() -> None:
     assert owed_.pooled and owed_.contributors == ("bank_b", "bank_c")
 
 
+def test_how_many_rows_of_an_entity_pass_is_more_than_a_bit() -> None:
+    def uses(sql: str) -> set[tuple[str, str]]:
+        plan = WORLD.plan(sql, recipients=("bank_a",))
+        return {(u.column, u.use) for r in plan.reveals for u in r.uses if u.party == "bank_b"}
+
+    rows = f"{Q} JOIN bank_b.loans l USING (uscc)"
+    counted = uses(f"SELECT q.uscc, SUM(CASE WHEN l.late > 1 THEN 1 ELSE 0 END) AS n {rows} GROUP BY q.uscc")
+    assert {("late", "threshold"), ("late", "row")} <= counted
+    asked = uses(f"SELECT q.uscc {rows} WHERE l.late > 1 GROUP BY q.uscc")
+    assert ("late", "threshold") in asked and ("late", "row") not in asked
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_random_unions_equal_duckdb(data: st.DataObject) -> None:
