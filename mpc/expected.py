@@ -8,8 +8,8 @@ the tables for the first time, and conditions that a database is slow at, come o
 from __future__ import annotations
 
 from mpc.joint import Joint
-from mpc.joint_traffic import traffic
 from mpc.query.plan import Plan
+from mpc.traffic import search_traffic, traffic
 
 #: what every job takes, with all members on one machine
 START = 0.3
@@ -17,6 +17,8 @@ START = 0.3
 A_BYTE = 6.5e-9
 #: for each row of a side of a join: reading it out, tags, sorting
 A_ROW = 3.5e-7
+#: for each round of a search, in which little is said and everybody waits
+A_ROUND = 5e-3
 
 
 def expected_seconds(plan: Plan, recipients: int) -> float:
@@ -28,4 +30,7 @@ def expected_seconds(plan: Plan, recipients: int) -> float:
     )
     rows = sum(s.rows for _, pool in plan.joins for s in pool.sides)
     said = sum(t.bytes for _, pool in plan.joins for t in traffic(Joint(pool, "helper", 1)))
-    return START + A_BYTE * (words + said) + A_ROW * rows
+    searches = [s for pool in plan.pools for s in pool.searches("helper")]
+    said += sum(t.bytes for s in searches for t in search_traffic(s))
+    rounds = sum(s.rounds for s in searches)
+    return START + A_BYTE * (words + said) + A_ROW * rows + A_ROUND * rounds

@@ -7,10 +7,11 @@ from typing import Any
 
 from mpc.expected import expected_seconds
 from mpc.joint import Joint, batches
-from mpc.joint_traffic import traffic
+from mpc.protocols.ranked import Search
 from mpc.protocols.total import BLOCK_WORDS
 from mpc.query.ledger import ledger
 from mpc.query.plan import JoinPool, Measure, Plan, Pool, shows_rows
+from mpc.traffic import search_traffic, traffic
 
 
 def explain(plan: Plan, recipients: tuple[str, ...]) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def explain(plan: Plan, recipients: tuple[str, ...]) -> dict[str, Any]:
         "local_queries": [
             {"party": s.party, "pool": p.name, "tables": list(s.tables), "sql": s.sql}
             for p in plan.pools
-            for s in p.sources
+            for s in (*p.sources, *(q for r in p.rankings for m in r.measures for q in m.queries))
         ],
         "pools": [_pool(p) for p in plan.pools],
         "steps": _steps(plan, recipients),
@@ -75,6 +76,7 @@ def _steps(plan: Plan, recipients: tuple[str, ...]) -> list[dict[str, Any]]:
     ]
     for _, joined in plan.joins:
         steps += _joint_steps(joined)
+    steps += [_search_step(s) for p in plan.pools for s in p.searches("helper") if not s.alone]
     for i, p in enumerate(plan.pools):
         for bits in (64, 128):
             words = sum(c for pool, _, _, c in plan.columns(bits) if pool == i)
@@ -96,7 +98,7 @@ def _steps(plan: Plan, recipients: tuple[str, ...]) -> list[dict[str, Any]]:
     return steps
 
 
-#: what a step of mpc.joint_traffic is called, and how many latencies it takes at least
+#: what a step of mpc.traffic is called, and how many latencies it takes at least
 _JOINT = {
     "align": ("P6 hidden join: each side to the spine's rows", 3),
     "products": ("P4 products of shared columns", 1),
@@ -124,6 +126,20 @@ def _joint_steps(p: JoinPool) -> list[dict[str, Any]]:
         }
         for step, by in said.items()
     ]
+
+
+def _search_step(s: Search) -> dict[str, Any]:
+    """A search for values by their place."""
+    by: dict[str, int] = {}
+    for t in search_traffic(s):
+        by[t.sender] = by.get(t.sender, 0) + t.bytes
+    return {
+        "step": s.name,
+        "protocol": f"values by their place: {s.halvings} halvings of their range",
+        "trust": "helper",
+        "rounds": s.rounds,
+        "bytes": dict(sorted(by.items())),
+    }
 
 
 def render(explained: dict[str, Any], width: int | None = None) -> str:

@@ -1,10 +1,11 @@
 """What each participant does in a job, from its first word to its last: read this to follow a job.
 
-    data party     agree on keys (P0) → of joins, compute its words on shares (mpc.joint) → say its masked vectors (P3)
+    data party     agree on keys (P0) → of joins, compute its words on shares (mpc.joint); of MIN, MAX and quantiles,
+                   search for them with the others (mpc.protocols.ranked) → say its masked vectors (P3)
                    → if it receives: hear the totals, open them
     coordinator    agree → add what the data parties say → hand the masked totals to recipients with a node,
                    keep them for the others
-    helper         agree → match tags and deal for the joins
+    helper         agree → match tags and deal for the joins, deal for the searches
     recipient      with a node: agree → hear and open; without: fetch totals and proof later, ``open_outside``
 
 A role is a generator of rounds; its inputs are the member's session (coins), the cast and the ring words.
@@ -13,21 +14,24 @@ A role is a generator of rounds; its inputs are the member's session (coins), th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from mpc import joint
 from mpc.coins import Coins
 from mpc.crypto.labels import digest
 from mpc.job import Job
 from mpc.joint import Joint, SideRows
-from mpc.joint_traffic import traffic
 from mpc.messages import RingWords
-from mpc.protocols import total
+from mpc.protocols import ranked, total
 from mpc.protocols.agree import Agreement, Context, Sign, Verify, agree, pair_coins, verify_agreement
+from mpc.protocols.ranked import Found, OwnValues, Search
 from mpc.protocols.total import Sum
 from mpc.query.plan import Plan, Ring
 from mpc.rounds import Rounds, Session
+from mpc.traffic import search_traffic, traffic
 
 #: masked or opened totals by the name of their sum
 Totals = dict[str, RingWords]
@@ -35,24 +39,46 @@ Totals = dict[str, RingWords]
 
 @dataclass(frozen=True)
 class Cast:
-    """Who plays what: ``context`` for P0, the coordinator's name, the secure sums in their order, and the joins by the
-    number of their pool."""
+    """Who plays what: ``context`` for P0, the coordinator's name, the secure sums in their order, the joins by the
+    number of their pool, and the searches."""
 
     context: Context
     coordinator: str
     sums: tuple[Sum, ...]
     joints: tuple[tuple[int, Joint], ...] = ()
+    searches: tuple[Places, ...] = ()
 
     @property
     def helper(self) -> str:
-        """Who helps with the joins; "" where there are none."""
-        return next((j.helper for _, j in self.joints), "")
+        """Who helps with joins and searches; "" where there are none."""
+        helpers = (*(j.helper for _, j in self.joints), *(p.search.helper for p in self.searches if not p.search.alone))
+        return next(iter(helpers), "")
 
     def said_by(self, name: str) -> list[Sum]:
         return [s for s in self.sums if name in s.contributors]
 
     def heard_by(self, name: str) -> list[Sum]:
         return [s for s in self.sums if s.recipient == name]
+
+
+@dataclass(frozen=True)
+class Places:
+    """A search for values by their place (mpc.protocols.ranked), and where its words stand in the vectors of its pool:
+    ``columns`` as (measure, word, range), word -1 the flag. ``measures``: their numbers in the pool."""
+
+    pool: int
+    measures: tuple[int, ...]
+    search: Search
+    columns: tuple[tuple[int, int, slice], ...]
+
+    def put(self, found: Found, vector: RingWords, *, first: bool) -> RingWords:
+        """The pool's vector of 64-bit words with what was found in place of what stood there. All parties of the search
+        know it; the first one says it."""
+        out = vector.copy()
+        for i, w, at in self.columns:
+            value = found.words[i][w] * found.shown[i] if w >= 0 else (~found.shown[i]).astype(np.int64)
+            out[at] = value.view(np.uint64) if first else 0
+        return out
 
 
 @dataclass
@@ -80,14 +106,25 @@ def cast_of(
     where the plan has joins.
     """
     job = Job.from_bytes(job_bytes)
-    seats = {*plan.parties, *inside, coordinator} | ({helper} if plan.joins else set())
+    seats = {*plan.parties, *inside, coordinator} | ({helper} if plan.helped else set())
     participants = tuple(sorted(seats))
     joints = tuple((p, Joint(pool, helper, _strictest(approvals))) for p, pool in plan.joins)
     approved = [part for name in sorted(approvals) for part in (name.encode(), approvals[name])]
     statement = digest("statement", job_bytes, bytes.fromhex(job.roster), bytes.fromhex(plan.digest()), *approved)
     outside = {r: bytes.fromhex(job.recipient_keys[r]) for r in job.recipients if r not in inside}
     context = Context(bytes.fromhex(job.id), attempt, statement, participants, outside)
-    return Cast(context, coordinator, sums_of(plan, job.recipients), joints)
+    return Cast(context, coordinator, sums_of(plan, job.recipients), joints, tuple(searches_of(plan, helper)))
+
+
+def searches_of(plan: Plan, helper: str) -> Iterator[Places]:
+    """The searches of a plan, pool by pool."""
+    for p, pool in enumerate(plan.pools):
+        at = plan.offsets(p, 64)
+        for r, search in zip(pool.rankings, pool.searches(helper), strict=True):
+            columns = tuple(
+                (i, w, at[m.measure, w]) for i, m in enumerate(r.measures) for w in (*range(len(m.searched.tests)), -1)
+            )
+            yield Places(p, tuple(m.measure for m in r.measures), search, columns)
 
 
 def _strictest(approvals: Mapping[str, bytes]) -> int:
@@ -106,6 +143,9 @@ def allowed_bytes(cast: Cast, sender: str, receiver: str) -> int:
             size += s.length * s.bits // 8 + header * sum(1 for _ in s.blocks())
     for _, j in cast.joints:
         size += sum(t.bytes + header * t.messages for t in traffic(j) if (t.sender, t.receiver) == (sender, receiver))
+    for p in cast.searches:
+        said = (t for t in search_traffic(p.search) if (t.sender, t.receiver) == (sender, receiver))
+        size += sum(t.bytes + header * t.messages for t in said)
     return size
 
 
@@ -116,6 +156,7 @@ def rounds_of(cast: Cast, name: str) -> int:
         s for s in cast.sums if s.recipient in cast.context.participants and name in (s.recipient, cast.coordinator)
     ]
     joined = sum(t.messages for _, j in cast.joints for t in traffic(j) if name in (t.sender, t.receiver))
+    joined += sum(t.messages for p in cast.searches for t in search_traffic(p.search) if name in (t.sender, t.receiver))
     return 2 + joined + sum(1 for s in said + heard for _ in s.blocks())
 
 
@@ -155,17 +196,27 @@ def play_party(
     sign: Sign,
     verify: Verify,
     rows: Mapping[int, Mapping[str, SideRows]] | None = None,
+    values: Mapping[str, Sequence[OwnValues]] | None = None,
 ) -> Rounds[Outcome]:
     """A member with a node: data party, recipient, or both. ``vectors`` by name of the sum, for those it adds to;
-    ``rows`` by number of the pool and name of the side, for the joins it has a side in."""
+    ``rows`` by number of the pool and name of the side, for the joins it has a side in; ``values`` by name of the
+    search, for those it takes part in."""
     speaking, agreement = yield from _agree(session, cast, sign, verify)
     joined: dict[int, Mapping[Ring, RingWords]] = {}
     for p, j in cast.joints:
         if session.me in j.circle.holders:
             joined[p] = yield from joint.play(speaking, j, (rows or {})[p])
+    found: list[tuple[Places, Found]] = []
+    for places in cast.searches:
+        if session.me in places.search.parties:
+            own = (values or {})[places.search.name]
+            found.append((places, (yield from ranked.play(speaking, places.search, own))))
     for s in cast.said_by(session.me):
         p = pool_of(s.name)
         mine = joined[p][ring_of(s)] if p in joined else vectors[s.name]
+        for places, what in found:
+            if (places.pool, 64) == (p, ring_of(s)):
+                mine = places.put(what, mine, first=session.me == places.search.parties[0])
         yield from total.contribute(speaking, s, mine, cast.coordinator)
     outcome = Outcome(agreement)
     for s in cast.heard_by(session.me):
@@ -174,10 +225,13 @@ def play_party(
 
 
 def play_helper(session: Session, cast: Cast, sign: Sign, verify: Verify) -> Rounds[Outcome]:
-    """The helper of the joins: it matches tags and deals."""
+    """The helper: of joins it matches tags and deals, of searches it deals."""
     speaking, agreement = yield from _agree(session, cast, sign, verify)
     for _, j in cast.joints:
         yield from joint.play_helper(speaking, j)
+    for places in cast.searches:
+        if not places.search.alone:
+            yield from ranked.play_helper(speaking, places.search)
     return Outcome(agreement)
 
 

@@ -122,12 +122,12 @@ def propose(member: Member, raw: bytes, signature: bytes | None, catalogs: Mappi
 
 
 def helper_of(member: Member, plan: Plan, recipients: tuple[str, ...]) -> str:
-    """Who helps with the joins of a plan: the first helper of the roster; "" where there are none.
+    """Who helps with the joins and searches of a plan: the first helper of the roster; "" where there are none.
 
     Raises LocalError plan.helper where it belongs to an institution that takes part: with the helper's randomness a
     party could read the others' values.
     """
-    if not plan.joins:
+    if not plan.helped:
         return ""
     helpers = member.roster.members_with("helper")
     if not helpers:

@@ -41,7 +41,7 @@ from mpc.policy.needs import (
     organisations,
     outside,
 )
-from mpc.query.plan import JoinReveal, Plan, Reveal, RowReveal, Use
+from mpc.query.plan import JoinReveal, Plan, RankedReveal, Reveal, RowReveal, Use
 
 __all__ = [
     "BitsShown",
@@ -201,7 +201,10 @@ def _refuse_two_party(plan: Plan, party: str, request: Request, grant: str) -> N
         return
     for reveal in plan.reveals:
         added = organisations(reveal, request)
-        readers = [r.name for r in request.recipients if r.organisation in added]
+        learning = {r.name: r.organisation for r in request.recipients}
+        if isinstance(reveal, RankedReveal):
+            learning |= {p: request.organisations[p] for p in reveal.searched_by}
+        readers = [name for name, organisation in learning.items() if organisation in added]
         if reveal.pooled and len(added) == 2 and readers:
             owners = [request.organisations[c] for c in reveal.contributors]
             shared = [c for c, owner in zip(reveal.contributors, owners, strict=True) if owners.count(owner) > 1]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mpc.policy.grants import ALL, ANY, Grant, Policy
-from mpc.query.plan import ColumnUse, JoinReveal, Plan, Reveal, RowReveal, Use
+from mpc.query.plan import ColumnUse, JoinReveal, Plan, RankedReveal, Reveal, RowReveal, Use
 
 #: uses whose rules this version applies; a plan with another one is refused whatever was granted
 JUDGED: frozenset[Use] = frozenset({"filter", "group", "aggregate", "extreme", "arithmetic"})
@@ -97,7 +97,7 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
     conditions: dict[tuple[object, Recipient], set[str]] = defaultdict(set)
     for reveal in reveals_of(plan, party):
         for use in reveal.uses:
-            for recipient in outside(party, request) if use.party == party else ():
+            for recipient in readers_of(reveal, party, request) if use.party == party else ():
                 pooled = reveal.pooled and party in reveal.contributors
                 need = Need(
                     use.table,
@@ -147,6 +147,16 @@ def _shown_selection(reveal: Reveal, need: Need, request: Request) -> Iterator[N
 def outside(party: str, request: Request) -> tuple[Recipient, ...]:
     """The recipients that do not belong to the owner's organisation."""
     return tuple(r for r in request.recipients if r.organisation != request.organisations[party])
+
+
+def readers_of(reveal: Reveal, party: str, request: Request) -> tuple[Recipient, ...]:
+    """Who learns a value besides the owner's organisation: recipients, and parties whose search leads to it."""
+    found = outside(party, request)
+    if isinstance(reveal, RankedReveal):
+        named = {r.name for r in found}
+        searching = (Recipient(p, request.organisations[p], ("party",)) for p in reveal.searched_by if p not in named)
+        found += tuple(r for r in searching if r.organisation != request.organisations[party])
+    return found
 
 
 def organisations(reveal: Reveal, request: Request) -> frozenset[str]:

@@ -1,19 +1,23 @@
 """Aggregates: COUNT, SUM, AVG, VARIANCE, STDDEV and their kin as expressions over ``Agg`` nodes (rows,
 count, sum, squares).
 
-What is revealed is always a count or a sum; quotients and roots are built around them and computed in the clear.
+What is revealed is a count or a sum; quotients and roots are built around them and computed in the clear. MIN, MAX and
+quantiles are built by ranked.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from sqlglot import ErrorLevel, exp
 
+from mpc.protocols.ranked import RankTest
 from mpc.query import build
 from mpc.query.build import NULL, ZERO
-from mpc.query.nodes import Agg, Expr, JoinedTerm, Term, is_null, numeric
+from mpc.query.nodes import Agg, Expr, JoinedTerm, Ranked, Term, is_null, numeric
 from mpc.query.parse import Source
 from mpc.query.rules import simplify
 from mpc.query.scalars import Binder, only
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 #: Rows of one table that bounds reckon with. A constant, since a catalog's row count is rounded and may change
 #: overnight, and a plan must be a function of what the catalog digests cover. It costs nothing but ring width.
 ROW_CAP = 2**32
+#: the largest denominator of a quantile, so that a test of counts stays within 64 bits
+MAX_PARTS = 10_000
 
 Terms = Callable[[Sequence[Expr | None]], tuple[Term, ...]]
 
@@ -67,6 +73,8 @@ def aggregate(binder: GroupBinder, node: exp.Expr, terms: Terms) -> Expr:
     source = binder.source
     call, condition = parts(node)
     name = name_of(node)
+    if (place := place_of(source, call)) is not None:
+        return ranked(binder, place, binder.by_branch(place.value, condition), terms, name)
     if isinstance(call, exp.Corr | exp.CovarPop | exp.CovarSamp):
         return of_pairs(binder, call, condition, terms, name)
     arg, distinct = argument(source, call)
@@ -145,6 +153,99 @@ def _where_known(value: Expr, other: Expr) -> Expr:
     return build.case([(build.negate(build.is_null_test(other)), value)], NULL) if other.nullable else value
 
 
+# ---- one entity's value by its place
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which place among the values: at ``part`` of the way from the smallest to the largest. ``between``: what lies
+    between two values is weighed (QUANTILE_CONT), else the upper of them is taken."""
+
+    call: exp.Expr
+    value: exp.Expr
+    part: Fraction
+    between: bool
+
+
+def place_of(source: Source, call: exp.Expr) -> Place | None:
+    """The place that MIN, MAX, MEDIAN or a quantile asks for; None for other aggregates."""
+    if isinstance(call, exp.Min | exp.Max | exp.Median):
+        only(Binder(source), call, "this", "expressions")
+        if call.args.get("expressions") or isinstance(call.this, exp.Distinct | exp.Order):
+            raise source.unsupported(call, f"{name_of(call)} like this", "Write it with one column.")
+        part = {exp.Min: Fraction(0), exp.Max: Fraction(1)}.get(type(call), Fraction(1, 2))
+        return Place(call, call.this, part, isinstance(call, exp.Median))
+    if isinstance(call, exp.WithinGroup) and isinstance(call.this, exp.PercentileCont | exp.PercentileDisc):
+        (ordered,) = call.expression.expressions if len(call.expression.expressions) == 1 else (None,)
+        if ordered is None or ordered.args.get("desc"):
+            raise source.unsupported(call, "A percentile by several columns or DESC", "Order by one column, ascending.")
+        between = isinstance(call.this, exp.PercentileCont)
+        return Place(call, ordered.this, _fraction(source, call, call.this.this), between)
+    if isinstance(call, exp.ApproxQuantile):
+        raise source.unsupported(call, "APPROX_QUANTILE", "QUANTILE_CONT and QUANTILE_DISC are exact.")
+    if isinstance(call, exp.PercentileCont | exp.PercentileDisc | exp.Quantile):
+        only(Binder(source), call, "this", "expression", "quantile")
+        asked = call.args.get("quantile") or call.args.get("expression")
+        between = isinstance(call, exp.PercentileCont)
+        return Place(call, call.this, _fraction(source, call, asked), between)
+    return None
+
+
+def _fraction(source: Source, call: exp.Expr, node: exp.Expr | None) -> Fraction:
+    text = node.name if isinstance(node, exp.Literal) and not node.is_string else ""
+    try:
+        part = Fraction(text)
+    except ValueError:
+        part = Fraction(-1)
+    if not 0 <= part <= 1 or part.denominator > MAX_PARTS:
+        raise source.error(
+            "sql.type", call, f"a quantile takes a constant from 0 to 1 in steps of 1/{MAX_PARTS:,}, such as 0.95."
+        )
+    return part
+
+
+def ranked(binder: GroupBinder, place: Place, values: Sequence[Expr], terms: Terms, name: str) -> Expr:
+    """MIN, MAX, MEDIAN and quantiles. With q = a/b and n values, 0 the first: without interpolation it is number
+    ⌈q n⌉ − 1, so the smallest v with b · count(≤ v) ≥ a n; with interpolation it lies between numbers ⌊q (n − 1)⌋ and
+    ⌈q (n − 1)⌉. (DuckDB's definitions.)"""
+    source, call = binder.source, place.call
+    for v in values:
+        if not (numeric(v) or (v.kind == "date" and not place.between)) and not is_null(v):
+            kinds = "numbers" if place.between else "numbers and dates"
+            raise source.error("sql.type", call, f"{name_of(call).split('(')[0]} takes {kinds}, not {v.kind}.")
+    valued = _valued(terms(values))
+    if any(isinstance(t, JoinedTerm) for t in valued):
+        raise source.unsupported(
+            call,
+            f"{name_of(call).split('(')[0]} over a join",
+            "It is not built yet; until then use histogram bins by CASE with COUNT(*).",
+        )
+    if not valued:
+        return build.const(values[0].kind, None, values[0].scale) if values else NULL
+    a, b = place.part.numerator, place.part.denominator
+
+    def at(test: RankTest) -> Expr:
+        first = valued[0].value
+        assert first is not None and first.kind != "double"
+        low, high = total_bounds("ranked", valued)
+        return Ranked(first.kind, first.scale, low, high, True, "ranked", valued, name, test)
+
+    if not place.between:
+        # 0 · n of them is number 0 too
+        return at(RankTest(b, a, 0) if a else RankTest(1, 0, 1))
+    below, above = at(RankTest(b, a, 1 - a)), at(RankTest(b, a, b - a))
+    if place.part in (0, 1):
+        return build.divide(below, build.integer(1))
+    if place.part == Fraction(1, 2):
+        return build.divide(build.arith("+", below, above), build.integer(2))
+    n = count(values, terms, name)
+    parts_ = build.integer(b)
+    before = build.arith("*", build.integer(a), build.arith("-", n, build.integer(1)))
+    weight = build.arith("%", before, parts_)
+    lower = build.arith("*", below, build.arith("-", parts_, weight))
+    return build.divide(build.arith("+", lower, build.arith("*", above, weight)), parts_)
+
+
 # ---- the four revealed aggregates
 
 
@@ -193,7 +294,7 @@ def _valued(terms: tuple[Term, ...]) -> tuple[Term, ...]:
 
 def _agg(func: str, terms: tuple[Term, ...], name: str) -> Agg:
     value = terms[0].value
-    counts = value is None or func in ("rows", "count", "distinct", "present")
+    counts = value is None or func in ("rows", "count", "distinct", "present", "known")
     kind, scale = ("integer", 0) if value is None or counts else (value.kind, value.scale)
     if func == "squares":
         scale *= 2
@@ -205,17 +306,20 @@ def _agg(func: str, terms: tuple[Term, ...], name: str) -> Agg:
 
 def total_bounds(func: str, terms: Sequence[Term]) -> tuple[int, int]:
     """The interval of an aggregate over at most ROW_CAP rows a term (or as many as a join can have), in units."""
+    if func == "ranked":
+        ends = [value_bounds(func, t) for t in terms]
+        return min(a for a, _ in ends), max(b for _, b in ends)
     low = high = 0
     for t in terms:
         a, b = value_bounds(func, t)
-        most = 1 if func == "present" else t.most_rows if isinstance(t, JoinedTerm) else ROW_CAP
+        most = 1 if func in ("present", "known") else t.most_rows if isinstance(t, JoinedTerm) else ROW_CAP
         low, high = low + most * min(a, 0), high + most * max(b, 0)
     return low, high
 
 
 def value_bounds(func: str, t: Term) -> tuple[int, int]:
     """What one row adds at least and at most."""
-    if t.value is None or func in ("rows", "count", "distinct"):
+    if t.value is None or func in ("rows", "count", "distinct", "known"):
         return 0, 1
     a, b = t.value.low or 0, t.value.high or 0
     return (0, max(a * a, b * b)) if func == "squares" else (a, b)

@@ -8,7 +8,7 @@ from mpc.errors import LocalError
 from mpc.query.aggregates import ROW_CAP
 from mpc.query.fold import Draft
 from mpc.query.linear import Form, part_bounds
-from mpc.query.nodes import Agg, Expr, aggregates, numeric, walk
+from mpc.query.nodes import Agg, Expr, Ranked, aggregates, numeric, walk
 from mpc.query.parse import Source
 from mpc.query.plan import Ring
 from mpc.query.relations import Totals
@@ -26,7 +26,7 @@ def check_rows(source: Source, exprs: Sequence[Expr], totals: Totals) -> None:
             for e in (t.value, t.where, *t.keys):
                 if e is not None:
                     check_numbers(source, e)
-            if agg.func in ("sum", "squares") and t.value is not None and t.value.low is None:
+            if agg.func in ("sum", "squares", "ranked") and t.value is not None and t.value.low is None:
                 raise LocalError("internal", f"The bounds of {shown(t.value)} are not known.")
             if agg.func == "squares" and t.value is not None:
                 most = max(abs(t.value.low or 0), abs(t.value.high or 0)) ** 2
@@ -51,6 +51,8 @@ def word_bound(source: Source, f: Form, d: Draft) -> tuple[Ring, int]:
         if not isinstance(atom, Agg):
             check_numbers(source, atom)
     bound = 0
+    if isinstance(f.terms[0][1], Ranked):
+        return _ranked_bound(source, f.terms[0][1])
     for party in sorted(f.parties):
         low, high = part_bounds(f, party)
         bound += max(-low, high)
@@ -58,6 +60,22 @@ def word_bound(source: Source, f: Form, d: Draft) -> tuple[Ring, int]:
         name = ", ".join(d.names) or "the total"
         raise overflow(source, f"{name} over up to {ROW_CAP:,} rows of each table", -bound, bound)
     return (64 if bound < 2**63 else 128), bound
+
+
+def _ranked_bound(source: Source, agg: Ranked) -> tuple[Ring, int]:
+    """A value that is searched for by halving its range, in machine integers."""
+    bound = max(-(agg.low or 0), agg.high or 0)
+    if bound >= 2**62:
+        line, column = source.at(0)
+        raise LocalError(
+            "plan.overflow",
+            f"{agg.name} is searched for among values up to {_digits(bound)} units of their last digit, where 62 bits "
+            "(4.6e18) are the most.",
+            "Ask the owner for tighter bounds, ROUND to fewer digits, or divide by a constant (//).",
+            line=line,
+            column=column,
+        )
+    return 64, bound
 
 
 def overflow(source: Source, what: str, low: int, high: int) -> LocalError:

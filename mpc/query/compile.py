@@ -12,22 +12,23 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from mpc.errors import LocalError
+from mpc.protocols.ranked import Searched
 from mpc.query.aggregates import present, rows
 from mpc.query.bounds import check_rows, word_bound
 from mpc.query.catalog import Catalog
 from mpc.query.domains import Domains
 from mpc.query.fold import Draft, Reveals
 from mpc.query.join_pool import join_pool, term_of
-from mpc.query.local import local_query
-from mpc.query.nodes import Expr, JoinedTerm, Term, WordRef, rebuild
+from mpc.query.local import local_query, ranked_query
+from mpc.query.nodes import Expr, JoinedTerm, Ranked, Term, WordRef, rebuild
 from mpc.query.parse import Source, parse, parties_of, too_deep
-from mpc.query.plan import Finish, JoinPool, Key, Measure, Output, Plan, Pool, Reach, Word
+from mpc.query.plan import Finish, Key, Measure, Output, Plan, Pool, RankedMeasure, Ranking, Reach, Word
 from mpc.query.relations import GroupKey, QueryBinder, Rows, Scalars, Totals
 from mpc.query.reveals import reveals_of
 from mpc.query.separate import check_weights
 
 #: goes into every job and plan; a change of what is compiled changes the number
-PLANNER = f"heji-3/sqlglot-{version('sqlglot')}"
+PLANNER = f"heji-4/sqlglot-{version('sqlglot')}"
 
 __all__ = ["PLANNER", "compile_plan", "parties_of"]
 
@@ -46,11 +47,27 @@ def compile_plan(sql: str, catalogs: Mapping[str, Catalog], *, recipients: tuple
     if plan.trust == "helper" and trust == "parties":
         raise LocalError(
             "plan.trust",
-            'The job accepts trust "parties" only. A join needs a helper, who deals random numbers and matches keyed '
-            "tags, sees no value, and must not share what it sees with any party of the join.",
-            "Submit it with --trust helper. A join of two parties without a helper is not built yet.",
+            f'The job accepts trust "parties" only. {_why_helped(plan)}',
+            "Submit it with --trust helper. "
+            + (
+                "A join of two parties without a helper is not built yet."
+                if plan.joins
+                else "Without a helper: each owner's own MIN, MAX or MEDIAN, or histogram bins by CASE with COUNT(*)."
+            ),
         )
     return plan
+
+
+def _why_helped(plan: Plan) -> str:
+    if plan.joins:
+        return (
+            "A join needs a helper, who deals random numbers and matches keyed tags, sees no value, and must not share "
+            "what it sees with any party of the join."
+        )
+    return (
+        "MIN, MAX and quantiles of several owners' values need a helper, who deals random numbers, sees nothing, and "
+        "must not share what it dealt with any of the owners."
+    )
 
 
 def _as_totals(source: Source, relation: Rows | Totals | Scalars) -> Totals:
@@ -113,8 +130,8 @@ def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> Pl
         check_weights(found.drafts)
     parties = tuple(sorted({s.party for p in pools for s in p.sources}))
     # sums rest on no third seat (P3), whatever weaker level the job would accept; joins rest on the helper (P6)
-    needs = "helper" if any(isinstance(p, JoinPool) for p in pools) else "parties"
-    return Plan(PLANNER, needs, parties, pools, finish, reveals, _notes(totals, found, reveals, pools))
+    plan = Plan(PLANNER, "parties", parties, pools, finish, reveals, _notes(totals, found, reveals, pools))
+    return replace(plan, trust="helper") if plan.helped else plan
 
 
 def _unique(names: Sequence[str]) -> list[str]:
@@ -159,9 +176,26 @@ def _pools(
                 keys,
                 tuple(_measure(source, d, boxes) for d in chosen),
                 tuple(local_query(name, chosen, len(keys), _catalog(catalogs, name)) for name in names),
+                _rankings(chosen, len(keys), catalogs),
             )
         )
     return tuple(pools), place
+
+
+def _rankings(drafts: Sequence[Draft], keys: int, catalogs: Mapping[str, Catalog]) -> tuple[Ranking, ...]:
+    """The measures by place, those of the same parties together."""
+    found: dict[tuple[str, ...], list[RankedMeasure]] = {}
+    for m, d in enumerate(drafts):
+        aggs = [w.form.terms[0][1] for w in d.words if w.kind in ("ranked", "known")]
+        if not aggs:
+            continue
+        tests = tuple(a.test if isinstance(a, Ranked) else None for a in aggs)
+        values = next(a for a in aggs if isinstance(a, Ranked))
+        parties = tuple(sorted(d.parties))
+        queries = tuple(ranked_query(p, d, keys, _catalog(catalogs, p)) for p in parties)
+        searched = Searched(values.low or 0, values.high or 0, tests)
+        found.setdefault(parties, []).append(RankedMeasure(m, searched, queries))
+    return tuple(Ranking(parties, tuple(measures)) for parties, measures in found.items())
 
 
 def _rows_of(source: Source, d: Draft, *, keyed: bool) -> object:

@@ -14,7 +14,7 @@ from mpc.query import build
 from mpc.query.aggregates import total_bounds
 from mpc.query.build import NULL, ZERO
 from mpc.query.linear import Form, atom_of, flatten, form, is_missing, missing, present
-from mpc.query.nodes import Agg, Expr, IsNull, Term, WordRef, aggregates, children, numeric, rebuild
+from mpc.query.nodes import Agg, Expr, IsNull, Ranked, Term, WordRef, aggregates, children, numeric, rebuild
 from mpc.query.plan import WordKind
 from mpc.query.show import shown
 
@@ -48,7 +48,7 @@ class Reveals:
 
     def __init__(self) -> None:
         self.drafts: list[Draft] = []
-        self._by_terms: dict[tuple[bool, tuple[Term, ...], bool], int] = {}
+        self._by_terms: dict[tuple[bool, tuple[Term, ...], str], int] = {}
         self._alone: set[Agg] = set()
 
     def prepare(self, exprs: list[Expr]) -> None:
@@ -159,6 +159,9 @@ class Reveals:
 
     def _single(self, agg: Agg) -> Expr:
         word = self._word(agg)
+        if isinstance(agg, Ranked):
+            known = self._word(_known(agg))
+            return build.case([(build.compare(">", known, ZERO), word)], build.const(agg.kind, None, agg.scale))
         if agg.func not in ("sum", "squares") and not (agg.func == "value" and agg.nullable):
             return word
         counted = self._word(_counted(agg))
@@ -167,8 +170,8 @@ class Reveals:
     def _word(self, agg: Agg, draft: int | None = None) -> Expr:
         """The word of one aggregate. Those over the same values share a measure."""
         if draft is None:
-            distinct = agg.func == "distinct"
-            key = (agg.keyed, agg.terms, distinct)
+            apart = {"distinct": "distinct", "ranked": "ranked", "known": "ranked"}.get(agg.func, "")
+            key = (agg.keyed, agg.terms, apart)
             if key not in self._by_terms:
                 self._by_terms[key] = len(self.drafts)
                 self.drafts.append(Draft(agg.keyed, []))
@@ -176,7 +179,7 @@ class Reveals:
         names = self.drafts[draft].names
         if agg.name and agg.name not in names and not self.drafts[draft].folded:
             names.append(agg.name)
-        kinds: dict[str, WordKind] = {k: k for k in ("rows", "sum", "squares", "value", "present")}
+        kinds: dict[str, WordKind] = {k: k for k in ("rows", "sum", "squares", "value", "present", "ranked", "known")}
         return self._add(draft, form([(agg, Fraction(1))]), kinds.get(agg.func, "count"))
 
     def _add(self, draft: int, f: Form, kind: WordKind) -> WordRef:
@@ -184,8 +187,9 @@ class Reveals:
         word = DraftWord(kind, replace(f, factor=Fraction(1)))
         if word not in words:
             words.append(word)
-        number = "decimal" if f.scale else "integer"
-        return WordRef(number, f.scale, None, None, False, draft, 0, words.index(word))  # type: ignore[arg-type]
+        only = f.terms[0][1]
+        number = only.kind if isinstance(only, Ranked) else "decimal" if f.scale else "integer"
+        return WordRef(number, f.scale, None, None, False, draft, 0, words.index(word))
 
 
 def _counted(e: Agg) -> Agg:
@@ -194,6 +198,11 @@ def _counted(e: Agg) -> Agg:
         low, high = total_bounds("count", e.terms)
         return replace(e, func="count", kind="integer", scale=0, low=low, high=high, nullable=False)
     return e
+
+
+def _known(e: Agg) -> Agg:
+    """Whether there is any value."""
+    return Agg("integer", 0, 0, 1, False, "known", e.terms, e.name)
 
 
 def _constant(value: Fraction, e: Expr) -> Expr:

@@ -105,6 +105,7 @@ def join_pool(
         keys,
         measures,
         tuple(sorted((s.query for s in sides), key=lambda q: (q.party, q.tables))),
+        (),
         fields,
         tuple(sides),
         program.steps,

@@ -12,6 +12,8 @@ _KINDS = {
     "sum": "the sum",
     "squares": "the sum of squares",
     "nulls": "how many of the added totals are NULL",
+    "ranked": "the value at its place, which is one entity's",
+    "known": "whether there is any value",
     "value": "the value",
     "present": "which rows are in the join",
 }
@@ -36,15 +38,32 @@ def ledger(plan: Plan, recipients: tuple[str, ...]) -> tuple[Entry, ...]:
                 Entry(recipient, "as it takes part itself: its own share, so what the others' values sum to without it")
             )
     for party in plan.parties:
-        found.append(
-            Entry(party, "the job's text: SQL, purpose, recipients, participants; of the others' data nothing")
-        )
+        found.append(Entry(party, "the job's text: SQL, purpose, recipients, participants" + _of_others(plan, party)))
+        found += [Entry(party, text) for pool in plan.pools for text in _searched(pool, party)]
     found.append(Entry("coordinator", _coordinator(plan, recipients)))
     for _, pool in plan.joins:
         found += [Entry("helper", text) for text in _helper(pool)]
-    if not plan.joins:
+    if plan.helped and not plan.joins:
+        found.append(Entry("helper", "the job's text; how many cells are searched; it deals and hears nothing"))
+    elif not plan.joins:
         found.append(Entry("helper", "nothing: sums need no helper"))
     return tuple(found)
+
+
+def _of_others(plan: Plan, party: str) -> str:
+    searches = any(len(r.parties) > 1 and party in r.parties for p in plan.pools for r in p.rankings)
+    return "; of the others' data only what follows" if searches else "; of the others' data nothing"
+
+
+def _searched(pool: Pool, party: str) -> list[str]:
+    """What a search for values by their place shows the parties that are led by it."""
+    return [
+        f"{_cells(pool.keys)}, {pool.measures[m.measure].name} of {' + '.join(r.parties)}, as the recipients do; "
+        "or that an owner has too few entities there, not which"
+        for r in pool.rankings
+        if len(r.parties) > 1 and party in r.parties
+        for m in r.measures
+    ]
 
 
 def _helper(pool: JoinPool) -> list[str]:

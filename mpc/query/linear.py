@@ -35,6 +35,9 @@ from mpc.query.nodes import (
 )
 from mpc.query.rules.cancel import constant_factor
 
+#: what is no sum of the parties' parts, or loses its sign in one
+NOT_ADDED = ("squares", "ranked", "known")
+
 
 def flatten(e: Expr, factor: Fraction = Fraction(1)) -> Iterator[tuple[Expr | None, Fraction]]:
     """A numeric expression as a sum of (leaf, coefficient) in true values; leaf None is a constant."""
@@ -71,10 +74,10 @@ def atom_of(e: Expr) -> Expr | None:
     """The leaf as an atom that can be added up before it is revealed, or None where it cannot."""
     plain = e.args[0] if isinstance(e, Coalesce) and len(e.args) == 2 and _is_zero(e.args[1]) else e
     if isinstance(plain, Agg):
-        return None if plain.func == "squares" else plain
+        return None if plain.func in NOT_ADDED else plain
     found = aggregates(e)
     inexact = any(isinstance(n, Divide | Sqrt | Scaled | KeyRef) or n.kind == "double" for n in walk(e))
-    if not found or inexact or not numeric(e) or any(a.keyed or a.joined for a in found):
+    if not found or inexact or not numeric(e) or any(a.keyed or a.joined or a.func in NOT_ADDED for a in found):
         return None
     return e if len({p for a in found for p in a.parties}) == 1 else None
 

@@ -63,7 +63,7 @@ def local_query(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog
             for _, part in word:
                 for agg in aggregates(part):
                     _register(q, agg)
-    for m, (_draft, words) in enumerate(zip(drafts, parts, strict=True)):
+    for m, words in enumerate(parts):
         for w, word in enumerate(words):
             q.outer.append(f"CAST({_word(word, q.names)} AS DECIMAL(38,0)) AS m{m}w{w}")
         q.outer.append(
@@ -72,14 +72,30 @@ def local_query(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog
     return LocalQuery(party, _print(q), tuple(sorted({s.table for s in q.scans})))
 
 
+def ranked_query(party: str, draft: Draft, keys: int, catalog: Catalog) -> LocalQuery:
+    """The values among which a measure finds one by its place, row by row: columns ``k0 …`` and ``v`` in units."""
+    q = _Query(party, catalog, keys)
+    part = next(p for word in draft.words for _, p in _parts(word, party))
+    assert isinstance(part, Agg)
+    by_scan = _by_scan(q, part)
+    rows = [
+        f"SELECT {', '.join([*(f'{key_sql(k)} AS k{i}' for i, k in enumerate(scan.keys)), f'{units(value)} AS v'])} "
+        f"FROM {identifier(scan.table)}" + (f" WHERE {sql(scan.where)}" if scan.where is not None else "")
+        for scan, value in by_scan.items()
+    ]
+    columns = ", ".join([*(f"k{i}" for i in range(keys)), "CAST(v AS BIGINT) AS v"])
+    text = f"SELECT {columns} FROM ({' UNION ALL '.join(rows)}) WHERE v IS NOT NULL"
+    return LocalQuery(party, text, tuple(sorted({s.table for s in by_scan})))
+
+
 def _parts(word: DraftWord, party: str) -> list[tuple[int, Expr]]:
     return [(k, part) for k, atom in word.form.terms if (part := part_of(atom, party)) is not None]
 
 
 def _word(parts: list[tuple[int, Expr]], names: Mapping[Expr, str]) -> str:
     """Σ coefficient · part, in units, NULL taken as 0."""
-    if not parts:
-        return "0"
+    if not parts or any(isinstance(part, Agg) and part.func in ("ranked", "known") for _, part in parts):
+        return "0"  # what is found by its place comes from ``ranked_query``
     return " + ".join(
         f"CAST({k} AS HUGEINT) * CAST(COALESCE({sql(part, names)}, 0) AS HUGEINT)"
         if k != 1
@@ -91,6 +107,9 @@ def _word(parts: list[tuple[int, Expr]], names: Mapping[Expr, str]) -> str:
 def _register(q: _Query, agg: Agg) -> None:
     """Give an aggregate its scans, its value column and its column in the middle query."""
     if agg in q.names:
+        return
+    if agg.func in ("ranked", "known"):
+        _by_scan(q, agg)
         return
     column = _value_column(q, _by_scan(q, agg))
     v = f"v{column}"
@@ -133,7 +152,7 @@ def _value_column(q: _Query, by_scan: dict[Scan, Expr]) -> int:
 def _entities(q: _Query, measure: int, found: Sequence[Agg]) -> str:
     """The distinct entities behind a measure: the fewest over its aggregates."""
     counts = []
-    for agg in dict.fromkeys(replace(a, func="count" if a.func in ("rows", "distinct") else a.func) for a in found):
+    for agg in dict.fromkeys(_counted(a) for a in found):
         if agg.func == "count" and any(a.terms == agg.terms and a.func in ("sum", "squares") for a in found):
             continue
         counts.append(_entities_of(q, agg))
@@ -148,6 +167,12 @@ def _entities(q: _Query, measure: int, found: Sequence[Agg]) -> str:
             q.middle.append(f"{text} AS {known[0]}")
         names.append(known[0])
     return names[0] if len(names) == 1 else f"LEAST({', '.join(names)})"
+
+
+def _counted(agg: Agg) -> Agg:
+    """The aggregate whose rows are counted for the entities behind one."""
+    func = {"rows": "count", "distinct": "count", "ranked": "sum", "known": "sum"}.get(agg.func, agg.func)
+    return Agg(agg.kind, agg.scale, agg.low, agg.high, agg.nullable, func, agg.terms, agg.name)
 
 
 def _entities_of(q: _Query, agg: Agg) -> str:

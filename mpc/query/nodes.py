@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields, replace
 from math import prod
 from typing import Any, Literal
 
+from mpc.protocols.ranked import RankTest
 from mpc.query.catalog import Value
 
 NodeKind = Literal["integer", "decimal", "date", "boolean", "text", "double"]
@@ -249,7 +250,7 @@ class JoinedTerm(Term):
 @dataclass(frozen=True)
 class Agg(Expr):
     """``rows`` (COUNT(*)), ``count``, ``sum``, ``squares`` (SUM(x*x)) or ``distinct`` of the terms' values; of single
-    rows of a join ``value``, and ``present``: 1 where there is such a row.
+    rows of a join ``value``, and ``present``: 1 where there is such a row. ``known``: 1 where any value is not NULL.
 
     ``name`` as written.
     """
@@ -269,6 +270,13 @@ class Agg(Expr):
     @property
     def keyed(self) -> bool:
         return any(t.keys for t in self.terms)
+
+
+@dataclass(frozen=True)
+class Ranked(Agg):
+    """One entity's value by its place among all (``func`` "ranked"): the smallest v for which ``test`` holds."""
+
+    test: RankTest
 
 
 # ---- only in the finish

@@ -20,14 +20,15 @@ from typing import Any, Literal
 import rfc8785
 
 from mpc.ids import Field
+from mpc.protocols.ranked import Search, Searched
 from mpc.query.catalog import Kind, Value
 from mpc.query.nodes import Expr
 
 Ring = Literal[64, 128]
 #: rows: COUNT(*) · count: COUNT(x), or how many added scalars were not NULL · sum: SUM(x), or a linear combination of
-#: totals · squares: SUM(x*x) · nulls: how many added scalars were NULL · of single rows value, and present: 1 where
-#: there is such a row
-WordKind = Literal["rows", "count", "sum", "squares", "nulls", "value", "present"]
+#: totals · squares: SUM(x*x) · nulls: how many added scalars were NULL · ranked: one entity's value by its place, and
+#: known: 1 where there is any · of single rows value, and present: 1 where there is such a row
+WordKind = Literal["rows", "count", "sum", "squares", "nulls", "ranked", "known", "value", "present"]
 Use = Literal[
     "join", "join_reveal", "filter", "group", "aggregate", "extreme", "arithmetic", "product", "threshold", "row"
 ]
@@ -91,13 +92,34 @@ class LocalQuery:
 
 
 @dataclass(frozen=True)
+class RankedMeasure:
+    """A measure of values by their place, with a test a word. ``queries``: one a party, sorted: every value, in rows
+    ``k0 …, v``."""
+
+    measure: int
+    searched: Searched
+    queries: tuple[LocalQuery, ...]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Measures by place that the same parties search for together (mpc/protocols/ranked.py); one party alone, by
+    itself."""
+
+    parties: tuple[str, ...]
+    measures: tuple[RankedMeasure, ...]
+
+
+@dataclass(frozen=True)
 class Pool:
-    """Cells and measures that several parties' local answers are added into."""
+    """Cells and measures that several parties' local answers are added into. The local answer to a measure of
+    ``rankings`` is 0: its words come from a search."""
 
     name: str  # "pool0"
     keys: tuple[Key, ...]
     measures: tuple[Measure, ...]
     sources: tuple[LocalQuery, ...]  # one a party (of a join, one a side), sorted by party
+    rankings: tuple[Ranking, ...]
 
     @property
     def cells(self) -> int:
@@ -106,6 +128,13 @@ class Pool:
     @property
     def parties(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(s.party for s in self.sources))
+
+    def searches(self, helper: str) -> tuple[Search, ...]:
+        """What the parties of each ranking do together."""
+        return tuple(
+            Search(f"{self.name}/ranked/{k}", r.parties, tuple(m.searched for m in r.measures), self.cells, helper)
+            for k, r in enumerate(self.rankings)
+        )
 
 
 # ---- joins
@@ -264,6 +293,13 @@ class RowReveal(JoinReveal):
 
 
 @dataclass(frozen=True)
+class RankedReveal(Reveal):
+    """One entity's value by its place. ``searched_by``: parties that learn it too, since their search leads to it."""
+
+    searched_by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Output:
     """One result column: a finish expression over revealed words and keys (mpc.query.finish)."""
 
@@ -300,6 +336,20 @@ class Plan:
     def joins(self) -> tuple[tuple[int, JoinPool], ...]:
         """The pools that are joins, with their numbers; they need the helper."""
         return tuple((i, p) for i, p in enumerate(self.pools) if isinstance(p, JoinPool))
+
+    @property
+    def helped(self) -> bool:
+        """Whether it needs the helper: for joins, and for places among the values of several parties."""
+        return bool(self.joins) or any(len(r.parties) > 1 for p in self.pools for r in p.rankings)
+
+    def offsets(self, pool: int, ring: Ring) -> dict[tuple[int, int], slice]:
+        """Where a pool's vector of this ring has each (measure, word); word -1 is the flag."""
+        found, start = {}, 0
+        for p, m, w, cells in self.columns(ring):
+            if p == pool:
+                found[m, w] = slice(start, start + cells)
+                start += cells
+        return found
 
     def digest(self) -> str:
         """SHA-256 (hex) over the canonical form."""

@@ -29,6 +29,13 @@ AGGREGATES = (
     exp.Corr,
     exp.CovarPop,
     exp.CovarSamp,
+    exp.Min,
+    exp.Max,
+    exp.Median,
+    exp.Quantile,
+    exp.PercentileCont,
+    exp.PercentileDisc,
+    exp.WithinGroup,
 )
 JOINT = "It is not built yet; until then "
 
@@ -112,12 +119,6 @@ def _name(source: Source, node: exp.Expr) -> str:
 
 _ADVICE: dict[type[exp.Expr], tuple[str, str]] = {
     exp.Window: ("A window function (OVER)", "Use GROUP BY and aggregates."),
-    exp.Min: ("MIN", f"It shows one entity's value. {JOINT}use histogram bins by CASE with COUNT(*)."),
-    exp.Max: ("MAX", f"It shows one entity's value. {JOINT}use histogram bins by CASE with COUNT(*)."),
-    exp.Median: ("MEDIAN", f"{JOINT}use histogram bins by CASE with COUNT(*)."),
-    exp.PercentileCont: ("A quantile", f"{JOINT}use histogram bins by CASE with COUNT(*)."),
-    exp.PercentileDisc: ("A quantile", f"{JOINT}use histogram bins by CASE with COUNT(*)."),
-    exp.Quantile: ("A quantile", f"{JOINT}use histogram bins by CASE with COUNT(*)."),
     exp.Exists: ("EXISTS", f"{JOINT}use conditions on the owner's own columns."),
     exp.Any: ("ANY (subquery)", f"{JOINT}write the values into an IN list."),
     exp.All: ("ALL (subquery)", f"{JOINT}write the values into an IN list."),

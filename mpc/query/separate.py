@@ -161,7 +161,8 @@ def _check_isolation(drafts: Sequence[Draft]) -> None:
     Keys are left out: a table by region also gives its total. Rank of all words, minus rank without the party's units,
     is how many combinations are the party's alone; those that are asked for by themselves are its single totals.
     """
-    rows = [formal(w) for d in drafts for w in d.words if not all(is_missing(a) for _, a in w.form.terms)]
+    added = [w for d in drafts for w in d.words if w.kind not in ("ranked", "known")]  # those are no sums
+    rows = [formal(w) for w in added if not all(is_missing(a) for _, a in w.form.terms)]
     rows = [r for r in rows if r]
     if len(rows) > MAX_WORDS:
         raise LocalError(

@@ -2,6 +2,7 @@
 
 aggregate    in the value of a measure; for what derives from no column, the keys of its table (COUNT(*))
 arithmetic   besides, where the value is more than the bare column, or enters with another weight than ±1
+extreme      the same of MIN, MAX and quantiles, which show one entity's value
 filter       in WHERE, FILTER, CASE and every other condition
 group        in a GROUP BY key
 """
@@ -61,13 +62,14 @@ def _term(t: Term, agg: Agg, weighed: bool, catalogs: Mapping[str, Catalog]) -> 
         return ColumnUse(t.party, t.table, column, kind, where)
 
     valued = list(value_columns(t.value)) if t.value is not None else []
+    shown_as: Use = "extreme" if agg.func in ("ranked", "known") else "aggregate"
     for c in valued:
-        yield use(c.name, "aggregate", agg.name)
+        yield use(c.name, shown_as, agg.name)
         if t.value is not None and (weighed or bare(t.value) != c):
             yield use(c.name, "arithmetic", shown(t.value))
     if not valued:
         for name in entity_columns(t, catalogs):
-            yield use(name, "aggregate", agg.name)
+            yield use(name, shown_as, agg.name)
     if t.value is not None:
         for c in condition_columns(t.value):
             yield use(c.name, "filter", shown(t.value))

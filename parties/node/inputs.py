@@ -11,24 +11,33 @@ from mpc.joint import SideRows
 from mpc.messages import RingWords
 from mpc.policy.disclosure import vector
 from mpc.policy.flow import Limits
+from mpc.protocols.ranked import OwnValues
 from mpc.query.catalog import Catalog
 from mpc.query.layout import Rows, fill
 from mpc.query.plan import Plan
 from mpc.roles import Cast, pool_of, ring_of
 from parties.member import Member
 from parties.node.joins import own_values, side_rows
+from parties.node.ranked import own_values_of
 from parties.node.sources.database import Tables
 
 
 @dataclass(frozen=True)
 class Input:
     """Ring words by the name of their sum, a salted digest of the data they were computed from, and by the number of
-    the pool the rows this member brings into joins, by name of the side, and its own values beside a result by row."""
+    the pool the rows this member brings into joins, by name of the side, its own values beside a result by row, and by
+    name of the search those among which it is searched."""
 
     vectors: Mapping[str, RingWords]
     snapshot: bytes
     rows: Mapping[int, Mapping[str, SideRows]] = field(default_factory=dict)
     own: Mapping[int, Rows] = field(default_factory=dict)
+    values: Mapping[str, tuple[OwnValues, ...]] = field(default_factory=dict)
+
+    @property
+    def anything(self) -> bool:
+        """Whether this member has data in the job."""
+        return bool(self.vectors or self.rows or self.values)
 
 
 class Inputs:
@@ -72,6 +81,14 @@ class Inputs:
                         if pool.by_row and side == pool.sides[0]:
                             own[p] = own_values(pool, answer)
             answers = {p: database.run(q.sql) for p, q in queries if p not in joins}
+            searched = {
+                (p, m.measure): database.rows(q.sql)
+                for p, pool in enumerate(plan.pools)
+                for r in pool.rankings
+                for m in r.measures
+                for q in m.queries
+                if q.party == me
+            }
             snapshot = database.snapshot(salt)
         filled = {
             p: fill(
@@ -89,4 +106,12 @@ class Inputs:
         words = {
             s.name: vector(plan, pool_of(s.name), ring_of(s), f, coins, f"spoil/{s.name}") for s, f in said.items()
         }
-        return Input(words, snapshot, rows, own)
+        values = {
+            places.search.name: tuple(
+                own_values_of(plan.pools[p], searched[p, m], filled[p].small[m]) for m in places.measures
+            )
+            for places in cast.searches
+            for p in [places.pool]
+            if me in places.search.parties
+        }
+        return Input(words, snapshot, rows, own, values)

@@ -319,7 +319,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         try:
 
             def on_round(number: int, step: Round) -> None:
-                if number == 3 and (given.vectors or given.rows):  # keys are agreed: from here on masked data leaves
+                if number == 3 and given.anything:  # keys are agreed: from here on masked data leaves
                     self._store.transition(job.id, "sending", member.clock(), input=given.snapshot)
                 phase = "keys" if number <= 2 else "receiving" if step.hear else "sending"
                 sent = sum(o.sent for o in outboxes.values())
@@ -348,7 +348,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         sign, verify = self._member.sign, self._member.verify
         if session.me == cast.helper:
             return play_helper(session, cast, sign, verify)
-        return play_party(session, cast, given.vectors, sign, verify, given.rows)
+        return play_party(session, cast, given.vectors, sign, verify, given.rows, given.values)
 
     def _same_data(self, job: str, snapshot: bytes) -> None:
         """Two attempts over different data could give their difference away, if the first reached its recipient."""

@@ -31,7 +31,7 @@ def reveal(
 
 def plan(*reveals: Reveal, sources: tuple[LocalQuery, ...] = (), parties: tuple[str, ...] = ()) -> Plan:
     data = {u.party for r in reveals for u in r.uses} | {c for r in reveals for c in r.contributors}
-    pools = (Pool("pool0", (), (), sources),) if sources else ()
+    pools = (Pool("pool0", (), (), sources, ()),) if sources else ()
     return Plan(
         "test",
         "parties",

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mpc.errors import LocalError
 from mpc.joint import Joint
-from mpc.joint_traffic import traffic
 from mpc.run import Trace
+from mpc.traffic import traffic
 from tests.mpc.query.test_joins import firm, table
 from tests.mpc.query.world import HELPER, World, boolean, date, decimal, integer, text
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from mpc.errors import LocalError
 from mpc.expected import expected_seconds
 from mpc.joint import Joint
-from mpc.joint_traffic import traffic
 from mpc.query.catalog import Table
 from mpc.run import Trace
+from mpc.traffic import traffic
 from tests.mpc.query.world import HELPER, Held, World, date, decimal, integer, text
 
 INDUSTRIES = ("A", "B", "C")

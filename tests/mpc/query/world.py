@@ -22,6 +22,9 @@ import pytest
 from mpc.errors import LocalError
 from mpc.joint import Joint, SideRows, play, play_helper
 from mpc.messages import RingWords
+from mpc.protocols import ranked
+from mpc.protocols.ranked import Found
+from mpc.protocols.ranked import play_helper as play_search
 from mpc.query import layout
 from mpc.query.catalog import Catalog, Column, Table, days
 from mpc.query.compile import compile_plan
@@ -29,9 +32,11 @@ from mpc.query.finish import Result, finish
 from mpc.query.layout import Filled, fill, read
 from mpc.query.plan import JoinPool, Plan
 from mpc.ring import ring
+from mpc.roles import Places, searches_of
 from mpc.rounds import Rounds
 from mpc.run import Trace, run
 from parties.node.joins import own_values, side_rows
+from parties.node.ranked import own_values_of
 from parties.node.sources.canonical import canonical
 from parties.node.sources.database import LocalDatabase
 from parties.node.sources.reading import lock
@@ -154,7 +159,30 @@ class World:
                         continue
                     vector, name = np.concatenate(columns), f"pool{p}/w{bits}"
                     ring(bits).add_into(totals.setdefault(name, ring(bits).zeros(len(vector))), vector)
+        for places in searches_of(plan, HELPER):
+            name = f"pool{places.pool}/w64"
+            totals[name] = places.put(self.searched(plan, places, min_entities, strict), totals[name], first=True)
         return totals
+
+    def searched(
+        self, plan: Plan, places: Places, least: int = 0, strict: bool = False, trace: Trace | None = None
+    ) -> Found:
+        """What the parties of a search find, which is the same at all."""
+        pool, search = plan.pools[places.pool], places.search
+        (ranking,) = (r for r in pool.rankings if tuple(m.measure for m in r.measures) == places.measures)
+        members = sessions([*search.parties, HELPER])
+        roles: dict[str, Rounds[Any]] = {} if search.alone else {HELPER: play_search(members[HELPER], search)}
+        for party in search.parties:
+            small = self.filled(plan, places.pool, party, min_entities=least, strict=strict).small
+            queries = [(m.measure, q.sql) for m in ranking.measures for q in m.queries if q.party == party]
+            values = [own_values_of(pool, self.local(party).rows(sql), small[m]) for m, sql in queries]
+            roles[party] = ranked.play(members[party], search, values)
+        found = run(roles, trace)
+        first = found[search.parties[0]]
+        for party in search.parties:
+            for one, other in zip(first.words, found[party].words, strict=True):
+                assert one.keys() == other.keys() and all((one[w] == other[w]).all() for w in one)
+        return first
 
     def rows(self, pool: JoinPool, party: str) -> dict[str, SideRows]:
         """What a party brings into a join."""

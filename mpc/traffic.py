@@ -1,4 +1,4 @@
-"""What a join says to whom: bytes and messages of every link, from the plan alone.
+"""What a join or a search says to whom: bytes and messages of every link, from the plan alone.
 
 Inboxes take no more than this, ``explain`` shows it, and a test compares it with a traced run. ``bytes`` leaves out the
 headers of messages.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mpc.blocks import BLOCK_BYTES
 from mpc.joint import Joint, batches
+from mpc.protocols.ranked import Search
 from mpc.protocols.spine_order import MARKS
 from mpc.sharing.circle import Circle
 from mpc.sharing.compare import BATCH
@@ -44,6 +45,18 @@ def traffic(j: Joint) -> Iterator[Traffic]:
     if not j.pool.by_row:
         yield from _totals(j)
         yield from _release(j)
+
+
+def search_traffic(s: Search) -> Iterator[Traffic]:
+    """Everything that is said in a search for values by their place."""
+    if s.alone:
+        return
+    measures, places = s.cells * len(s.measures), s.cells * len(s.places)
+    for n in (measures, measures, *[places] * s.halvings):
+        yield from _comparisons("search", s.circle, 64, n)
+        for sender in s.circle.holders:
+            for receiver in s.circle.others(sender):
+                yield from _column("search", sender, receiver, 8 * n, n)
 
 
 def _alignments(j: Joint) -> Iterator[Traffic]:
