@@ -53,6 +53,7 @@ CODES: Mapping[str, str] = {
     "data.local_query": "the local query failed (no detail leaves the node)",
     "data.id": "an id cannot be used as a key: too long, malformed, or its check character is wrong",
     "data.rows": "a table has more rows than its published catalog says",
+    "data.skew": "a few keys have so many rows that a large table cannot be joined part by part",
     "data.repeated_key": "a key stands twice where each may stand once",
     "data.changed": "the data changed after an attempt of this job may already have been released",
     # the protocol

@@ -100,6 +100,7 @@ def _steps(plan: Plan, recipients: tuple[str, ...]) -> list[dict[str, Any]]:
 
 #: what a step of mpc.traffic is called, and how many latencies it takes at least
 _JOINT = {
+    "parts": ("P6 tables taken apart by a key of the data parties", 1),
     "align": ("P6 hidden join: each side to the spine's rows", 3),
     "products": ("P4 products of shared columns", 1),
     "comparisons": ("P5 comparisons of shared columns", 9),
@@ -121,7 +122,9 @@ def _joint_steps(p: JoinPool) -> list[dict[str, Any]]:
             "step": f"{p.name}/{step}",
             "protocol": _JOINT[step][0],
             "trust": "helper",
-            "rounds": _JOINT[step][1] * (len(j.aligns) if step == "align" else levels if step == "products" else 1),
+            "rounds": _JOINT[step][1]
+            * (len(j.aligns) if step == "align" else levels if step == "products" else 1)
+            * (1 if step in ("parts", "release") else j.parts),
             "bytes": dict(sorted(by.items())),
         }
         for step, by in said.items()

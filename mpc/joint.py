@@ -10,13 +10,16 @@
 
 Where the result is a row for each of the spine's, the words are the columns themselves: no totals, nothing suppressed.
 
+Large tables are joined part by part (parts.py): a key's rows are all in one part, so totals and entities of the parts
+add up, and memory is that of a part. What is let out is compared once, at the end.
+
 Read ``play`` and ``play_helper`` side by side: they take the same steps in the same order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -27,9 +30,10 @@ from mpc.ids import Flags, Keys, width
 from mpc.messages import RingWords
 from mpc.protocols import align, group_totals, groups
 from mpc.protocols.align import Align, repeated_key
-from mpc.protocols.group_totals import Grouping
+from mpc.protocols.group_totals import Grouping, Totals
 from mpc.protocols.groups import Entities, Groups, Release
 from mpc.protocols.match import match
+from mpc.protocols.parts import buckets, capacity, parts_of, share_key, too_many
 from mpc.protocols.spine_order import Order, group_order, key_numbers, places, table_order
 from mpc.query.plan import Input, JoinPool, Linear, Low, Product, Ring, Side, Sign, Step
 from mpc.ring import ring
@@ -58,15 +62,33 @@ class SideRows:
 
 @dataclass(frozen=True)
 class Joint:
-    """One join of an attempt. ``least``: the strictest of the owners' min_entities."""
+    """One join of an attempt, or one part of it. ``least``: the strictest of the owners' min_entities."""
 
     pool: JoinPool
     helper: str
     least: int
+    piece: int | None = None
 
     @property
     def name(self) -> str:
         return f"{self.pool.name}/join"
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts the tables are taken apart; a result by row is not."""
+        return 1 if self.pool.by_row else parts_of(max(s.rows for s in self.pool.sides))
+
+    @property
+    def pieces(self) -> Iterator[tuple[str, Joint]]:
+        """The parts with the steps they are under; the whole, without a step of its own, where there is one."""
+        if self.parts == 1:
+            yield "", self
+        else:
+            yield from ((f"part/{p}", replace(self, piece=p)) for p in range(self.parts))
+
+    def rows_of(self, side: Side) -> int:
+        """Rows of a side, padded, of which this part has its share."""
+        return side.rows if self.piece is None else capacity(side.rows, self.parts)
 
     @property
     def spine(self) -> Side:
@@ -79,7 +101,7 @@ class Joint:
     @property
     def rows(self) -> int:
         """Rows of shared columns: the spine's, padded, and the marks of the groups."""
-        return places(self.spine.rows, 0 if self.pool.by_row else self.pool.cells)
+        return places(self.rows_of(self.spine), 0 if self.pool.by_row else self.pool.groups)
 
     @property
     def others(self) -> tuple[Side, ...]:
@@ -96,7 +118,7 @@ class Joint:
                 s.party,
                 self.helper,
                 self.rows,
-                s.rows,
+                self.rows_of(s),
                 width(self.pool.fields),
                 tuple(c.bits for c in s.columns),
             )
@@ -115,7 +137,7 @@ class Joint:
             tuple(sorted(self.circle.others(self.spine.party))),
             self.helper,
             self.rows,
-            self.pool.cells,
+            self.pool.groups,
             tuple(self.pool.steps[step].bits for step in used),
         )
         return Groups(
@@ -143,25 +165,43 @@ def play(session: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[dic
     ``mine``: its sides, by name.
     """
     here = session.at(j.name)
-    order = _order(here, j, mine[j.spine.name]) if session.me == j.spine.party else None
+    if j.pool.by_row:
+        order = _order(here, j, mine[j.spine.name]) if session.me == j.spine.party else None
+        inputs = yield from _aligned(here, j, mine, order)
+        return _words_of_rows(j, (yield from _computed(here, j, inputs)))
+    bucket = yield from _agreed_buckets(here, j, mine)
+    sums: Totals | None = None
+    for step, piece in j.pieces:
+        part = mine if piece is j else {n: _taken(piece, n, bucket[n] == piece.piece, rows) for n, rows in mine.items()}
+        totals = yield from _totals(here.at(step) if step else here, piece, part)
+        sums = totals if sums is None else _added(j, sums, totals)
+    assert sums is not None
+    g = j.groups
+    said = yield from groups.release(here, g, sums)
+    return _words(j, g, said, first=session.me == j.circle.first)
+
+
+def _totals(here: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[Totals]:
+    """Shares of the totals of one part's rows."""
+    order = _order(here, j, mine[j.spine.name]) if here.me == j.spine.party else None
     inputs = yield from _aligned(here, j, mine, order)
     columns = yield from _computed(here, j, inputs)
-    if j.pool.by_row:
-        return _words_of_rows(j, columns)
-    g = j.groups
     del inputs
     if order is not None:
-        totals = yield from group_totals.spine_totals(here, g.grouping, order, columns)
-    else:
-        totals = yield from group_totals.holder_totals(here, g.grouping, columns)
-    del columns
-    said = yield from groups.release(here, g, totals)
-    return _words(j, g, said, first=session.me == j.circle.first)
+        return (yield from group_totals.spine_totals(here, j.groups.grouping, order, columns))
+    return (yield from group_totals.holder_totals(here, j.groups.grouping, columns))
 
 
 def play_helper(session: Session, j: Joint) -> Rounds[None]:
     """The helper's role: it matches tags and deals; no opening comes here."""
     here = session.at(j.name)
+    for step, piece in j.pieces:
+        yield from _help_part(here.at(step) if step else here, piece)
+    if not j.pool.by_row:
+        yield from groups.deal_release(here, j.groups)
+
+
+def _help_part(here: Session, j: Joint) -> Rounds[None]:
     yield from align.helper(here, j.aligns)
     for batch in batches(j.pool.steps):
         at, count = here.at(batch.name), len(batch.steps) * j.rows
@@ -175,14 +215,46 @@ def play_helper(session: Session, j: Joint) -> Rounds[None]:
             yield from deal_equal_zero(at, j.circle, batch.bits, count)
     if not j.pool.by_row:
         yield from group_totals.helper_totals(here, j.groups.grouping)
-        yield from groups.deal_release(here, j.groups)
+
+
+# ---- parts
+
+
+def _agreed_buckets(here: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[Mapping[str, NDArray[np.int64]]]:
+    """The part of each row of this party's sides, by a key that all data parties hear from the spine."""
+    if j.parts == 1:
+        return {}
+    key = yield from share_key(here.at("parts"), j.spine.party, j.circle.holders)
+    return {name: buckets(key, rows.keys, j.parts) for name, rows in mine.items()}
+
+
+def _taken(j: Joint, name: str, here: NDArray[np.bool_], rows: SideRows) -> SideRows:
+    """The rows of a side that are in this part. Raises LocalError data.skew."""
+    side = next(s for s in j.pool.sides if s.name == name)
+    taken = np.flatnonzero(here)
+    if len(taken) > j.rows_of(side):
+        raise too_many(side.party)
+    return SideRows(
+        Keys(rows.keys.matrix[taken], rows.keys.null[taken]),
+        rows.group[taken] if len(rows.group) else rows.group,
+        rows.passing[taken],
+        tuple(c[taken] for c in rows.columns),
+    )
+
+
+def _added(j: Joint, sums: Totals, more: Totals) -> Totals:
+    for bits, into, other in zip(
+        j.groups.grouping.columns * 2, (*sums.rows, *sums.keys), (*more.rows, *more.keys), strict=True
+    ):
+        ring(bits).add_into(into, other)
+    return sums
 
 
 # ---- 1: the sides as shared columns
 
 
 def _order(here: Session, j: Joint, mine: SideRows) -> Order:
-    return table_order(mine.passing) if j.pool.by_row else group_order(here, mine.keys, mine.group, j.pool.cells)
+    return table_order(mine.passing) if j.pool.by_row else group_order(here, mine.keys, mine.group, j.pool.groups)
 
 
 def _aligned(
@@ -358,16 +430,29 @@ def _words_of_rows(j: Joint, columns: list[RingWords]) -> dict[Ring, RingWords]:
 def _words(j: Joint, g: Groups, said: dict[int, RingWords], *, first: bool) -> dict[Ring, RingWords]:
     """From the order of ``Groups.sums`` to that of ``Plan.columns``: a measure's words, then its flag, 1 where it is
     suppressed."""
-    n, releases = j.pool.cells, len(g.releases)
+    pool, n, slices = j.pool, j.pool.groups, j.pool.slices
+    releases = len(g.releases)
     kept = {
         bits: iter(said[bits][(releases * n if bits == 64 else 0) :].reshape(-1, n, *said[bits].shape[1:]))
         for bits in (64, 128)
         if bits in said
     }
     out: dict[Ring, list[RingWords]] = {64: [], 128: []}
-    for m, measure in enumerate(j.pool.measures):
-        for word in measure.words:
-            out[word.ring].append(next(kept[word.ring]))
-        flag = np.full(n, 1 if first else 0, dtype=np.uint64) - said[64][m * n : (m + 1) * n]
-        out[64].append(flag)
+    for m, measure in enumerate(pool.measures):
+        # word by word for each of the measure's slices
+        words = [[next(kept[word.ring]) for word in measure.words] for _ in range(slices)]
+        for w, word in enumerate(measure.words):
+            out[word.ring].append(_in_cells(pool, np.concatenate([of[w] for of in words])))
+        keep = said[64][m * slices * n : (m + 1) * slices * n]
+        out[64].append(_in_cells(pool, np.full(slices * n, 1 if first else 0, dtype=np.uint64) - keep))
     return {bits: np.concatenate(columns) for bits, columns in out.items() if columns}
+
+
+def _in_cells(pool: JoinPool, column: RingWords) -> RingWords:
+    """From slices of groups to cells, whose keys are those of the GROUP BY in their order."""
+    sizes = [len(k.domain) for k in pool.keys]
+    order = [i for i in range(len(sizes)) if i not in pool.grouped] + list(pool.grouped)
+    laid = column.reshape([sizes[i] for i in order] + list(column.shape[1:]))
+    back = [order.index(i) for i in range(len(sizes))]
+    cells: RingWords = laid.transpose([*back, *range(len(sizes), laid.ndim)]).reshape(column.shape)
+    return np.ascontiguousarray(cells)

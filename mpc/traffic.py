@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mpc.blocks import BLOCK_BYTES
 from mpc.joint import Joint, batches
+from mpc.protocols.parts import KEY_BYTES
 from mpc.protocols.ranked import Search
 from mpc.protocols.spine_order import MARKS
 from mpc.sharing.circle import Circle
@@ -30,6 +31,16 @@ class Traffic:
 
 def traffic(j: Joint) -> Iterator[Traffic]:
     """Everything that is said in a join, but for the reveal."""
+    if j.parts > 1:
+        for holder in j.circle.others(j.spine.party):
+            yield _one("parts", j.spine.party, holder, KEY_BYTES)
+    for _, piece in j.pieces:
+        yield from _part(piece)
+    if not j.pool.by_row:
+        yield from _release(j)
+
+
+def _part(j: Joint) -> Iterator[Traffic]:
     yield from _alignments(j)
     for batch in batches(j.pool.steps):
         n = len(batch.steps) * j.rows
@@ -44,7 +55,6 @@ def traffic(j: Joint) -> Iterator[Traffic]:
             yield from _products("products", j.circle, batch.bits, n)
     if not j.pool.by_row:
         yield from _totals(j)
-        yield from _release(j)
 
 
 def search_traffic(s: Search) -> Iterator[Traffic]:
@@ -80,7 +90,7 @@ def _totals(j: Joint) -> Iterator[Traffic]:
 
 
 def _release(j: Joint) -> Iterator[Traffic]:
-    g, n = j.groups, j.pool.cells
+    g, n = j.groups, j.pool.groups
     compared = n * sum(len(r.entities) for r in g.releases)
     yield from _comparisons("release", g.circle, 64, compared)
     yield from _products("release", g.circle, 64, compared, 8)

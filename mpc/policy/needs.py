@@ -135,13 +135,13 @@ def _shown_selection(reveal: Reveal, need: Need, request: Request) -> Iterator[N
     if home not in {request.organisations[p] for p in reveal.joined}:
         return
     values = organisations(reveal, request)
-    own_groups = not reveal.grouped_by or request.organisations[reveal.grouped_by] == home
+    own_groups = not reveal.grouped_by or home in {request.organisations[p] for p in reveal.grouped_by}
     if values - {home} or (not values and not own_groups):
         return
     if need.use == "join":
         yield replace(need, use="join_reveal", others=None, where="the recipient knows the values that are added")
-    elif need.use == "filter":
-        yield replace(need, use="threshold", others=None)
+    elif need.use == "filter" or (need.use == "group" and reveal.grouped_by):
+        yield replace(need, use="threshold", others=None)  # the owner's label chooses among rows the recipient knows
 
 
 def outside(party: str, request: Request) -> tuple[Recipient, ...]:

@@ -13,6 +13,7 @@ from importlib.metadata import version
 
 from mpc.errors import LocalError
 from mpc.protocols.ranked import Searched
+from mpc.query import build
 from mpc.query.aggregates import present, rows
 from mpc.query.bounds import check_rows, word_bound
 from mpc.query.catalog import Catalog
@@ -215,8 +216,11 @@ def _catalog(catalogs: Mapping[str, Catalog], party: str) -> Catalog:
 
 
 def _where(term: Term) -> Expr | None:
-    """What rows must pass at the party that holds the keys."""
-    return term.family[0].where if isinstance(term, JoinedTerm) else term.where
+    """What rows must pass at the parties that hold the keys."""
+    if not isinstance(term, JoinedTerm):
+        return term.where
+    wheres = [s.where for s in term.sides if s.where is not None and not s.optional]
+    return build.logic("and", *wheres) if wheres else None
 
 
 def _own_value(key: GroupKey) -> Key:

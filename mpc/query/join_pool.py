@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
+from itertools import product
 
 from mpc.ids import INTEGER, Field
-from mpc.query.catalog import Catalog
+from mpc.query import build
+from mpc.query.catalog import Catalog, Value
 from mpc.query.catalog import Column as Declared
 from mpc.query.fold import Draft
 from mpc.query.local import key_sql
@@ -29,13 +32,16 @@ from mpc.query.nodes import (
 from mpc.query.parse import Source
 from mpc.query.plan import ColumnUse, JoinPool, JoinReveal, Key, LocalQuery, Measure, RowReveal, Side, SideColumn, Use
 from mpc.query.printer import identifier, sql, units
+from mpc.query.rules import simplify_filter
 from mpc.query.separate import formal
-from mpc.query.shares import Compared, Factor, Lowering, Poly, Program, plus, scaled
+from mpc.query.shares import Compared, Factor, Lowering, Poly, Program, plus, scaled, times
 from mpc.query.show import show, shown
 from mpc.query.uses import bare, condition_columns, conditions, value_columns
 
 #: bytes of a text key whose owner says nothing: with its length two AES blocks
 DEFAULT_SIZE = 30
+#: values of GROUP BY keys that others than the spine hold: each costs products for all rows
+MAX_SLICES = 64
 
 
 def term_of(drafts: Sequence[Draft]) -> JoinedTerm | None:
@@ -59,7 +65,8 @@ def join_pool(
     measures: tuple[Measure, ...],
     catalogs: Mapping[str, Catalog],
 ) -> JoinPool:
-    """The pool of the measures over one join. ``key_values``: what the spine computes the keys by."""
+    """The pool of the measures over one join. ``key_values``: what the keys are computed by, where they are the spine's
+    for its groups, else as conditions."""
     first = term_of(drafts)
     assert first is not None
     family, by_row = first.family, first.by_row
@@ -75,8 +82,27 @@ def join_pool(
         return lowerings[rows]
 
     program = Program(source, family, branches, compared, by_row)
+    spine = (family[0].party, family[0].table)
+    grouped = tuple(
+        i for i, e in enumerate(key_values) if by_row or all((c.party, c.table) == spine for c in columns(e))
+    )
+    sliced = [i for i in range(len(key_values)) if i not in grouped]
+    slices = list(product(*(keys[i].domain for i in sliced)))
+    if len(slices) > MAX_SLICES:
+        raise source.unsupported(
+            None,
+            f"GROUP BY {', '.join(keys[i].name for i in sliced)} with {len(slices)} values, beside keys of "
+            f"{family[0].party},",
+            f"Group by something coarser (CASE); up to {MAX_SLICES} are.",
+        )
     released = []
-    for draft, measure in zip(drafts, measures, strict=True):
+    for draft, measure, values in ((d, m, v) for d, m in zip(drafts, measures, strict=True) for v in slices):
+
+        def within(p: Poly, t: JoinedTerm, values: tuple[Value, ...] = values) -> Poly:
+            """1 or a value in the rows of this slice."""
+            conditions_ = (_is(key_values[i], v) for i, v in zip(sliced, values, strict=True))
+            return reduce(times, (lowering(t).true(c) for c in conditions_), p)
+
         words = []
         for drafted, word in zip(draft.words, measure.words, strict=True):
             if word.kind == "present":
@@ -85,19 +111,23 @@ def join_pool(
             totals, distinct = [], []
             for k, (a, t) in ((k, pair) for k, atom in drafted.form.terms for pair in _joined(atom)):
                 if a.func == "distinct":
-                    distinct.append((k, program.entities(lowering(t).distinct(a, t))))
+                    distinct.append((k, program.entities(within(lowering(t).distinct(a, t), t))))
                 else:
-                    totals.append(scaled(lowering(t).total(a, t.value), k))
+                    totals.append(scaled(within(lowering(t).total(a, t.value), t), k))
             words.append(program.word(plus(*totals), word.ring, distinct))
         # each owner's rows by themselves must pass, so of a UNION ALL each branch
         behind: list[Poly] = [
-            p for a in draft.aggregates if not by_row for t in _terms(a) for p in lowering(t).behind(a, t.value)
+            within(p, t)
+            for a in draft.aggregates
+            if not by_row
+            for t in _terms(a)
+            for p in lowering(t).behind(a, t.value)
         ]
         released.append(program.released(words, [program.entities(p) for p in behind]))
     fields = tuple(_field([_declared(catalogs, s, i) for s in family]) for i in range(len(family[0].key)))
     sides = []
     for i, (side, factors) in enumerate(zip(family, program.factors, strict=True)):
-        shown_keys = [(_own_sql if by_row else key_sql)(k) for k in key_values if i == 0]
+        shown_keys = [(_own_sql if by_row else key_sql)(key_values[k]) for k in grouped if i == 0]
         query = _local_query(side, list(factors), shown_keys)
         sides.append(Side(side.name, side.party, side.rows, side.unique, tuple(c for _, c in factors), query))
     return JoinPool(
@@ -111,7 +141,17 @@ def join_pool(
         program.steps,
         tuple(released),
         by_row,
+        grouped,
     )
+
+
+def _is(key: Expr, value: Value) -> Expr:
+    """The condition that a key has a value of its domain."""
+    if value is None:
+        return build.is_null_test(key)
+    if key.kind == "boolean":
+        return key if value else build.negate(key)
+    return simplify_filter(build.compare("=", key, build.const(key.kind, value, key.scale)))
 
 
 def _joined(atom: Expr) -> Iterator[tuple[Agg, JoinedTerm]]:
@@ -192,8 +232,8 @@ def join_reveal(pool: JoinPool, draft: Draft, measure: Measure, catalogs: Mappin
         what = "which rows are in the join" if measure.words[0].kind == "present" else measure.name
         # values of several tables are pooled; of one row each is granted by itself
         pooled = adding if any(len(a.terms) > 1 for a in draft.aggregates) else ()
-        return RowReveal(what, pool.name, uses, pooled, len(pooled) > 1, joined, term.party)
-    grouped = {c.party for k in term.keys for c in columns(k)}
+        return RowReveal(what, pool.name, uses, pooled, len(pooled) > 1, joined, (term.party,))
+    grouped = tuple(sorted({c.party for k in term.keys for c in columns(k)}))
     return JoinReveal(
         measure.name,
         pool.name,
@@ -201,7 +241,7 @@ def join_reveal(pool: JoinPool, draft: Draft, measure: Measure, catalogs: Mappin
         adding,
         len(adding) > 1,
         joined,
-        grouped.pop() if grouped else "",
+        grouped,
     )
 
 
@@ -224,6 +264,8 @@ def _uses(agg: Agg, term: JoinedTerm, folded: bool, catalogs: Mapping[str, Catal
     for key in term.keys:
         for c in columns(key):
             yield use(c, c.name, "group", f"GROUP BY {shown(key)}")
+            if len({c.party for c in columns(key)}) > 1:
+                yield use(c, c.name, "product", f"GROUP BY {shown(key)}")
     valued = list(value_columns(value)) if value is not None else []
     asked = list(condition_columns(value)) if value is not None else []
     if not valued:

@@ -3,7 +3,8 @@ recipient's tables (join_rows.py).
 
     sides     one a table, each with its own conditions; the spine is the one whose rows stay as they are
     key       the columns that ON, USING and WHERE set equal, one or more of every side
-    spine     who holds the GROUP BY keys; else the side whose key may repeat; else the one with the fewest rows
+    spine     who holds the GROUP BY keys, of several the one with more groups; else the side whose key may repeat; else
+              the one with the fewest rows
     UNION ALL in the join makes several combinations, each a join of its own with the same spine; what they add up is
               added before it is revealed
 
@@ -19,6 +20,7 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 
 from mpc.query import build
+from mpc.query.domains import Domains
 from mpc.query.join_from import Combination, RowsOfJoin, combinations, find_in_join
 from mpc.query.nodes import Expr, JoinedTerm, JoinSide, Term, columns
 from mpc.query.relations import GroupBinder, GroupKey, QueryBinder, Relation, Totals, Visible
@@ -83,32 +85,23 @@ def joined(query: QueryBinder, node: exp.Select, visible: Sequence[Visible], *, 
 
 def _grouped(query: QueryBinder, node: exp.Select, join: Joined) -> Totals:
     # keys first: who holds them is the spine
-    holders: list[str] = []
-    optional = {s.name for s in join.family if s.optional}
-    common = {s.name for s in join.common}
+    domains = Domains(query.source, query.catalogs)
 
     def make(keys: Sequence[GroupKey]) -> GroupBinder:
+        groups: dict[str, int] = {}
         for key in keys:
             found = {join.names[c.party, c.table] for c in columns(key.by_branch[0])}
-            if found & optional:
-                raise query.source.unsupported(
-                    key.node, "A GROUP BY key of the right side of a LEFT JOIN", "Group by keys of the left table."
-                )
-            if not found <= common or any(e != key.by_branch[0] for e in key.by_branch):
+            if not found <= {s.name for s in join.common} or any(e != key.by_branch[0] for e in key.by_branch):
                 raise query.source.unsupported(
                     key.node, "A GROUP BY key of a UNION ALL inside a join", "Group by keys of another table."
                 )
-            if len(found) > 1 or (holders and found - set(holders)):
-                raise query.source.unsupported(
-                    key.node,
-                    "GROUP BY keys of several owners of a join",
-                    "Group by keys of one party; for the other's, use CASE or FILTER with its conditions in the sums.",
-                )
-            holders.extend(found - set(holders))
+            if len(found) == 1:
+                (side,) = found
+                groups[side] = groups.get(side, 1) * len(domains.known(key.by_branch[0]) or (None,))
         asker = asking_side(join, query.recipients)
         if asker is not None and _one_row_each(asker, keys):
             return JoinBinder(query, join.with_spine(asker, by_row=True), keys)
-        return JoinBinder(query, join.with_spine(_spine(join, holders)), keys)
+        return JoinBinder(query, join.with_spine(_spine(join, groups)), keys)
 
     return grouped(query, node, make)
 
@@ -125,9 +118,11 @@ def _one_row_each(side: JoinSide, keys: Sequence[GroupKey]) -> bool:
     return bool(exprs) and own and side.unique and set(side.key) <= set(exprs)
 
 
-def _spine(join: Joined, holders: Sequence[str]) -> JoinSide:
+def _spine(join: Joined, groups: Mapping[str, int]) -> JoinSide:
+    """``groups``: how many groups the keys that a side holds by itself make."""
+
     def last(s: JoinSide) -> tuple[object, ...]:
-        return (s.optional, s.name not in holders if holders else False, s.unique, s.rows, s.name)
+        return (s.optional, -groups.get(s.name, 0), s.unique, s.rows, s.name)
 
     return min(join.common, key=last)
 

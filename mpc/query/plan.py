@@ -225,13 +225,16 @@ class Released:
 
 @dataclass(frozen=True)
 class JoinPool(Pool):
-    """A hidden join (P6) totalled by group (P8). ``sides``: the spine first, which holds the GROUP BY keys.
+    """A hidden join (P6) totalled by group (P8). ``sides``: the spine first.
+
+    ``grouped``: the numbers of the keys that the spine holds; its rows are grouped by them. Those of others are
+    conditions: every group is totalled once for each of their values (``slices``, row-major).
 
     ``by_row``: a cell is a row of the spine, which receives the result; ``keys`` are its own values, without domains,
     and no cell is suppressed: owners grant what is shown of single rows.
 
     ``fields``: form and size of the columns of the join's key; ``steps``: shared columns of the spine's rows, each
-    computed from earlier ones; ``released``: one a measure.
+    computed from earlier ones; ``released``: one a measure and slice, a measure's slices together.
     """
 
     fields: tuple[Field, ...]
@@ -239,10 +242,20 @@ class JoinPool(Pool):
     steps: tuple[Step, ...]
     released: tuple[Released, ...]
     by_row: bool
+    grouped: tuple[int, ...]
 
     @property
     def cells(self) -> int:
         return self.sides[0].rows if self.by_row else super().cells
+
+    @property
+    def groups(self) -> int:
+        """Groups of the spine's rows; each row of its own where the result is by row."""
+        return self.cells if self.by_row else prod(len(self.keys[i].domain) for i in self.grouped)
+
+    @property
+    def slices(self) -> int:
+        return 1 if self.by_row else self.cells // self.groups
 
 
 def shows_rows(pool: Pool) -> bool:
@@ -280,11 +293,11 @@ class Reveal:
 class JoinReveal(Reveal):
     """A value computed over a join: other parties' rows decide which rows count.
 
-    ``joined``: all parties of the join; ``grouped_by``: who holds the GROUP BY keys, "" where there are none.
+    ``joined``: all parties of the join; ``grouped_by``: who holds GROUP BY keys.
     """
 
     joined: tuple[str, ...]
-    grouped_by: str
+    grouped_by: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -19,7 +20,7 @@ from mpc.permutation import stable_argsort
 from mpc.protocols.align import verify_once
 from mpc.query.catalog import Kind
 from mpc.query.layout import Rows
-from mpc.query.plan import JoinPool, Key, Pool, Side, SideColumn
+from mpc.query.plan import JoinPool, Key, Side, SideColumn
 from mpc.ring import ring
 from parties.node.keys import keys_of
 
@@ -41,7 +42,8 @@ def side_rows(pool: JoinPool, side: Side, answer: pa.Table) -> SideRows:
     if side.unique:
         verify_once(tags(os.urandom(32), keys.matrix[~keys.null]))
     if side == pool.sides[0]:
-        group = np.where(passing, 0, -1) if pool.by_row else cells_of(pool, answer, passing, "g")
+        by = [pool.keys[i] for i in pool.grouped]
+        group = np.where(passing, 0, -1) if pool.by_row else cells_of(by, answer, passing, "g")
         return SideRows(keys, group, passing, tuple(columns))
     nothing = np.zeros(0, dtype=np.int64)
     if side.unique:
@@ -56,13 +58,13 @@ def own_values(pool: JoinPool, answer: pa.Table) -> Rows:
     return tuple(zip(*whole, strict=True)) if whole else ((),) * answer.num_rows
 
 
-def cells_of(pool: Pool, answer: pa.Table, passing: Flags, prefix: str) -> Indices:
+def cells_of(keys: Sequence[Key], answer: pa.Table, passing: Flags, prefix: str) -> Indices:
     """The number of each row's cell, -1 where it does not pass. ``prefix``: of the names of the key columns.
 
     Raises LocalError data.bounds.
     """
     group = np.zeros(len(passing), dtype=np.int64)
-    for i, key in enumerate(pool.keys):
+    for i, key in enumerate(keys):
         at = _places(answer.column(f"{prefix}{i}"), key)
         if (at[passing] < 0).any():
             raise LocalError(

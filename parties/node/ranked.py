@@ -14,7 +14,7 @@ def own_values_of(pool: Pool, answer: pa.Table, small: Marks) -> OwnValues:
     """The rows ``k0 …, v`` of a ranked query as ``OwnValues``. Raises LocalError data.bounds."""
     answer = answer.combine_chunks()
     values = answer.column("v").to_numpy().astype(np.int64)
-    cell = cells_of(pool, answer, np.ones(len(values), dtype=bool), "k")
+    cell = cells_of(pool.keys, answer, np.ones(len(values), dtype=bool), "k")
     order = np.lexsort((values, cell))
     starts = np.searchsorted(cell[order], np.arange(pool.cells + 1)).astype(np.int64)
     return OwnValues(values[order], starts, small)

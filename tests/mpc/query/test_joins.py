@@ -7,17 +7,22 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from mpc import joint
 from mpc.errors import LocalError
 from mpc.expected import expected_seconds
+from mpc.ids import INTEGER, Integers, lay_out
 from mpc.joint import Joint
+from mpc.protocols import parts
 from mpc.query.catalog import Table
+from mpc.query.plan import JoinPool
 from mpc.run import Trace
 from mpc.traffic import traffic
-from tests.mpc.query.world import HELPER, Held, World, date, decimal, integer, text
+from tests.mpc.query.world import HELPER, Held, World, date, decimal, integer, refusal, text
 
 INDUSTRIES = ("A", "B", "C")
 
@@ -145,6 +150,21 @@ QUERIES += [
     f"SELECT COUNT(*) AS n {LEFT} LEFT JOIN telecom.firms m USING (uscc) WHERE b.overdue > m.spend OR m.spend IS NULL",
 ]
 
+# keys of several owners
+QUERIES += [
+    f"SELECT t.industry, b.branch, COUNT(*) AS n, SUM(t.paid + b.balance) AS s {TWO} GROUP BY 1, 2 ORDER BY 1, 2",
+    f"SELECT b.overdue, t.industry, SUM(m.spend) AS s, AVG(b.balance) AS a {THREE} GROUP BY 1, 2 ORDER BY 1, 2",
+    f"SELECT t.late, m.spend > 20 AS high, b.branch, COUNT(DISTINCT t.uscc) AS n {THREE} WHERE b.branch <> 'D' "
+    "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+    f"SELECT t.late < b.overdue AS fewer, COUNT(*) AS n, SUM(t.paid) AS s {TWO} GROUP BY 1 ORDER BY 1",
+    f"SELECT t.industry, CASE WHEN t.paid > b.balance * 50 THEN 'taxed' ELSE 'held' END AS kind, COUNT(*) AS n {TWO} "
+    "GROUP BY ALL ORDER BY 1, 2",
+    f"SELECT b.branch, COUNT(*) AS n, SUM(t.paid) AS p {LEFT} GROUP BY b.branch ORDER BY 1",
+    f"SELECT t.industry, b.overdue, COUNT(*) AS n, SUM(b.balance) AS s {LEFT} GROUP BY 1, 2 ORDER BY 1, 2",
+    f"SELECT t.industry, l.sort, COUNT(*) AS n, SUM(l.amount) AS a, COUNT(DISTINCT l.uscc) AS f {LENT} GROUP BY 1, 2 "
+    "ORDER BY 1, 2",
+]
+
 
 def pooled(sql: str) -> list[tuple[Any, ...]]:
     return WORLD.pooled.execute(sql).fetchall()
@@ -263,10 +283,75 @@ def test_rows_of_one_entity_are_one_entity() -> None:
     assert all(WORLD.result(WORLD.plan(sql), min_entities=7).suppressed)
 
 
+def test_cells_of_two_owners_keys_are_suppressed_each_by_itself() -> None:
+    sql = f"SELECT t.industry, b.branch, COUNT(*) AS n, SUM(t.paid) AS s {TWO} GROUP BY 1, 2 ORDER BY 1, 2"
+    exact = pooled(sql)
+    assert {n >= 3 for _, _, n, _ in exact} == {True, False}  # or this shows nothing
+    shown = [row if row[2] >= 3 else (*row[:2], None, None) for row in exact]
+    assert list(WORLD.result(WORLD.plan(sql), min_entities=3).rows) == shown
+
+
+def test_who_holds_more_groups_is_the_spine() -> None:
+    def plan(keys: str) -> JoinPool:
+        pool = WORLD.plan(f"SELECT {keys}, COUNT(*) AS n {TWO} GROUP BY {keys}").pools[0]
+        assert isinstance(pool, JoinPool)
+        return pool
+
+    assert plan("t.industry, b.overdue").sides[0].party == "bank"  # ten values against three
+    assert plan("t.late, b.branch").sides[0].party == "tax"
+    assert plan("t.late, b.branch").slices == 4
+
+
+def test_too_many_values_beside_the_spines() -> None:
+    wide = [text("id", key=True), integer("x", 0, 99, nullable=False)]
+    world = World((table("a", "t", wide, [("1", 1)]), table("b", "u", wide, [("1", 2)])))
+    error = refusal(world, "SELECT a.x, b.x, COUNT(*) FROM a.t a JOIN b.u b USING (id) GROUP BY 1, 2")
+    assert error.code == "sql.unsupported" and "100 values" in error.message
+
+
 def test_groups_that_the_text_excludes_are_no_cells() -> None:
     sql = f"SELECT t.industry, COUNT(*) AS n {TWO} WHERE t.industry <> 'B' AND t.late > 0 GROUP BY 1 ORDER BY 1"
     assert WORLD.plan(sql).pools[0].keys[0].domain == ("A", "C")
     assert [r[0] for r in WORLD.result(WORLD.plan(sql), min_entities=99).rows] == ["A", "C"]
+
+
+# ---- part by part
+
+
+@pytest.mark.parametrize("sql", QUERIES[:: len(QUERIES) // 20])
+def test_large_tables_are_joined_part_by_part(sql: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "PART_ROWS", 17)
+    plan = WORLD.plan(sql)
+    j, trace = traced(sql, 2)
+    assert j.parts == -(-max(s.rows for s in j.pool.sides) // 17) > 1
+    assert list(WORLD.result(plan).rows) == pooled(sql)
+    assert {s.step.split("/part/")[1][0] for s in trace.sent if "/part/" in s.step} == set(map(str, range(j.parts)))
+    # the key of the parts goes to no helper, with whom rows could be told apart by id
+    assert not [s for s in trace.heard_by(HELPER) if "/parts/" in s.step or s.step.endswith("/parts")]
+
+
+def test_entities_of_all_parts_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "PART_ROWS", 10)
+    sql = f"SELECT l.sort, COUNT(*) AS n {LENT} GROUP BY l.sort ORDER BY 1"
+    assert not any(WORLD.result(WORLD.plan(sql), min_entities=6).suppressed)
+    assert all(WORLD.result(WORLD.plan(sql), min_entities=7).suppressed)
+
+
+def test_a_part_that_overflows_ends_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "PART_ROWS", 30)
+    monkeypatch.setattr(joint, "capacity", lambda rows, _: rows // 3)
+    with pytest.raises(LocalError) as caught:
+        WORLD.result(WORLD.plan(f"SELECT COUNT(*) AS n {LENT}"))
+    assert caught.value.code == "data.skew"
+
+
+@pytest.mark.parametrize(("rows", "pieces"), [(10**7, 8), (10**6, 4), (10**5, 2)])
+def test_parts_have_room_for_what_chance_brings(rows: int, pieces: int) -> None:
+    room = parts.capacity(rows, pieces)
+    assert rows / pieces < room <= rows
+    ids = Integers(np.arange(rows), np.zeros(rows, dtype=bool))
+    sizes = np.bincount(parts.buckets(bytes(range(32)), lay_out([INTEGER], [ids]), pieces))
+    assert sizes.max() <= room and (room < 1.05 * rows / pieces or rows < 10**7)
 
 
 # ---- keys
