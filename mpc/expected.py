@@ -1,4 +1,4 @@
-"""How long a job may be expected to take, from what its plan says over every link.
+"""How long a job may be expected to take, from what its plan says over every link, and how much memory.
 
 The time of a job is processor time, and most of it goes with bytes: masks, hashes at both ends, TLS. The three numbers
 are fitted to `make bench` on two shared cores (docs/benchmarks.md) and are right there within a factor of two. Reading
@@ -19,6 +19,14 @@ A_BYTE = 6.5e-9
 A_ROW = 3.5e-7
 #: for each round of a search, in which little is said and everybody waits
 A_ROUND = 5e-3
+#: memory of a node at rest, and for each word of a shared column: the share, masks, what is on its way
+START_BYTES, WORD_BYTES = 200 << 20, 40
+
+
+def expected_bytes(plan: Plan) -> int:
+    """Memory that the joins of a plan take at one data party at most, beside its tables: of one part at a time."""
+    parts = [next(Joint(pool, "helper", 1).pieces)[1] for _, pool in plan.joins]
+    return max((START_BYTES + WORD_BYTES * max(j.rows, *map(j.rows_of, j.others)) * j.words for j in parts), default=0)
 
 
 def expected_seconds(plan: Plan, recipients: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from mpc.expected import expected_seconds
+from mpc.expected import expected_bytes, expected_seconds
 from mpc.joint import Joint, batches
 from mpc.protocols.ranked import Search
 from mpc.protocols.total import BLOCK_WORDS
@@ -30,6 +30,7 @@ def explain(plan: Plan, recipients: tuple[str, ...]) -> dict[str, Any]:
         "pools": [_pool(p) for p in plan.pools],
         "steps": _steps(plan, recipients),
         "seconds": round(expected_seconds(plan, len(recipients)), 1),
+        "memory_bytes": str(expected_bytes(plan)),
         "ledger": [asdict(e) for e in ledger(plan, recipients)],
         "notes": list(plan.notes),
     }
@@ -181,6 +182,8 @@ def render(explained: dict[str, Any], width: int | None = None) -> str:
             f"  {s['step']:12} {s['protocol']}, {s['rounds']} round(s)" + (f", {size:,} bytes a party" if size else "")
         )
     out.append(f"  about {explained['seconds']} s with all members on one machine, and what the local queries take")
+    if memory := int(explained["memory_bytes"]):
+        out.append(f"  up to about {memory / 1e9:.1f} GB of memory at a party of a join, beside its tables")
     out += ["", "Who learns what:"]
     out += [f"  {e['role']:12} {e['learns']}" for e in explained["ledger"]]
     if explained["notes"]:

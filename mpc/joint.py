@@ -76,7 +76,14 @@ class Joint:
     @property
     def parts(self) -> int:
         """Into how many parts the tables are taken apart; a result by row is not."""
-        return 1 if self.pool.by_row else parts_of(max(s.rows for s in self.pool.sides))
+        return 1 if self.pool.by_row else parts_of(max(s.rows for s in self.pool.sides), self.words)
+
+    @property
+    def words(self) -> int:
+        """Words of 64 bits that a party has for each row of the spine at most: shares of all columns, and what it
+        brings into an alignment itself, with tags and places, for rows and dummies."""
+        brought = max(2 * (4 + sum(c.bits for c in s.columns) // 64) for s in self.others)
+        return brought + sum(step.bits // 64 for step in self.pool.steps)
 
     @property
     def pieces(self) -> Iterator[tuple[str, Joint]]:

@@ -39,6 +39,9 @@ class MemberConfig(BaseModel):
     )
     max_jobs: int = Field(default=16, ge=1, description="jobs under way at once")
     max_cells: int = Field(default=1_000_000, ge=1, description="cells times measures of one job")
+    max_join_bytes: int = Field(
+        default=4 << 30, ge=1, description="memory that a join may be expected to take, beside the tables"
+    )
     proposal_seconds: float = Field(default=30, gt=0, description="to answer a proposal")
     step_seconds: float = Field(default=300, gt=0, description="to wait for one peer at one step")
     reconnect_seconds: float = Field(default=10, gt=0, description="to go on trying after a connection broke")

@@ -26,16 +26,16 @@ from mpc.ids import Keys
 from mpc.messages import RingWords
 from mpc.rounds import Rounds, Session
 
-#: rows of a part, for memory: about 1 GB at the largest member, of a join of three with a few columns
-PART_ROWS = 1_250_000
+#: rows of a part, and words of 64 bits that a party has of a part: for memory, 1 to 2 GB
+PART_ROWS, PART_WORDS = 1_250_000, 40_000_000
 #: parts have room for keys with up to about so many rows each
 REPEATS = 16
 KEY_BYTES = 32
 
 
-def parts_of(rows: int) -> int:
-    """How many parts a table of so many rows is taken apart into."""
-    return -(-rows // PART_ROWS)
+def parts_of(rows: int, words: int) -> int:
+    """How many parts tables of up to so many rows are taken apart into; ``words``: of 64 bits, for each row."""
+    return -(-rows // max(min(PART_ROWS, PART_WORDS // words), 1))
 
 
 def capacity(rows: int, parts: int) -> int:

@@ -26,6 +26,7 @@ import structlog
 
 from mpc.coins import own_coins
 from mpc.errors import HejiError, LocalError, PeerError
+from mpc.expected import expected_bytes
 from mpc.policy.flow import Limits
 from mpc.query.compile import PLANNER
 from mpc.query.layout import Rows
@@ -138,6 +139,15 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "job.limits",
                 f"The job has {cells} cells; {self._member.name} allows {config.max_cells}.",
                 "Group by fewer keys or by keys with smaller domains.",
+            )
+        memory = expected_bytes(proposed.plan)
+        if self._member.name in proposed.plan.parties and memory > config.max_join_bytes:
+            raise LocalError(
+                "job.limits",
+                f"The join would take about {memory / 1e9:.1f} GB of memory at {self._member.name}, which allows "
+                f"{config.max_join_bytes / 1e9:.1f} GB.",
+                "Ask for fewer columns or rows at once: for totals in place of results by row, or for keys with fewer "
+                f"values; or let {self._member.name} raise max_join_bytes in its member.toml.",
             )
         if len(self._attempts) >= config.max_jobs:
             raise LocalError(

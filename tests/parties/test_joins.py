@@ -149,6 +149,17 @@ async def test_a_key_that_repeats_where_it_was_declared_unique(firms: Running, t
     assert (await refused(firms, BY_INDUSTRY)).code == "data.repeated_key"
 
 
+async def test_what_would_not_fit_is_refused_before_it_starts(tmp_path: Path) -> None:
+    consortium = make(tmp_path)
+    with (consortium / "bank" / "member.toml").open("a") as settings:
+        settings.write("\nmax_join_bytes = 1000000\n")
+    async with serving(consortium) as running:
+        error = await refused(running, BY_INDUSTRY)
+        assert error.code == "job.limits" and "GB of memory at bank" in str(error)
+        told = await running.ask("analyst", "explain", BY_INDUSTRY, "analyst")
+        assert told["verdicts"]["bank"]["code"] == "job.limits" and told["verdicts"]["tax"] is None
+
+
 async def test_explain_tells_what_the_helper_learns(firms: Running) -> None:
     told = await firms.ask("analyst", "explain", BY_INDUSTRY, "analyst")
     learns = " ".join(e["learns"] for e in told["ledger"] if e["role"] == "helper")

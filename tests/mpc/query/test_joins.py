@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mpc import joint
 from mpc.errors import LocalError
-from mpc.expected import expected_seconds
+from mpc.expected import expected_bytes, expected_seconds
 from mpc.ids import INTEGER, Integers, lay_out
 from mpc.joint import Joint
 from mpc.protocols import parts
@@ -343,6 +343,23 @@ def test_a_part_that_overflows_ends_the_job(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(LocalError) as caught:
         WORLD.result(WORLD.plan(f"SELECT COUNT(*) AS n {LENT}"))
     assert caught.value.code == "data.skew"
+
+
+def test_wide_rows_make_smaller_parts() -> None:
+    def memory(sql: str, rows: int) -> tuple[int, int]:
+        plan = WORLD.plan(sql)
+        pool = plan.pools[0]
+        assert isinstance(pool, JoinPool)
+        large = replace(pool, sides=tuple(replace(s, rows=rows) for s in pool.sides))
+        return Joint(large, HELPER, 2).parts, expected_bytes(replace(plan, pools=(large,)))
+
+    narrow = f"SELECT COUNT(*) AS n {TWO}"
+    wide = f"SELECT t.late, b.overdue, SUM(b.balance) AS s, SUM(t.paid) AS p {TWO} GROUP BY 1, 2"
+    assert [memory(narrow, n)[0] for n in (10, 1_250_000, 1_250_001, 10**7)] == [1, 1, 2, 8]
+    assert memory(wide, 10**7)[0] > 8
+    assert memory(wide, 10**6)[1] < memory(wide, 10**9)[1] < 3 * 10**9  # bounded, whatever the rows
+    one = f"SELECT l.sort, COUNT(*) AS n {LENT} GROUP BY l.sort"
+    assert memory(one, 10**4)[1] < memory(one, 10**6)[1]
 
 
 @pytest.mark.parametrize(("rows", "pieces"), [(10**7, 8), (10**6, 4), (10**5, 2)])
