@@ -41,4 +41,5 @@ def expected_seconds(plan: Plan, recipients: int) -> float:
     searches = [s for pool in plan.pools for s in pool.searches("helper")]
     said += sum(t.bytes for s in searches for t in search_traffic(s))
     rounds = sum(s.rounds for s in searches)
+    rounds += sum(s.rounds for _, pool in plan.joins if (s := Joint(pool, "helper", 1).search) is not None)
     return START + A_BYTE * (words + said) + A_ROW * rows + A_ROUND * rounds

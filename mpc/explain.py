@@ -107,6 +107,7 @@ _JOINT = {
     "comparisons": ("P5 comparisons of shared columns", 9),
     "totals": ("P8 totals by group", 2),
     "release": ("P5, P8 small cells", 11),
+    "search": ("values by their place among the rows", 0),
 }
 
 
@@ -123,7 +124,9 @@ def _joint_steps(p: JoinPool) -> list[dict[str, Any]]:
             "step": f"{p.name}/{step}",
             "protocol": _JOINT[step][0],
             "trust": "helper",
-            "rounds": _JOINT[step][1]
+            "rounds": j.search.rounds
+            if step == "search" and j.search is not None
+            else _JOINT[step][1]
             * (len(j.aligns) if step == "align" else levels if step == "products" else 1)
             * (1 if step in ("parts", "release") else j.parts),
             "bytes": dict(sorted(by.items())),

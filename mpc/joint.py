@@ -6,6 +6,7 @@
       steps: products of shared columns, everybody with a share              deals                multiply.py
       totals by group ◀──────────────────────────────────────────────▶      picks                group_totals.py
       entities ≥ least, and what passes                                      deals                groups.py
+      MIN, MAX, quantiles: a search in what passes                           deals, picks         ranked_rows.py
       = this party's words of the pool, added up by P3 like those of any other pool               total.py
 
 Where the result is a row for each of the spine's, the words are the columns themselves: no totals, nothing suppressed.
@@ -28,12 +29,14 @@ from numpy.typing import NDArray
 from mpc.crypto.tags import tags
 from mpc.ids import Flags, Keys, width
 from mpc.messages import RingWords
-from mpc.protocols import align, group_totals, groups
+from mpc.protocols import align, group_totals, groups, ranked_rows
 from mpc.protocols.align import Align, repeated_key
 from mpc.protocols.group_totals import Grouping, Totals
 from mpc.protocols.groups import Entities, Groups, Release
 from mpc.protocols.match import match
 from mpc.protocols.parts import buckets, capacity, parts_of, share_key, too_many
+from mpc.protocols.ranked import Found
+from mpc.protocols.ranked_rows import Part, RowSearch
 from mpc.protocols.spine_order import Order, group_order, key_numbers, places, table_order
 from mpc.query.plan import Input, JoinPool, Linear, Low, Product, Ring, Side, Sign, Step
 from mpc.ring import ring
@@ -159,8 +162,30 @@ class Joint:
             ),
         )
 
+    @property
+    def search(self) -> RowSearch | None:
+        """The search for values by their place, where there is one."""
+        if not self.pool.ranked:
+            return None
+        piece = next(self.pieces)[1]
+        return RowSearch(
+            "ranked",
+            self.spine.party,
+            self.circle.holders,
+            self.helper,
+            piece.rows,
+            self.parts,
+            self.pool.groups,
+            tuple(r.searched for r in self.pool.ranked),
+        )
+
     def _totalled(self) -> list[int]:
-        return list(dict.fromkeys(s for r in self.pool.released for s in (*r.words, *r.entities)))
+        released = (s for r in self.pool.released for s in (*r.words, *r.entities))
+        return list(dict.fromkeys((*released, *(r.count for r in self.pool.ranked))))
+
+    def _computed_steps(self) -> list[int]:
+        """The steps whose columns are needed in the end: those that are totalled first."""
+        return list(dict.fromkeys((*self._totalled(), *(r.value for r in self.pool.ranked))))
 
 
 # ---- the roles
@@ -178,25 +203,42 @@ def play(session: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[dic
         return _words_of_rows(j, (yield from _computed(here, j, inputs)))
     bucket = yield from _agreed_buckets(here, j, mine)
     sums: Totals | None = None
+    rows: list[Part] = []
     for step, piece in j.pieces:
-        part = mine if piece is j else {n: _taken(piece, n, bucket[n] == piece.piece, rows) for n, rows in mine.items()}
-        totals = yield from _totals(here.at(step) if step else here, piece, part)
+        part = mine if piece is j else {n: _taken(piece, n, bucket[n] == piece.piece, x) for n, x in mine.items()}
+        totals, of_rows = yield from _totals(here.at(step) if step else here, piece, part)
         sums = totals if sums is None else _added(j, sums, totals)
+        rows.append(of_rows)
     assert sums is not None
     g = j.groups
     said = yield from groups.release(here, g, sums)
-    return _words(j, g, said, first=session.me == j.circle.first)
+    found = (yield from _searched(here, j, rows, sums, said[64])) if j.pool.ranked else None
+    return _words(j, g, said, found, first=session.me == j.circle.first)
 
 
-def _totals(here: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[Totals]:
-    """Shares of the totals of one part's rows."""
+def _totals(here: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[tuple[Totals, Part]]:
+    """Shares of the totals of one part's rows, and of the rows in which values are searched for by their place."""
     order = _order(here, j, mine[j.spine.name]) if here.me == j.spine.party else None
     inputs = yield from _aligned(here, j, mine, order)
     columns = yield from _computed(here, j, inputs)
     del inputs
+    totalled, at = columns[: len(j._totalled())], {step: i for i, step in enumerate(j._computed_steps())}
+    part = Part([columns[at[r.value]] for r in j.pool.ranked], [columns[at[r.count]] for r in j.pool.ranked], order)
     if order is not None:
-        return (yield from group_totals.spine_totals(here, j.groups.grouping, order, columns))
-    return (yield from group_totals.holder_totals(here, j.groups.grouping, columns))
+        totals = yield from group_totals.spine_totals(here, j.groups.grouping, order, totalled)
+    else:
+        totals = yield from group_totals.holder_totals(here, j.groups.grouping, totalled)
+    return totals, part
+
+
+def _searched(here: Session, j: Joint, rows: list[Part], sums: Totals, said: RingWords) -> Rounds[Found]:
+    """What stands at the places asked for. ``said``: shares of whether each release passes come first."""
+    n, at = j.pool.groups, {step: i for i, step in enumerate(j._totalled())}
+    keep = [said[r.released * n : (r.released + 1) * n] for r in j.pool.ranked]
+    counts = [sums.rows[at[r.count]] for r in j.pool.ranked]
+    search = j.search
+    assert search is not None
+    return (yield from ranked_rows.play(here, search, rows, keep, counts))
 
 
 def play_helper(session: Session, j: Joint) -> Rounds[None]:
@@ -206,6 +248,8 @@ def play_helper(session: Session, j: Joint) -> Rounds[None]:
         yield from _help_part(here.at(step) if step else here, piece)
     if not j.pool.by_row:
         yield from groups.deal_release(here, j.groups)
+    if (search := j.search) is not None:
+        yield from ranked_rows.play_helper(here, search)
 
 
 def _help_part(here: Session, j: Joint) -> Rounds[None]:
@@ -374,7 +418,7 @@ def _of_spine(step: Step) -> bool:
 
 
 def _computed(here: Session, j: Joint, inputs: dict[tuple[int, int], RingWords]) -> Rounds[list[RingWords]]:
-    """Shares of the steps that are totalled."""
+    """Shares of the steps that are needed in the end."""
     steps, circle = j.pool.steps, j.circle
     done: dict[int, RingWords] = {}
 
@@ -418,7 +462,7 @@ def _computed(here: Session, j: Joint, inputs: dict[tuple[int, int], RingWords])
                 at, circle, batch.bits, np.concatenate([share(_arguments(steps[n])[0]) for n in batch.steps])
             )
         done.update(zip(batch.steps, np.split(z, len(batch.steps)), strict=True))
-    return [share(n) for n in j._totalled()]
+    return [share(n) for n in j._computed_steps()]
 
 
 # ---- 3: what is let out, in the order of the plan
@@ -434,9 +478,11 @@ def _words_of_rows(j: Joint, columns: list[RingWords]) -> dict[Ring, RingWords]:
     return {bits: np.concatenate(columns) for bits, columns in out.items() if columns}
 
 
-def _words(j: Joint, g: Groups, said: dict[int, RingWords], *, first: bool) -> dict[Ring, RingWords]:
+def _words(
+    j: Joint, g: Groups, said: dict[int, RingWords], found: Found | None, *, first: bool
+) -> dict[Ring, RingWords]:
     """From the order of ``Groups.sums`` to that of ``Plan.columns``: a measure's words, then its flag, 1 where it is
-    suppressed."""
+    suppressed. What was found by its place all parties know; the first one says it."""
     pool, n, slices = j.pool, j.pool.groups, j.pool.slices
     releases = len(g.releases)
     kept = {
@@ -447,7 +493,14 @@ def _words(j: Joint, g: Groups, said: dict[int, RingWords], *, first: bool) -> d
     out: dict[Ring, list[RingWords]] = {64: [], 128: []}
     for m, measure in enumerate(pool.measures):
         # word by word for each of the measure's slices
-        words = [[next(kept[word.ring]) for word in measure.words] for _ in range(slices)]
+        words = []
+        for r in range(m * slices, (m + 1) * slices):
+            i = next((i for i, one in enumerate(pool.ranked) if one.released == r), None)
+            if i is None or found is None:
+                words.append([next(kept[word.ring]) for word in measure.words])
+            else:
+                values = [found.words[i][w] * found.shown[i] for w in range(len(measure.words))]
+                words.append([v.view(np.uint64) if first else np.zeros(n, dtype=np.uint64) for v in values])
         for w, word in enumerate(measure.words):
             out[word.ring].append(_in_cells(pool, np.concatenate([of[w] for of in words])))
         keep = said[64][m * slices * n : (m + 1) * slices * n]

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from mpc.blocks import BLOCK_BYTES
 from mpc.joint import Joint, batches
+from mpc.protocols.group_totals import Grouping
 from mpc.protocols.parts import KEY_BYTES
 from mpc.protocols.ranked import Search
+from mpc.protocols.ranked_rows import RowSearch
 from mpc.protocols.spine_order import MARKS
 from mpc.sharing.circle import Circle
 from mpc.sharing.compare import BATCH
@@ -38,6 +40,22 @@ def traffic(j: Joint) -> Iterator[Traffic]:
         yield from _part(piece)
     if not j.pool.by_row:
         yield from _release(j)
+    if (s := j.search) is not None:
+        yield from _row_search(s)
+
+
+def _row_search(s: RowSearch) -> Iterator[Traffic]:
+    """The search for values by their place among the rows of a join."""
+    rows, groups, measures = len(s.places) * s.rows, len(s.places) * s.groups, len(s.measures) * s.groups
+    for _ in range(s.halvings * s.parts):
+        yield from _comparisons("search", s.circle, 64, rows)
+        yield from _products("search", s.circle, 64, rows)
+        yield from _grouped("search", s.grouping)
+    for n in (measures, measures, *[groups] * s.halvings):
+        yield from _comparisons("search", s.circle, 64, n)
+        for sender in s.circle.holders:
+            for receiver in s.circle.others(sender):
+                yield from _column("search", sender, receiver, 8 * n, n)
 
 
 def _part(j: Joint) -> Iterator[Traffic]:
@@ -54,7 +72,7 @@ def _part(j: Joint) -> Iterator[Traffic]:
         else:
             yield from _products("products", j.circle, batch.bits, n)
     if not j.pool.by_row:
-        yield from _totals(j)
+        yield from _grouped("totals", j.groups.grouping)
 
 
 def search_traffic(s: Search) -> Iterator[Traffic]:
@@ -80,13 +98,12 @@ def _alignments(j: Joint) -> Iterator[Traffic]:
         yield _one("align", a.helper, a.other, width * a.spine_rows, columns)
 
 
-def _totals(j: Joint) -> Iterator[Traffic]:
-    g = j.groups.grouping
+def _grouped(step: str, g: Grouping) -> Iterator[Traffic]:
     width, ends = sum(bits // 8 for bits in g.columns), MARKS * g.groups
     for holder in g.holders:
-        yield _one("totals", g.spine, g.helper, 4 * ends)
-        yield _one("totals", holder, g.helper, width * g.rows, len(g.columns))
-        yield _one("totals", g.helper, holder, width * ends, len(g.columns))
+        yield _one(step, g.spine, g.helper, 4 * ends)
+        yield _one(step, holder, g.helper, width * g.rows, len(g.columns))
+        yield _one(step, g.helper, holder, width * ends, len(g.columns))
 
 
 def _release(j: Joint) -> Iterator[Traffic]:

@@ -41,7 +41,7 @@ from mpc.policy.needs import (
     organisations,
     outside,
 )
-from mpc.query.plan import JoinReveal, Plan, RankedReveal, Reveal, RowReveal, Use
+from mpc.query.plan import JoinReveal, Plan, Reveal, RowReveal, Use
 
 __all__ = [
     "BitsShown",
@@ -202,8 +202,7 @@ def _refuse_two_party(plan: Plan, party: str, request: Request, grant: str) -> N
     for reveal in plan.reveals:
         added = organisations(reveal, request)
         learning = {r.name: r.organisation for r in request.recipients}
-        if isinstance(reveal, RankedReveal):
-            learning |= {p: request.organisations[p] for p in reveal.searched_by}
+        learning |= {p: request.organisations[p] for p in reveal.searched_by}
         readers = [name for name, organisation in learning.items() if organisation in added]
         if reveal.pooled and len(added) == 2 and readers:
             owners = [request.organisations[c] for c in reveal.contributors]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mpc.policy.grants import ALL, ANY, Grant, Policy
-from mpc.query.plan import ColumnUse, JoinReveal, Plan, RankedReveal, Reveal, RowReveal, Use
+from mpc.query.plan import ColumnUse, JoinReveal, Plan, Reveal, RowReveal, Use
 
 #: uses whose rules this version applies; a plan with another one is refused whatever was granted
 JUDGED: frozenset[Use] = frozenset({"filter", "group", "aggregate", "extreme", "arithmetic"})
@@ -152,11 +152,9 @@ def outside(party: str, request: Request) -> tuple[Recipient, ...]:
 def readers_of(reveal: Reveal, party: str, request: Request) -> tuple[Recipient, ...]:
     """Who learns a value besides the owner's organisation: recipients, and parties whose search leads to it."""
     found = outside(party, request)
-    if isinstance(reveal, RankedReveal):
-        named = {r.name for r in found}
-        searching = (Recipient(p, request.organisations[p], ("party",)) for p in reveal.searched_by if p not in named)
-        found += tuple(r for r in searching if r.organisation != request.organisations[party])
-    return found
+    named = {r.name for r in found}
+    searching = (Recipient(p, request.organisations[p], ("party",)) for p in reveal.searched_by if p not in named)
+    return found + tuple(r for r in searching if r.organisation != request.organisations[party])
 
 
 def organisations(reveal: Reveal, request: Request) -> frozenset[str]:
@@ -188,7 +186,7 @@ def reveals_of(plan: Plan, party: str) -> Iterator[Reveal]:
         named = {u.table.lower() for r in plan.reveals if r.pool == pool.name for u in r.uses if u.party == party}
         for table in (t for s in pool.sources if s.party == party for t in s.tables if t.lower() not in named):
             use = ColumnUse(party, table, ALL, "aggregate", "rows read by the local query")
-            yield Reveal(f"rows of {table}", pool.name, (use,), pool.parties, len(pool.parties) > 1)
+            yield Reveal(f"rows of {table}", pool.name, (use,), pool.parties, len(pool.parties) > 1, ())
 
 
 def chosen(policy: Policy, need: Need, request: Request) -> Grant | None:

@@ -214,11 +214,11 @@ def ranked(binder: GroupBinder, place: Place, values: Sequence[Expr], terms: Ter
             kinds = "numbers" if place.between else "numbers and dates"
             raise source.error("sql.type", call, f"{name_of(call).split('(')[0]} takes {kinds}, not {v.kind}.")
     valued = _valued(terms(values))
-    if any(isinstance(t, JoinedTerm) for t in valued):
+    if any(isinstance(t, JoinedTerm) and t.by_row for t in valued):
         raise source.unsupported(
             call,
-            f"{name_of(call).split('(')[0]} over a join",
-            "It is not built yet; until then use histogram bins by CASE with COUNT(*).",
+            f"{name_of(call).split('(')[0]} in a result by row",
+            "Use COUNT, SUM or AVG of an entity's rows.",
         )
     if not valued:
         return build.const(values[0].kind, None, values[0].scale) if values else NULL

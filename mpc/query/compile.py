@@ -12,16 +12,15 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from mpc.errors import LocalError
-from mpc.protocols.ranked import Searched
 from mpc.query import build
 from mpc.query.aggregates import present, rows
 from mpc.query.bounds import check_rows, word_bound
 from mpc.query.catalog import Catalog
 from mpc.query.domains import Domains
 from mpc.query.fold import Draft, Reveals
-from mpc.query.join_pool import join_pool, term_of
+from mpc.query.join_pool import join_pool, searched_of, term_of
 from mpc.query.local import local_query, ranked_query
-from mpc.query.nodes import Expr, JoinedTerm, Ranked, Term, WordRef, rebuild
+from mpc.query.nodes import Expr, JoinedTerm, Term, WordRef, rebuild
 from mpc.query.parse import Source, parse, parties_of, too_deep
 from mpc.query.plan import Finish, Key, Measure, Output, Plan, Pool, RankedMeasure, Ranking, Reach, Word
 from mpc.query.relations import GroupKey, QueryBinder, Rows, Scalars, Totals
@@ -187,14 +186,11 @@ def _rankings(drafts: Sequence[Draft], keys: int, catalogs: Mapping[str, Catalog
     """The measures by place, those of the same parties together."""
     found: dict[tuple[str, ...], list[RankedMeasure]] = {}
     for m, d in enumerate(drafts):
-        aggs = [w.form.terms[0][1] for w in d.words if w.kind in ("ranked", "known")]
-        if not aggs:
+        searched = searched_of(d)
+        if searched is None:
             continue
-        tests = tuple(a.test if isinstance(a, Ranked) else None for a in aggs)
-        values = next(a for a in aggs if isinstance(a, Ranked))
         parties = tuple(sorted(d.parties))
         queries = tuple(ranked_query(p, d, keys, _catalog(catalogs, p)) for p in parties)
-        searched = Searched(values.low or 0, values.high or 0, tests)
         found.setdefault(parties, []).append(RankedMeasure(m, searched, queries))
     return tuple(Ranking(parties, tuple(measures)) for parties, measures in found.items())
 

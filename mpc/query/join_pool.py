@@ -8,6 +8,7 @@ from functools import reduce
 from itertools import product
 
 from mpc.ids import INTEGER, Field
+from mpc.protocols.ranked import Searched
 from mpc.query import build
 from mpc.query.catalog import Catalog, Value
 from mpc.query.catalog import Column as Declared
@@ -25,12 +26,26 @@ from mpc.query.nodes import (
     JoinedTerm,
     JoinSide,
     NullIf,
+    Ranked,
     columns,
     numeric,
     walk,
 )
 from mpc.query.parse import Source
-from mpc.query.plan import ColumnUse, JoinPool, JoinReveal, Key, LocalQuery, Measure, RowReveal, Side, SideColumn, Use
+from mpc.query.plan import (
+    ColumnUse,
+    JoinPool,
+    JoinReveal,
+    Key,
+    LocalQuery,
+    Measure,
+    RankedRows,
+    Released,
+    RowReveal,
+    Side,
+    SideColumn,
+    Use,
+)
 from mpc.query.printer import identifier, sql, units
 from mpc.query.rules import simplify_filter
 from mpc.query.separate import formal
@@ -95,7 +110,8 @@ def join_pool(
             f"{family[0].party},",
             f"Group by something coarser (CASE); up to {MAX_SLICES} are.",
         )
-    released = []
+    released: list[Released] = []
+    ranked: list[RankedRows] = []
     for draft, measure, values in ((d, m, v) for d, m in zip(drafts, measures, strict=True) for v in slices):
 
         def within(p: Poly, t: JoinedTerm, values: tuple[Value, ...] = values) -> Poly:
@@ -104,7 +120,10 @@ def join_pool(
             return reduce(times, (lowering(t).true(c) for c in conditions_), p)
 
         words = []
-        for drafted, word in zip(draft.words, measure.words, strict=True):
+        if (searched := searched_of(draft)) is not None:
+            value, count = (within(p, t) for t in [_only_term(source, draft)] for p in lowering(t).ranked(t))
+            ranked.append(RankedRows(len(released), program.word(value, 64, []), program.word(count, 64, []), searched))
+        for drafted, word in zip(draft.words, measure.words, strict=True) if searched is None else ():
             if word.kind == "present":
                 words.append(program.present([lowering(t).rows for t in _terms(draft.aggregates[0])]))
                 continue
@@ -142,7 +161,35 @@ def join_pool(
         tuple(released),
         by_row,
         grouped,
+        tuple(ranked),
     )
+
+
+def searched_of(draft: Draft) -> Searched | None:
+    """What a measure by place is searched for by; None for others."""
+    found = [atom for w in draft.words if w.kind in ("ranked", "known") for _, atom in w.form.terms]
+    values = next((a for a in found if isinstance(a, Ranked)), None)
+    if values is None:
+        return None
+    tests = tuple(a.test if isinstance(a, Ranked) else None for a in found)
+    return Searched(values.low or 0, values.high or 0, tests)
+
+
+def _only_term(source: Source, draft: Draft) -> JoinedTerm:
+    """The rows among which a place is searched for: each row of the spine once."""
+    terms = list(dict.fromkeys(t for a in draft.aggregates for t in _terms(a)))
+    (name, *_) = draft.names or ["A quantile"]
+    if len(terms) > 1 or len(terms[0].family) > len(terms[0].sides):
+        raise source.unsupported(None, f"{name} over a join with UNION ALL", "Ask for it over each branch by itself.")
+    repeated = next((s for s in terms[0].sides[1:] if not s.unique), None)
+    if repeated is not None:
+        key = ", ".join(f"{c.party}.{c.table}.{c.name}" for c in repeated.key)
+        raise source.unsupported(
+            None,
+            f"{name} over a join in which {key} may repeat",
+            f"Ask {repeated.party} to declare the key unique, or group by a key of its own: its rows then stay single.",
+        )
+    return terms[0]
 
 
 def _is(key: Expr, value: Value) -> Expr:
@@ -232,7 +279,7 @@ def join_reveal(pool: JoinPool, draft: Draft, measure: Measure, catalogs: Mappin
         what = "which rows are in the join" if measure.words[0].kind == "present" else measure.name
         # values of several tables are pooled; of one row each is granted by itself
         pooled = adding if any(len(a.terms) > 1 for a in draft.aggregates) else ()
-        return RowReveal(what, pool.name, uses, pooled, len(pooled) > 1, joined, (term.party,))
+        return RowReveal(what, pool.name, uses, pooled, len(pooled) > 1, (), joined, (term.party,))
     grouped = tuple(sorted({c.party for k in term.keys for c in columns(k)}))
     return JoinReveal(
         measure.name,
@@ -240,6 +287,7 @@ def join_reveal(pool: JoinPool, draft: Draft, measure: Measure, catalogs: Mappin
         uses,
         adding,
         len(adding) > 1,
+        joined if any(w.kind == "ranked" for w in draft.words) else (),
         joined,
         grouped,
     )
@@ -276,7 +324,7 @@ def _uses(agg: Agg, term: JoinedTerm, folded: bool, catalogs: Mapping[str, Catal
         return
     product = _multiplied(value)
     for c in valued:
-        yield use(c, c.name, "aggregate", agg.name)
+        yield use(c, c.name, "extreme" if agg.func in ("ranked", "known") else "aggregate", agg.name)
         if folded or bare(value) != c:
             yield use(c, c.name, "arithmetic", shown(value))
         if c.party in product or any(a.party != c.party for a in asked):

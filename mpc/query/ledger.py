@@ -51,18 +51,19 @@ def ledger(plan: Plan, recipients: tuple[str, ...]) -> tuple[Entry, ...]:
 
 
 def _of_others(plan: Plan, party: str) -> str:
-    searches = any(len(r.parties) > 1 and party in r.parties for p in plan.pools for r in p.rankings)
+    searches = any(_searched(pool, party) for pool in plan.pools)
     return "; of the others' data only what follows" if searches else "; of the others' data nothing"
 
 
 def _searched(pool: Pool, party: str) -> list[str]:
     """What a search for values by their place shows the parties that are led by it."""
+    measures = [m.measure for r in pool.rankings if len(r.parties) > 1 and party in r.parties for m in r.measures]
+    if isinstance(pool, JoinPool) and party in pool.parties:
+        measures = list(dict.fromkeys(r.released // pool.slices for r in pool.ranked))
     return [
-        f"{_cells(pool.keys)}, {pool.measures[m.measure].name} of {' + '.join(r.parties)}, as the recipients do; "
-        "or that an owner has too few entities there, not which"
-        for r in pool.rankings
-        if len(r.parties) > 1 and party in r.parties
-        for m in r.measures
+        f"{_cells(pool.keys)}, {pool.measures[m].name}, as the recipients do; or that an owner, not which, has too few "
+        "entities there"
+        for m in measures
     ]
 
 

@@ -224,6 +224,16 @@ class Released:
 
 
 @dataclass(frozen=True)
+class RankedRows:
+    """A released measure by its place among the rows of a join: the steps of a row's value and of 1 where it counts."""
+
+    released: int
+    value: int
+    count: int
+    searched: Searched
+
+
+@dataclass(frozen=True)
 class JoinPool(Pool):
     """A hidden join (P6) totalled by group (P8). ``sides``: the spine first.
 
@@ -234,7 +244,8 @@ class JoinPool(Pool):
     and no cell is suppressed: owners grant what is shown of single rows.
 
     ``fields``: form and size of the columns of the join's key; ``steps``: shared columns of the spine's rows, each
-    computed from earlier ones; ``released``: one a measure and slice, a measure's slices together.
+    computed from earlier ones; ``released``: one a measure and slice, a measure's slices together; ``ranked``: those
+    of them whose words come from a search.
     """
 
     fields: tuple[Field, ...]
@@ -243,6 +254,7 @@ class JoinPool(Pool):
     released: tuple[Released, ...]
     by_row: bool
     grouped: tuple[int, ...]
+    ranked: tuple[RankedRows, ...]
 
     @property
     def cells(self) -> int:
@@ -279,7 +291,8 @@ class Reveal:
     """One value (per cell) that the recipients see, and every column it derives from.
 
     ``contributors``: parties whose own columns are added into it; ``pooled``: it adds values of several parties,
-    so that owners' ``min_contributors`` applies.
+    so that owners' ``min_contributors`` applies; ``searched_by``: parties that learn it too, since their search for one
+    entity's value leads to it.
     """
 
     what: str
@@ -287,6 +300,7 @@ class Reveal:
     uses: tuple[ColumnUse, ...]
     contributors: tuple[str, ...]
     pooled: bool
+    searched_by: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -303,13 +317,6 @@ class JoinReveal(Reveal):
 @dataclass(frozen=True)
 class RowReveal(JoinReveal):
     """A value shown for each row of the recipient's own table."""
-
-
-@dataclass(frozen=True)
-class RankedReveal(Reveal):
-    """One entity's value by its place. ``searched_by``: parties that learn it too, since their search leads to it."""
-
-    searched_by: tuple[str, ...]
 
 
 @dataclass(frozen=True)

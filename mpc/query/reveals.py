@@ -10,7 +10,7 @@ import numpy as np
 from mpc.query.catalog import Catalog
 from mpc.query.fold import Draft
 from mpc.query.join_pool import join_reveal
-from mpc.query.plan import JoinPool, Measure, Pool, RankedReveal, Reveal
+from mpc.query.plan import JoinPool, Measure, Pool, Reveal
 from mpc.query.separate import contributors
 from mpc.query.uses import uses_of
 
@@ -44,10 +44,7 @@ def reveals_of(
             behind = set(s) | ({r.party for r in measure.reach} - set(adding) if not mixed else set())
             of_behind = tuple(u for u in uses if u.party in behind)
             searching = [r.parties for r in pool.rankings if any(x.measure == m for x in r.measures)]
-            if searching:
-                found.append(RankedReveal(what, pools[p].name, of_behind, s, pooled, searching[0]))
-            else:
-                found.append(Reveal(what, pools[p].name, of_behind, s, pooled))
+            found.append(Reveal(what, pools[p].name, of_behind, s, pooled, searching[0] if searching else ()))
     return tuple(found)
 
 

@@ -380,6 +380,12 @@ class Lowering:
             return self.value(build.arith("*", value, value))[0]
         raise self._source.unsupported(None, f"{agg.name} over a join", "Use COUNT, SUM, AVG, VARIANCE.")
 
+    def ranked(self, term: JoinedTerm) -> tuple[Poly, Poly]:
+        """Each row's value and 1 where it counts, for a place among the values."""
+        assert term.value is not None
+        value, known = self.value(term.value)
+        return times(self.rows, value), times(self.rows, known)
+
     def distinct(self, agg: Agg, term: JoinedTerm) -> Poly:
         """1 in the rows in which a value is not NULL, of which distinct keys are counted: the value is the key."""
         value = term.value
@@ -402,7 +408,7 @@ class Lowering:
     def _behind(self, agg: Agg, value: Expr | None) -> list[Poly]:
         if agg.func == "rows" or value is None:
             return [ONE]
-        if agg.func in ("sum", "squares"):
+        if agg.func in ("sum", "squares", "ranked", "known"):
             return self.entities(value) or [ONE]
         return [self.value(value)[1]]
 

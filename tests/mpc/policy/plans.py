@@ -26,7 +26,7 @@ def reveal(
     contributors: tuple[str, ...] | None = None,
 ) -> Reveal:
     who = tuple(sorted({u.party for u in uses})) if contributors is None else contributors
-    return Reveal(what, pool, uses, who, len(who) > 1 if pooled is None else pooled)
+    return Reveal(what, pool, uses, who, len(who) > 1 if pooled is None else pooled, ())
 
 
 def plan(*reveals: Reveal, sources: tuple[LocalQuery, ...] = (), parties: tuple[str, ...] = ()) -> Plan:

@@ -165,6 +165,20 @@ QUERIES += [
     "ORDER BY 1, 2",
 ]
 
+# values by their place
+QUERIES += [
+    f"SELECT MIN(t.paid) AS l, MAX(b.balance) AS h, MEDIAN(t.late) AS m, COUNT(*) AS n {TWO}",
+    f"SELECT t.industry, MEDIAN(t.paid + b.balance) AS m, QUANTILE_DISC(m.spend, 0.8) AS q {THREE} GROUP BY 1 "
+    "ORDER BY 1",
+    f"SELECT t.industry, b.branch, MAX(t.paid) - MIN(t.paid) AS spread, SUM(b.balance) AS s {TWO} GROUP BY 1, 2 "
+    "ORDER BY 1, 2",
+    f"SELECT MAX(t.paid) FILTER (WHERE t.late < b.overdue) AS x, MIN(CASE WHEN b.overdue > 1 THEN t.late END) AS y "
+    f"{TWO}",
+    "SELECT l.sort, MAX(l.amount) AS h, QUANTILE_DISC(l.amount, 0.5) AS m, MIN(t.paid) AS p FROM lender.loans l "
+    "JOIN tax.firms t USING (uscc) WHERE t.late > 0 GROUP BY l.sort ORDER BY 1",
+    f"SELECT t.industry, MIN(b.balance) AS l, QUANTILE_CONT(b.overdue, 0.25) AS q {LEFT} GROUP BY 1 ORDER BY 1",
+]
+
 
 def pooled(sql: str) -> list[tuple[Any, ...]]:
     return WORLD.pooled.execute(sql).fetchall()
@@ -233,13 +247,17 @@ def test_the_helper_hears_tags_places_and_masked_columns_only(sql: str) -> None:
     told = {
         (p[0], *[x for x in p[1:] if not x.isdigit() and x not in ("block", "column", *WORLD.catalogs)]) for p in parts
     }
+    searching = ("ranked", "halving", "part", "above")
     assert told == {
         ("align", "spine-tags"),
         ("align", "tags"),
         ("align", "places"),
         ("align", "masked"),
-        ("groups", "ends", "places"),
-        ("groups", "ends", "masked"),
+        *(
+            (*step, "ends", what)
+            for step in (("groups",), *((searching,) if j.search else ()))
+            for what in ("places", "masked")
+        ),
     }
 
 
@@ -289,6 +307,23 @@ def test_cells_of_two_owners_keys_are_suppressed_each_by_itself() -> None:
     assert {n >= 3 for _, _, n, _ in exact} == {True, False}  # or this shows nothing
     shown = [row if row[2] >= 3 else (*row[:2], None, None) for row in exact]
     assert list(WORLD.result(WORLD.plan(sql), min_entities=3).rows) == shown
+
+
+def test_a_place_among_too_few_entities_is_not_searched() -> None:
+    late = "FILTER (WHERE t.late > 1)"
+    sql = f"SELECT t.industry, MAX(b.balance) {late} AS h, MIN(t.paid) AS l {TWO} GROUP BY 1 ORDER BY 1"
+    entities = pooled(
+        f"SELECT COUNT(DISTINCT uscc) {late}, COUNT(DISTINCT uscc) {TWO} GROUP BY t.industry ORDER BY t.industry"
+    )
+    for least in (3, 5, 8, 9):
+        rows = WORLD.result(WORLD.plan(sql), min_entities=least).rows
+        for row, true, behind in zip(rows, pooled(sql), entities, strict=True):
+            assert row[1:] == tuple(v if n >= least else None for v, n in zip(true[1:], behind, strict=True))
+
+
+def test_a_place_needs_rows_that_stay_single() -> None:
+    error = refusal(WORLD, f"SELECT t.industry, MAX(t.paid) {LENT} GROUP BY 1")
+    assert error.code == "sql.unsupported" and "lender.loans.uscc may repeat" in error.message
 
 
 def test_who_holds_more_groups_is_the_spine() -> None:
