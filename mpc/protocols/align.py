@@ -102,20 +102,25 @@ class Table(Protocol):
 
 def spine(session: Session, aligns: Sequence[Align], keys: Keys) -> Rounds[list[list[RingWords]]]:
     """A's role in all alignments to its rows. Returns for each its shares of flag and columns, N_A elements each: row i
-    is ``keys`` row i, then padding."""
+    is ``keys`` row i, then padding.
+
+    PeerError where H gives two keys one place, or one key two.
+    """
     # 1, 2: keyed tags of all rows, in an order that H cannot follow
     shuffles = []
     for a in aligns:
         shuffle = _shuffle(session.pairs[a.other], session.at(a.name), a.spine_rows)
         mine = _tags(session, a, keys, a.spine_rows)
         yield from say_words(session.at(f"{a.name}/spine-tags"), a.helper, TAG_BITS, mine[shuffle])
-        shuffles.append(shuffle)
+        shuffles.append((shuffle, _numbers(mine)[shuffle]))
+        del mine
 
     found = []
-    for a, shuffle in zip(aligns, shuffles, strict=True):
-        # 4: uniform distinct places; a match looks like a dummy
+    for a, (shuffle, number) in zip(aligns, shuffles, strict=True):
+        # 4: uniform places, one for each distinct key; a match looks like a dummy
         here = session.at(a.name)
         place = yield from hear_positions(here.at("positions"), a.helper, a.spine_rows, a.places)
+        _verify_places(a, here.at("positions").path, place, number)
         # 5: minus both masks
         shares = []
         for name, bits in _columns(a):
@@ -251,6 +256,27 @@ def _tags(session: Session, a: Align, keys: Keys, rows: int) -> RingWords:
     keyed = tags(session.pairs[peer].draw(here.at("tag-key").path, 32), keys.matrix)
     np.copyto(out[:n], keyed, where=~keys.null[:, None])
     return out
+
+
+def _numbers(mine: RingWords) -> NDArray[np.int64]:
+    """The same number for equal tags and for no others, counted from 0."""
+    met = match(mine, mine[:0])
+    assert met is not None
+    return met.distinct
+
+
+def _verify_places(a: Align, step: str, place: NDArray[np.uint32], number: NDArray[np.int64]) -> None:
+    """PeerError unless H gave every distinct tag a place of its own. ``number``: (N_A,) of each row's tag."""
+    given = np.zeros(len(number), dtype=np.uint32)
+    given[number] = place
+    taken = np.zeros(a.places, dtype=np.bool_)
+    taken[place] = True
+    if (given[number] != place).any():
+        raise PeerError(
+            "protocol.malformed", f"{a.helper} gave one key two places at {step}.", party=a.helper, step=step
+        )
+    if np.count_nonzero(taken) != number.max(initial=-1) + 1:
+        raise _repeated(a.helper, step, "a place")
 
 
 def _shuffle(pair: Coins, here: Session, rows: int) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from fractions import Fraction
 from functools import cmp_to_key
 from typing import Any
 
+from mpc.errors import LocalError
 from mpc.query.build import half_away
 from mpc.query.catalog import Value
 from mpc.query.evaluate import Datum, constant, evaluate, to_double
@@ -139,7 +140,19 @@ def _shown(value: Datum, kind: NodeKind, scale: int) -> Any:
     if kind == "double":
         return to_double(Fraction(value))
     if kind == "date":
-        return dt.date.fromordinal(int(value) + 719163)
+        return _date(int(value))
     units = half_away(Fraction(value) * 10**scale)
     # from its text: scaleb would round to the 28 digits of the decimal context
     return units if kind == "integer" else Decimal(f"{units}e-{scale}")
+
+
+def _date(days: int) -> dt.date:
+    try:
+        return dt.date.fromordinal(days + 719163)
+    except (ValueError, OverflowError):
+        raise LocalError(
+            "data.bounds",
+            "A date came out before the year 1 or after 9999, which a result cannot hold.",
+            "Ask for the number of days to a fixed date, or for EXTRACT(YEAR FROM …). Where your query cannot "
+            "give such a date, a member deviated from the protocol; a replay shows which one.",
+        ) from None

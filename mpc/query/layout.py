@@ -142,7 +142,8 @@ def _within(low: NDArray[np.uint64], high: NDArray[np.uint64], bound: int) -> bo
 def read(plan: Plan, totals: Mapping[str, RingWords], own: Mapping[int, Rows] = MappingProxyType({})) -> Opened:
     """Opened totals by ``pool{p}/w{ring}``, each a vector in the order of ``Plan.columns``, as signed integers.
 
-    ``own``: by number of the pool, the recipient's own values beside cells that are its rows.
+    ``own``: by number of the pool, the recipient's own values beside cells that are its rows. Raises LocalError
+    protocol.malformed where a total is beyond its bound: of words that somebody changed, nearly all are.
     """
     words: list[list[list[tuple[int, ...]]]] = [[[() for _ in m.words] for m in p.measures] for p in plan.pools]
     flags: list[list[tuple[bool, ...]]] = [[(False,) * p.cells for _ in p.measures] for p in plan.pools]
@@ -157,12 +158,29 @@ def read(plan: Plan, totals: Mapping[str, RingWords], own: Mapping[int, Rows] = 
                 flags[p][m] = tuple(bool(v) for v in column != 0)
             else:
                 words[p][m][w] = tuple(ring(bits).to_ints(column))
+    _verify_bounds(plan, words, flags)
     return Opened(
         tuple(
             PoolTotals(tuple(tuple(m) for m in pool), tuple(flag), own.get(p, ()))
             for p, (pool, flag) in enumerate(zip(words, flags, strict=True))
         )
     )
+
+
+def _verify_bounds(
+    plan: Plan, words: Sequence[Sequence[Sequence[tuple[int, ...]]]], flags: Sequence[Sequence[tuple[bool, ...]]]
+) -> None:
+    for pool, of_pool, hidden in zip(plan.pools, words, flags, strict=True):
+        for measure, of_measure, small in zip(pool.measures, of_pool, hidden, strict=True):
+            for word, column in zip(measure.words, of_measure, strict=True):
+                # what is suppressed may have been spoiled with random words
+                shown = (v for v, is_small in zip(column, small, strict=True) if not is_small)
+                if max(map(abs, shown), default=0) > word.bound:
+                    raise LocalError(
+                        "protocol.malformed",
+                        f"{measure.name} came out beyond what the declared bounds allow.",
+                        "A member deviated from the protocol; a replay shows which one. Do not use the result.",
+                    )
 
 
 def cells(p: Pool) -> Sequence[tuple[Value, ...]]:

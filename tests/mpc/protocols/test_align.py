@@ -356,3 +356,26 @@ def test_tampering_is_an_error_that_blames_or_another_result_never_a_crash(which
     else:
         assert change in ("flip", "huge")
         assert WORLD.opened(results)["b"][0] is not None
+
+
+@pytest.mark.parametrize(("row", "like", "told"), [(4, 0, "a place twice"), (2, 0, "one key two places")])
+def test_a_place_of_its_own_for_every_key_and_one_only(row: int, like: int, told: str):
+    """K5 at the place of K1, and the second row of K2 at that of K1: A itself sees that no helper may say so."""
+    plan = WORLD.plans()[0]
+    shuffle = align._shuffle(sessions(["a", "helper", "b", "c"])["a"].pairs["b"], session_at(plan), plan.spine_rows)
+    at = np.argsort(shuffle)  # where row i of A stands in what H says
+
+    def tamper(s: Sent) -> bytes:
+        if s.step != f"job/{plan.name}/positions/block/0":
+            return bytes(s.raw)
+        said = decode(s.raw).positions.copy()
+        said[at[row]] = said[at[like]]
+        return encode(Positions(said))
+
+    with pytest.raises(PeerError, match=told) as raised:
+        run(WORLD.roles(), tamper=tamper)
+    assert (raised.value.party, raised.value.code) == ("helper", "protocol.malformed")
+
+
+def session_at(plan: Align) -> Any:
+    return sessions(["a", "helper", "b", "c"])["a"].at(plan.name)

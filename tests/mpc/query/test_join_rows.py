@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc.errors import LocalError
 from mpc.joint import Joint
+from mpc.query.finish import finish
+from mpc.query.layout import read
 from mpc.run import Trace
 from mpc.traffic import traffic
 from tests.mpc.query.test_joins import firm, table
@@ -206,3 +209,24 @@ def test_rows_go_to_one_party_of_the_join(recipients: tuple[str, ...]) -> None:
     with pytest.raises(LocalError) as caught:
         WORLD.plan(QUERIES[0], recipients=recipients)
     assert caught.value.code == "plan.rows"
+
+
+def test_a_date_that_no_result_can_hold_is_an_error_with_advice() -> None:
+    """Bounds of dates reach farther than the calendars of most programs."""
+    with pytest.raises(LocalError, match="before the year 1") as caught:
+        result(f"SELECT q.uscc, t.since - 1000000 AS ancient {TAXED}")
+    assert caught.value.code == "data.bounds" and "EXTRACT" in caught.value.advice
+
+
+def test_words_beyond_their_bounds_are_not_shown() -> None:
+    plan = WORLD.plan(f"SELECT q.uscc, t.paid {TAXED}", recipients=("asker",))
+    totals, own = WORLD.totals(plan), {p: WORLD.own(pool) for p, pool in plan.joins}
+    finish(plan, read(plan, totals, own))
+    ((p, m, w, _), *_) = [c for c in plan.columns(64) if plan.pools[c[0]].measures[c[1]].words[c[2]].kind == "value"]
+    begin = [c[:3] for c in plan.columns(64)].index((p, m, w)) * plan.pools[p].cells
+    totals["pool0/w64"][begin] = plan.pools[p].measures[m].words[w].bound
+    finish(plan, read(plan, totals, own))
+    totals["pool0/w64"][begin] += np.uint64(1)
+    with pytest.raises(LocalError, match="beyond what the declared bounds allow") as caught:
+        read(plan, totals, own)
+    assert caught.value.code == "protocol.malformed"
