@@ -7,6 +7,7 @@ losing digits, integer overflow does not exist (``mpc.query.bounds`` refuses wha
 
 from __future__ import annotations
 
+import calendar
 import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
@@ -84,6 +85,19 @@ def date(text: str) -> Const:
         return const("date", days(dt.date.fromisoformat(text.strip())))
     except ValueError:
         raise TypeProblem(f"'{text}' is not a date of the form YYYY-MM-DD") from None
+
+
+def months_later(e: Const, months: int) -> Const:
+    """A constant date so many months later, on the last day of the month where it is shorter, as in SQL."""
+    if e.value is None:
+        return e
+    assert isinstance(e.value, int)
+    day = dt.date.fromordinal(e.value + dt.date(1970, 1, 1).toordinal())
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    if not 1 <= year <= 9999:
+        raise TypeProblem("the date leaves the years 1 to 9999")
+    last = calendar.monthrange(year, month + 1)[1]
+    return const("date", days(dt.date(year, month + 1, min(day.day, last))))
 
 
 # ---- types

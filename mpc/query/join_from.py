@@ -288,6 +288,14 @@ def _keys_of(
             continue
         missing = sorted(set(sides) - {side(c) for c in found})
         equated = " = ".join(sorted(f"{c.party}.{c.table}.{c.name}" for c in found))
+        owners = {c.party for c in found}
+        if len(owners) == 1:
+            (owner,) = owners
+            raise source.unsupported(
+                at,
+                f"A join of tables of {owner} with each other ({equated})",
+                f"Ask {owner} to publish them joined as one table (heji node table add --sql).",
+            )
         raise source.unsupported(
             at,
             f"A join in which {equated} "

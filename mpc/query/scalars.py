@@ -13,7 +13,7 @@ from sqlglot import exp
 from mpc.errors import LocalError
 from mpc.query import build
 from mpc.query.build import TypeProblem
-from mpc.query.nodes import Expr, NodeKind, is_null
+from mpc.query.nodes import Const, Expr, NodeKind, is_null
 from mpc.query.parse import Source
 
 AGGREGATES = (
@@ -119,14 +119,20 @@ def _name(source: Source, node: exp.Expr) -> str:
 
 _ADVICE: dict[type[exp.Expr], tuple[str, str]] = {
     exp.Window: ("A window function (OVER)", "Use GROUP BY and aggregates."),
-    exp.Exists: ("EXISTS", f"{JOINT}use conditions on the owner's own columns."),
+    exp.Exists: (
+        "EXISTS",
+        "Join the tables and count COUNT(DISTINCT key); what must be missing: LEFT JOIN, key IS NULL.",
+    ),
     exp.Any: ("ANY (subquery)", f"{JOINT}write the values into an IN list."),
     exp.All: ("ALL (subquery)", f"{JOINT}write the values into an IN list."),
     exp.Pow: ("A power", "Write x * x."),
     exp.Star: ("* here", "Name the columns; * stands alone in the SELECT of a subquery, or in COUNT(*)."),
     exp.Columns: ("COLUMNS(…)", "Name the columns."),
     exp.Placeholder: ("A parameter (?, $1, :x)", "Write the constant into the text."),
-    exp.Interval: ("An interval", "Add days as an integer: DATE '2024-01-01' + 30."),
+    exp.Interval: (
+        "An interval here",
+        "Dates take ± INTERVAL of whole days or weeks, constants of months or years.",
+    ),
     exp.TimestampTrunc: ("DATE_TRUNC", "Use EXTRACT(YEAR FROM …), EXTRACT(MONTH FROM …)."),
     exp.DateTrunc: ("DATE_TRUNC", "Use EXTRACT(YEAR FROM …), EXTRACT(MONTH FROM …)."),
     exp.IgnoreNulls: ("IGNORE NULLS", "Leave it out: aggregates skip NULLs."),
@@ -182,9 +188,29 @@ def _literal(b: Binder, node: exp.Literal) -> Expr:
 
 def _binary(op: str) -> Callable[[Binder, exp.Expr], Expr]:
     def rule(b: Binder, node: exp.Expr) -> Expr:
+        if op in "+-" and isinstance(node.expression, exp.Interval):
+            return _shifted(b, op, node.this, node.expression)
         return build.arith(op, b.bind(node.this), b.bind(node.expression))
 
     return rule
+
+
+def _shifted(b: Binder, op: str, node: exp.Expr, interval: exp.Interval) -> Expr:
+    """A date plus or minus an INTERVAL: days and weeks of any date, months and years of a constant one."""
+    amount, unit = interval.this, interval.args.get("unit")
+    name = unit.name.upper().removesuffix("S") if isinstance(unit, exp.Var) else ""
+    if not isinstance(amount, exp.Literal) or not amount.name.isdecimal() or name not in (*_DAYS, *_MONTHS):
+        raise refuse(b.source, interval)
+    number, left = int(amount.name), b.bind(node)
+    if name in _DAYS:
+        return build.arith(op, left, build.integer(number * _DAYS[name]))
+    if not isinstance(left, Const) or left.kind != "date":
+        raise b.source.unsupported(interval, f"An interval of {name}S of a column", "Add days, or shift the constant.")
+    return build.months_later(left, number * _MONTHS[name] * (1 if op == "+" else -1))
+
+
+_DAYS = {"DAY": 1, "WEEK": 7}
+_MONTHS = {"MONTH": 1, "QUARTER": 3, "YEAR": 12}
 
 
 def _comparison(op: str) -> Callable[[Binder, exp.Expr], Expr]:
