@@ -40,8 +40,9 @@ def compile_plan(sql: str, catalogs: Mapping[str, Catalog], *, recipients: tuple
     """
     try:
         source, query = parse(sql)
-        relation = QueryBinder(source, catalogs, recipients).bind(query)
-        plan = _plan(source, _as_totals(source, relation), catalogs)
+        binder = QueryBinder(source, catalogs, recipients)
+        relation = binder.bind(query)
+        plan = _plan(source, _as_totals(source, relation), binder.catalogs)
     except RecursionError:
         raise too_deep() from None
     if plan.trust == "helper" and trust == "parties":

@@ -14,9 +14,11 @@ from math import prod
 
 from sqlglot import exp
 
+from mpc.errors import LocalError
 from mpc.query import build
 from mpc.query.build import FALSE
 from mpc.query.catalog import Table as CatalogTable
+from mpc.query.local_joins import LocalJoin, joined_at_home
 from mpc.query.nodes import Column, Compare, Expr, JoinSide, columns
 from mpc.query.relations import QueryBinder, Rows, Visible, find_column
 from mpc.query.rules import simplify, simplify_filter
@@ -44,6 +46,7 @@ class Combination:
 
 def combinations(query: QueryBinder, node: exp.Select, visible: tuple[Visible, ...]) -> tuple[Combination, ...]:
     """Every choice of branches. Raises LocalError sql.*."""
+    visible = joined_at_home(query, node, visible, _equal_columns(query, node, visible))
     branches = [v.relation.branches for v in visible if isinstance(v.relation, Rows)]
     nodes = [node.args["from_"].this, *(j.this for j in node.args.get("joins") or [])]
     if prod(map(len, branches)) > MAX_COMBINATIONS:
@@ -71,12 +74,44 @@ def combinations(query: QueryBinder, node: exp.Select, visible: tuple[Visible, .
     return tuple(found)
 
 
+def _equal_columns(query: QueryBinder, node: exp.Select, visible: Sequence[Visible]) -> list[tuple[Column, Column]]:
+    """Columns that ON, USING and WHERE set equal, where that is all a condition says and no LEFT JOIN is involved."""
+    joins = node.args.get("joins") or []
+    united = any(not isinstance(v.relation, Rows) or len(v.relation.branches) > 1 for v in visible)
+    if united or any(j.side for j in joins):
+        return []
+    found: list[exp.Expr] = []
+    for i, join in enumerate(joins, start=1):
+        found += _conjuncts(join.args.get("on"))
+        for name in join.args.get("using") or []:
+            left = next((v for v in visible[:i] if name.name.lower() in map(str.lower, v.relation.names)), visible[0])
+            found.append(
+                exp.EQ(this=exp.column(name.name, left.alias), expression=exp.column(name.name, visible[i].alias))
+            )
+    where = node.args.get("where")
+    found += _conjuncts(None if where is None else where.this)
+    equal = []
+    for part in found:
+        if isinstance(part, exp.EQ):
+            try:
+                bound = RowsOfJoin(query, visible, frozenset()).bind(part)
+            except LocalError:
+                continue  # told where it is read in full
+            pair = _columns(bound) if isinstance(bound, Compare) else None
+            if pair is not None:
+                equal.append(pair)
+    return equal
+
+
 def _names(query: QueryBinder, visible: Sequence[Visible], nodes: Sequence[exp.Expr]) -> Names:
     tables: dict[str, list[str]] = {}
     for v, node in zip(visible, nodes, strict=True):
         assert isinstance(v.relation, Rows)
         for b in v.relation.branches:
-            if b.table in tables.setdefault(b.party, []):
+            known = query.catalog_of(b.party).table(b.table)
+            if b.table in tables.setdefault(b.party, []) and isinstance(known, LocalJoin):
+                continue
+            if b.table in tables[b.party]:
                 raise query.source.unsupported(
                     node, f"{b.party}.{b.table} twice in a join", f"Ask {b.party} to publish it as two tables."
                 )
@@ -167,7 +202,8 @@ def _combination(query: QueryBinder, node: exp.Select, visible: tuple[Visible, .
             other = RowsOfJoin(query, visible[i : i + 1], frozenset()).bind(column)
             if not isinstance(one, Column) or not isinstance(other, Column):
                 raise source.unsupported(join, "A computed column as key", "Join by columns that the owners publish.")
-            equal.append((one, other, join))
+            if names[one.party, one.table] != names[other.party, other.table]:
+                equal.append((one, other, join))
             using.add(name.name.lower())
         take(join.args.get("on"), visible[: i + 1], name_of(visible[i]) if join.side else "")
         if join.side:
@@ -175,8 +211,11 @@ def _combination(query: QueryBinder, node: exp.Select, visible: tuple[Visible, .
     condition = node.args.get("where")
     take(None if condition is None else condition.this, visible)
 
-    keys = _keys_of(query, node, equal, [name_of(v) for v in visible], names, crossing)
-    sides = tuple(_side(query, node, v, name_of(v), where, keys, optional) for v in visible)
+    by_side: dict[str, list[Visible]] = {}
+    for v in visible:
+        by_side.setdefault(name_of(v), []).append(v)
+    keys = _keys_of(query, node, equal, list(by_side), names, crossing)
+    sides = tuple(_side(query, node, of, name, where, keys, optional) for name, of in by_side.items())
     never |= any(s.where == FALSE for s in sides if not s.optional)
     return Combination(visible, sides, frozenset(using), tuple(crossing), never)
 
@@ -184,15 +223,15 @@ def _combination(query: QueryBinder, node: exp.Select, visible: tuple[Visible, .
 def _side(
     query: QueryBinder,
     node: exp.Select,
-    visible: Visible,
+    visible: Sequence[Visible],
     name: str,
     where: Mapping[str, Sequence[Expr]],
     keys: Mapping[str, tuple[Column, ...]],
     optional: set[str],
 ) -> JoinSide:
-    assert isinstance(visible.relation, Rows)
-    (branch,) = visible.relation.branches
-    own = [*([branch.where] if branch.where is not None else []), *where.get(name, [])]
+    branches = [b for v in visible if isinstance(v.relation, Rows) for b in v.relation.branches]
+    branch = branches[0]
+    own = [*(b.where for b in branches if b.where is not None), *where.get(name, [])]
     table = query.catalog_of(branch.party).table(branch.table)
     assert table is not None
     joined_by = {c.name.lower() for c in keys[name]}
@@ -320,7 +359,8 @@ def _refuse_more_keys_than_entities(
 ) -> None:
     """Distinct keys stand for entities in the small-cell rule, so there may not be more of them."""
     entity = [c.name for c in table.keys]
-    if table.unique or not entity or joined_by <= {n.lower() for n in entity}:
+    one_key = table.one_key if isinstance(table, LocalJoin) else table.unique
+    if one_key or not entity or joined_by <= {n.lower() for n in entity}:
         return
     raise query.source.unsupported(
         (node.args.get("joins") or [node])[0],

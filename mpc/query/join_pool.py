@@ -10,10 +10,11 @@ from itertools import product
 from mpc.ids import INTEGER, Field
 from mpc.protocols.ranked import Searched
 from mpc.query import build
-from mpc.query.catalog import Catalog, Value
+from mpc.query.catalog import Catalog, Table, Value
 from mpc.query.catalog import Column as Declared
 from mpc.query.fold import Draft
 from mpc.query.local import key_sql
+from mpc.query.local_joins import LocalJoin
 from mpc.query.nodes import (
     Abs,
     Agg,
@@ -147,7 +148,7 @@ def join_pool(
     sides = []
     for i, (side, factors) in enumerate(zip(family, program.factors, strict=True)):
         shown_keys = [(_own_sql if by_row else key_sql)(key_values[k]) for k in grouped if i == 0]
-        query = _local_query(side, list(factors), shown_keys)
+        query = _local_query(_table(catalogs, side), side, list(factors), shown_keys)
         sides.append(Side(side.name, side.party, side.rows, side.unique, tuple(c for _, c in factors), query))
     return JoinPool(
         name,
@@ -208,10 +209,26 @@ def _joined(atom: Expr) -> Iterator[tuple[Agg, JoinedTerm]]:
 
 
 def _declared(catalogs: Mapping[str, Catalog], side: JoinSide, i: int) -> Declared:
-    table = next(c for c in catalogs.values() if c.party == side.party).table(side.table)
+    table = _table(catalogs, side)
     column = table.column(side.key[i].name) if table else None
     assert column is not None
     return column
+
+
+def _table(catalogs: Mapping[str, Catalog], of: JoinSide | ColumnUse) -> Table | None:
+    return next(c for c in catalogs.values() if c.party == of.party).table(of.table)
+
+
+def _published(use: ColumnUse, catalogs: Mapping[str, Catalog]) -> Iterator[ColumnUse]:
+    """A use of a column where the owner publishes it and grants it."""
+    table = _table(catalogs, use)
+    if not isinstance(table, LocalJoin):
+        yield use
+    elif use.column == "*":
+        yield from (replace(use, table=part) for part in table.parts)
+    else:
+        name, column = table.source_of(use.column)
+        yield replace(use, table=name, column=column)
 
 
 def _field(declared: Sequence[Declared]) -> Field:
@@ -228,13 +245,16 @@ def _field(declared: Sequence[Declared]) -> Field:
 # ---- local queries
 
 
-def _local_query(side: JoinSide, factors: Sequence[tuple[Factor, SideColumn]], keys: Sequence[str]) -> LocalQuery:
+def _local_query(
+    table: Table | None, side: JoinSide, factors: Sequence[tuple[Factor, SideColumn]], keys: Sequence[str]
+) -> LocalQuery:
     """Every row of the table, whatever the conditions: the number of rows that take part is that of the table."""
     items = [f"{identifier(c.name)} AS j{i}" for i, c in enumerate(side.key)]
     items += [f"{k} AS g{i}" for i, k in enumerate(keys)]
     items.append(f"{'TRUE' if side.where is None else f'COALESCE({sql(side.where)}, FALSE)'} AS pass")
     items += [f"{_factor_sql(f)} AS c{i}" for i, (f, _) in enumerate(factors)]
-    return LocalQuery(side.party, f"SELECT {', '.join(items)} FROM {identifier(side.table)}", (side.table,))
+    rows, tables = (table.sql, table.parts) if isinstance(table, LocalJoin) else (identifier(side.table), (side.table,))
+    return LocalQuery(side.party, f"SELECT {', '.join(items)} FROM {rows}", tables)
 
 
 def _own_sql(e: Expr) -> str:
@@ -262,10 +282,11 @@ def join_reveal(pool: JoinPool, draft: Draft, measure: Measure, catalogs: Mappin
     term = term_of([draft])
     assert term is not None
     used = {
-        u
+        published
         for a in draft.aggregates
         for t in _terms(a)
         for u in (_row_uses(a, t, catalogs) if term.by_row else _uses(a, t, draft.folded, catalogs))
+        for published in _published(u, catalogs)
     }
     uses = tuple(sorted(used, key=lambda u: (u.party, u.table, u.column, u.use, u.where)))
     joined = tuple(sorted({s.party for s in term.family}))
@@ -369,7 +390,7 @@ def _row_uses(agg: Agg, term: JoinedTerm, catalogs: Mapping[str, Catalog]) -> It
 
 
 def _entity_columns(side: JoinSide, catalogs: Mapping[str, Catalog]) -> tuple[str, ...]:
-    table = next(c for c in catalogs.values() if c.party == side.party).table(side.table)
+    table = _table(catalogs, side)
     return tuple(c.name for c in table.keys) if table and table.keys else ("*",)
 
 

@@ -20,7 +20,7 @@ from mpc.errors import LocalError
 from mpc.query import build
 from mpc.query.aggregates import aggregate
 from mpc.query.build import FALSE, TypeProblem
-from mpc.query.catalog import Catalog
+from mpc.query.catalog import Catalog, Table
 from mpc.query.catalog import Table as CatalogTable
 from mpc.query.nodes import Expr, JoinedTerm, KeyRef, Term, walk
 from mpc.query.parse import Source, did_you_mean
@@ -300,6 +300,14 @@ class QueryBinder:
 
     def catalog_of(self, party: str) -> Catalog:
         return self._catalogs[party.lower()]
+
+    def publish(self, party: str, table: Table) -> None:
+        """Add a table of an owner's that exists in this query only."""
+        found = self.catalog_of(party)
+        if found.table(table.name) is None:
+            more = replace(found, tables=(*found.tables, table))
+            self.catalogs = {k: more if c.party == party else c for k, c in self.catalogs.items()}
+            self._catalogs[party.lower()] = more
 
     def bind(self, query: exp.Expr) -> Relation:
         """The relation of a SELECT, UNION ALL or bracketed query. Raises LocalError sql.*."""
