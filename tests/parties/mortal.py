@@ -1,12 +1,17 @@
 """A member that kills itself with SIGKILL at one place, once: ``python -m tests.parties.mortal node serve DIR``.
 
 The place stands in DIR/die-at: "round N" (before the words of round N are sent), "approve", "query", "done" or "finish"
-(before that is written), "approved" or "finished" (after it). The file is removed first, so that the next start lives.
+(before that is written), "approved" or "finished" (after it); "say X" or "hear X": in the first round that says or
+hears something at a step with X in its path. The file is removed first, so that the next start lives.
+
+What it says to other members is kept in DIR/said, line by line: the attempt, the step, a digest of the words.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import secrets
 import signal
 import sys
 from pathlib import Path
@@ -17,6 +22,8 @@ import parties.coordinator.store as coordinator_store
 import parties.node.inputs as inputs
 import parties.node.service as service
 import parties.node.store as node_store
+from mpc.codec import decode
+from mpc.messages import Words
 from parties.cli import main
 from parties.drive import drive
 
@@ -24,18 +31,39 @@ FOLDER = Path(sys.argv[3])
 
 
 def die_at(place: str) -> None:
+    if wished() == place:
+        die()
+
+
+def die() -> None:
+    (FOLDER / "die-at").unlink()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wished() -> str:
     wish = FOLDER / "die-at"
-    if wish.exists() and wish.read_text().strip() == place:
-        wish.unlink()
-        os.kill(os.getpid(), signal.SIGKILL)
+    return wish.read_text().strip() if wish.exists() else ""
 
 
-async def mortal_drive(*args: Any, on_round: Any = lambda *_: None, **kwargs: Any) -> Any:
+async def mortal_drive(
+    *args: Any, on_round: Any = lambda *_: None, on_message: Any = lambda _: None, **kwargs: Any
+) -> Any:
+    me, attempt_ = args[0], secrets.token_hex(8)
+
     def mortal(number: int, step: Any) -> None:
         die_at(f"round {number}")
+        doing, _, where = wished().partition(" ")
+        if where in step.step and ((doing == "say" and step.say) or (doing == "hear" and step.hear)):
+            die()
         on_round(number, step)
 
-    return await drive(*args, on_round=mortal, **kwargs)
+    def noted(sent: Any) -> None:
+        if sent.sender == me and isinstance(message := decode(sent.raw), Words) and message.words.nbytes >= 64:
+            with (FOLDER / "said").open("a") as file:  # closed before the words go out
+                file.write(f"{attempt_} {sent.step} {hashlib.sha256(message.words.tobytes()).hexdigest()}\n")
+        on_message(sent)
+
+    return await drive(*args, on_round=mortal, on_message=noted, **kwargs)
 
 
 def around(owner: Any, name: str, before: str, after: str) -> None:

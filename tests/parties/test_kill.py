@@ -6,7 +6,9 @@ import sqlite3
 import threading
 import time
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,10 +145,31 @@ def test_a_party_that_stays_away_is_named(tmp_path: Path):
 
 # ---- joins
 
+BY_ROW = f"SELECT t.uscc, b.balance, m.spend {test_joins.JOINED} ORDER BY t.uscc"
+#: every kind of step of each role, in the order in which they come: the spine, another party, the last one (the helper
+#: deals to it), the helper, the coordinator
+SPINE = ["queried", "say spine-tags", "hear positions", "say shared", "say ends", "say below", "hear level/2"]
+SPINE += ["say bit", "say kept", "hear kept", "say pool0/w64/"]
+OTHER = ["approve", "round 2", "say bank/tags", "say bank/places", "say masked", "hear picked"]
+OTHER += ["say ends", "hear below", "hear bit", "say kept", "say pool0/w64/"]
+LAST = ["hear mask/", "hear arithmetic", "hear kept/64/batch/0/c"]
+HELPING = [
+    "approved",
+    "round 2",
+    "hear spine-tags",
+    "hear telecom/places",
+    "say positions",
+    "hear masked",
+    "say picked",
+]
+HELPING += ["hear ends/bank/places", "hear ends/bank/column", "say ends/telecom"]
+HELPING += ["say mask/", "say level/3/c", "say arithmetic", "say kept"]
+ADDING = ["submitted", "round 1", "round 2", "hear pool0/w64/", "finish", "finished"]
+
 
 @pytest.fixture(scope="module")
 def firms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return test_joins.make(tmp_path_factory.mktemp("kill-joins"))
+    return test_joins.make(tmp_path_factory.mktemp("kill-joins"), grants=(*test_joins.ALL, "row", "join_reveal"))
 
 
 @pytest.fixture(scope="module")
@@ -156,23 +179,52 @@ def joining(firms: Path):
     supervisor.close()
 
 
+def by_row() -> list[dict[str, Any]]:
+    met = [i for i in range(50) if i % 4]
+    return [{"uscc": test_joins.FIRMS[i], "balance": Decimal(f"{i}.50"), "spend": i + 1} for i in met]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("member", "place"),
+    ("member", "place", "recipient"),
     [
-        *(("tax", p) for p in ("queried", "round 3", "round 6", "round 12", "round 24")),
-        *(("bank", p) for p in ("queried", "round 3", "round 6", "round 12", "round 24")),
-        *(("helper", p) for p in ("approved", "round 2", "round 3", "round 6", "round 12", "round 24")),
-        *(("coordinator", p) for p in ("round 2", "round 3", "finish")),
+        *(("tax", p, "analyst") for p in SPINE),
+        *(("bank", p, "analyst") for p in OTHER),
+        *(("telecom", p, "analyst") for p in LAST),
+        *(("helper", p, "analyst") for p in HELPING),
+        *(("coordinator", p, "analyst") for p in ADDING),
+        *(("telecom", p, "telecom") for p in ("say pool0/w64/", "hear total", "keep", "kept")),
+        *(("coordinator", p, "telecom") for p in ("hear pool0/w64/", "say total", "finish")),
+        *(("tax", p, "tax") for p in ("hear total", "keep", "kept")),
+        *((m, "round 3", "tax") for m in ("bank", "telecom", "helper", "coordinator")),
+        ("coordinator", "say total", "tax"),
     ],
 )
-def test_killed_in_a_join(firms: Path, joining: Supervisor, member: str, place: str):
+def test_killed_in_a_join(firms: Path, joining: Supervisor, member: str, place: str, recipient: str):
+    """Totals to an analyst or a party, rows to the spine."""
+    sql, exact = (BY_ROW, by_row()) if recipient == "tax" else (test_joins.BY_INDUSTRY, test_joins.expected())
     wished = wish(firms, member, place)
     before = joining.restarts[member]
-    with Client(firms / "analyst") as client:
-        job = submit_stubbornly(client, "analyst", test_joins.BY_INDUSTRY)
+    with Client(firms / recipient) as client:
+        job = submit_stubbornly(client, recipient, sql)
         client.wait(job)
-        assert client.result(job).rows == test_joins.expected()
+        assert client.result(job).rows == exact
     until(lambda: joining.restarts[member] == before + 1)
     assert not wished.exists(), "it never came to that place"
     assert_no_word_twice(firms)
+    assert_no_message_twice(firms)
+
+
+def assert_no_message_twice(consortium: Path) -> None:
+    """No words that any member ever said to another, at any step of any attempt, were said at another step or again in
+    another attempt: data and sizes are the same in all of these, so a stream that was used twice would show here."""
+    said: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    attempts = set()
+    for path in consortium.glob("*/said"):
+        for line in path.read_text().splitlines():
+            attempt, step, digest = line.split(" ")
+            said.setdefault((path.parent.name, digest), set()).add((attempt, step))
+            attempts.add(attempt)
+    assert len(attempts) > 3, "nothing was noted"
+    again = {steps for steps in map(frozenset, said.values()) if len(steps) > 1}
+    assert not again
