@@ -353,8 +353,8 @@ def _beside(here: Session, j: Joint, keys: Keys, other: SideRows) -> list[RingWo
 
 
 def _first_marks(here: Session, mine: SideRows, counts: RingWords) -> RingWords:
-    """1 in the first row of each group and key in which the column is 1."""
-    rows = np.flatnonzero((counts != 0) & (mine.group >= 0))
+    """1 in the first row of each group and key in which the column is 1. Rows without a key count for nobody."""
+    rows = np.flatnonzero((counts != 0) & (mine.group >= 0) & ~mine.keys.null)
     number = key_numbers(here, mine.keys)
     _, first = np.unique(mine.group[rows] * (2 * len(number)) + number[rows], return_index=True)
     marks = np.zeros_like(counts)

@@ -566,7 +566,9 @@ class Program:
         """The step of a factor; None where it is 1 in every row that counts."""
         plain, unique = factor == Factor(), self.sides[side].unique
         if side == 0:
-            if how == "any" and not unique and not self.by_row:
+            # after a LEFT JOIN, also for rows without a key: there may be many of one entity
+            lonely = any(s.optional for s in self.sides)
+            if how == "any" and (lonely or not unique) and not self.by_row:
                 return self._column(side, factor, SideColumn(64, "mark"))
             # Marks and padding have no row of another side either, unless none is asked for. Rows that fail the spine's
             # own condition can have one; totals leave them out, behind the last group.

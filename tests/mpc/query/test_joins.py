@@ -344,6 +344,21 @@ def test_too_many_values_beside_the_spines() -> None:
     assert error.code == "sql.unsupported" and "100 values" in error.message
 
 
+@pytest.mark.parametrize("unique", [True, False])
+def test_rows_without_a_key_are_no_entities_also_after_a_left_join(unique: bool) -> None:
+    """Ten rows that name nobody may all be of one firm. Found by test_random_joins.py."""
+    rows = [("1", "u"), ("2", "u"), (None, "u"), (None, "u")] + [("1", "u")] * (not unique)
+    world = World(
+        (
+            table("a", "t", [text("id", key=True), text("g", "u", nullable=False)], rows, unique=unique),
+            table("b", "t", [text("id", key=True), integer("y", 0, 9)], [("1", 1)]),
+        )
+    )
+    plan = world.plan("SELECT a.g, COUNT(*) AS n FROM a.t a LEFT JOIN b.t b ON a.id = b.id GROUP BY a.g")
+    assert world.result(plan, min_entities=2).rows == (("u", len(rows)),)
+    assert world.result(plan, min_entities=3).suppressed == (("n",),)
+
+
 def test_groups_that_the_text_excludes_are_no_cells() -> None:
     sql = f"SELECT t.industry, COUNT(*) AS n {TWO} WHERE t.industry <> 'B' AND t.late > 0 GROUP BY 1 ORDER BY 1"
     assert WORLD.plan(sql).pools[0].keys[0].domain == ("A", "C")

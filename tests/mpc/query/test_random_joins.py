@@ -251,10 +251,11 @@ relaxed = settings(
 )
 
 
+@pytest.mark.timeout(600)  # on a busy machine; what runs out of time looks like a failure, and would be shrunk
 def test_random_joins_equal_duckdb_with_small_cells_suppressed() -> None:
     outcomes: list[str] = []
 
-    @settings(relaxed, max_examples=60)
+    @settings(relaxed, max_examples=30)
     @given(questions())
     def ask(q: Question) -> None:
         outcomes.append(check(q))
@@ -262,12 +263,12 @@ def test_random_joins_equal_duckdb_with_small_cells_suppressed() -> None:
     ask()
     # or the generator is a maker of refusals
     assert outcomes.count("refused") < len(outcomes) / 2
-    assert min(outcomes.count("shown"), outcomes.count("some suppressed")) > 5
+    assert min(outcomes.count("shown"), outcomes.count("some suppressed")) > 2
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-@settings(relaxed, max_examples=700, phases=[p for p in Phase if p is not Phase.shrink])
+@pytest.mark.timeout(1800)
+@settings(relaxed, max_examples=300, phases=[p for p in Phase if p is not Phase.shrink])
 @given(questions())
 def test_very_many_random_joins(q: Question) -> None:
     check(q)
