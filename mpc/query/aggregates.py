@@ -17,7 +17,24 @@ from sqlglot import ErrorLevel, exp
 from mpc.protocols.ranked import RankTest
 from mpc.query import build
 from mpc.query.build import NULL, ZERO
-from mpc.query.nodes import Agg, Expr, JoinedTerm, Ranked, Term, is_null, numeric
+from mpc.query.nodes import (
+    Agg,
+    Case,
+    Compare,
+    Expr,
+    InList,
+    IsNull,
+    JoinedTerm,
+    Like,
+    Logic,
+    Not,
+    NullIf,
+    Ranked,
+    Term,
+    is_null,
+    numeric,
+    walk,
+)
 from mpc.query.parse import Source
 from mpc.query.rules import simplify
 from mpc.query.scalars import Binder, only
@@ -30,6 +47,8 @@ if TYPE_CHECKING:
 ROW_CAP = 2**32
 #: the largest denominator of a quantile, so that a test of counts stays within 64 bits
 MAX_PARTS = 10_000
+#: what makes a value depend on a condition
+CONDITIONAL = (Case, Compare, InList, IsNull, Like, Logic, Not, NullIf)
 
 Terms = Callable[[Sequence[Expr | None]], tuple[Term, ...]]
 
@@ -222,6 +241,14 @@ def ranked(binder: GroupBinder, place: Place, values: Sequence[Expr], terms: Ter
         )
     if not valued:
         return build.const(values[0].kind, None, values[0].scale) if values else NULL
+    for t in valued:
+        # MAX(CASE WHEN id = 'X' THEN x + 1000000 ELSE x END) would show the value of whom one likes, by `filter` alone
+        if t.value is not None and any(isinstance(n, CONDITIONAL) for n in walk(_unfiltered(t.value))):
+            raise source.unsupported(
+                call,
+                f"A condition inside the value of {name_of(call).split('(')[0]}",
+                "Which rows count is said by FILTER (WHERE …); the value is one expression for all of them.",
+            )
     a, b = place.part.numerator, place.part.denominator
 
     def at(test: RankTest) -> Expr:
@@ -244,6 +271,13 @@ def ranked(binder: GroupBinder, place: Place, values: Sequence[Expr], terms: Ter
     weight = build.arith("%", before, parts_)
     lower = build.arith("*", below, build.arith("-", parts_, weight))
     return build.divide(build.arith("+", lower, build.arith("*", above, weight)), parts_)
+
+
+def _unfiltered(e: Expr) -> Expr:
+    """The value of the rows that count: without CASE WHEN condition THEN value END."""
+    while isinstance(e, Case) and len(e.whens) == 1 and is_null(e.default):
+        e = e.whens[0][1]
+    return e
 
 
 # ---- the four revealed aggregates

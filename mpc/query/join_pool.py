@@ -293,7 +293,7 @@ def join_reveal(pool: JoinPool, draft: Draft, measure: Measure, catalogs: Mappin
     sets = [
         {c.party for unit in formal(w) if unit.atom is not None for c in value_columns(unit.atom)}
         for w in draft.words
-        if w.kind in ("sum", "squares")
+        if w.kind in ("sum", "squares", "ranked")
     ]
     adding = tuple(sorted(set.intersection(*sets))) if sets else ()
     if term.by_row:

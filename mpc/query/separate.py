@@ -75,7 +75,9 @@ def formal(word: DraftWord) -> Formal:
 def _agg(agg: Agg) -> list[tuple[Unit, Fraction]]:
     found: list[tuple[Unit, Fraction]] = []
     for t in agg.terms:
-        if agg.func != "sum" or t.value is None:
+        # of a place among the rows of a join, each row's value may be a sum of several owners' values
+        added = agg.func == "sum" or (agg.func == "ranked" and isinstance(t, JoinedTerm))
+        if not added or t.value is None:
             found.append((Unit(_owners(t, t.value), agg.func, t.table, t.where, t.value), Fraction(1)))
             continue
         for atom, c in linear_terms(t.value, Fraction(1)):
@@ -106,7 +108,7 @@ def check_weights(drafts: Sequence[Draft]) -> None:
     """Raises LocalError plan.unsafe_weights."""
     for d in drafts:
         for word in d.words:
-            if word.kind in ("sum", "squares", "count"):
+            if word.kind in ("sum", "squares", "count", "ranked"):
                 _check_ratio(d, formal(word))
     _check_isolation(drafts)
 

@@ -166,12 +166,14 @@ async def test_a_total_of_its_own_values_would_show_a_party_which_rows_met(firms
 
 
 async def test_the_middle_value_is_for_those_who_are_led_to_it(tmp_path: Path, firms: Running) -> None:
-    sql = f"SELECT t.industry, MEDIAN(t.paid + b.balance) AS middle {JOINED} GROUP BY t.industry ORDER BY t.industry"
+    two = f"SELECT t.industry, MEDIAN(t.paid + b.balance) AS middle {JOINED} GROUP BY t.industry ORDER BY t.industry"
+    assert (await refused(firms, two)).code == "plan.two_party"  # each of them would read it
+    sql = two.replace("t.paid + b.balance", "t.paid + b.balance + m.spend")
     assert "extreme" in str(await refused(firms, sql))
     async with serving(make(tmp_path / "granted", grants=(*ALL, "extreme", "threshold", "join_reveal"))) as running:
         rows = (await running.query(sql)).rows
     for g, row in zip("AB", rows, strict=True):
-        held = sorted(i * 11 + 0.5 for i in range(50) if i % 4 and "AB"[i % 2] == g)
+        held = sorted(i * 12 + 1.5 for i in range(50) if i % 4 and "AB"[i % 2] == g)
         n = len(held)
         assert row == {"industry": g, "middle": (held[(n - 1) // 2] + held[n // 2]) / 2}
 
