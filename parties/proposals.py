@@ -6,12 +6,14 @@ another's plan.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mpc.errors import LocalError
 from mpc.job import Job
+from mpc.policy.flow import Recipient, Request
 from mpc.query.catalog import Catalog
 from mpc.query.compile import PLANNER, compile_plan
 from mpc.query.plan import Plan
@@ -38,6 +40,19 @@ class Proposed:
     def participants(self) -> tuple[str, ...]:
         """Members with a node that take part: data parties and recipients, and the helper of joins."""
         return tuple(sorted({*self.plan.parties, *self.inside, self.helper} - {""}))
+
+
+def request_of(member: Member, plan: Plan, recipients: Iterable[str], purpose: str, allow_two_party: bool) -> Request:
+    """The facts of a job that an owner's policy is asked about. Raises LocalError roster.* for who is not listed."""
+    roster = member.roster
+    return Request(
+        recipients=tuple(Recipient(r, roster.organisation_of(r), tuple(roster.member(r).roles)) for r in recipients),
+        organisations={p: roster.organisation_of(p) for p in plan.parties},
+        purpose=purpose,
+        trust=plan.trust,
+        allow_two_party=allow_two_party,
+        today=dt.datetime.fromtimestamp(member.clock(), dt.UTC).date(),
+    )
 
 
 def read_job(member: Member, raw: bytes, signature: bytes | None) -> Job:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from mpc.errors import HejiError, LocalError
-from parties.cli import demo, jobs, members
+from parties.cli import demo, jobs, members, policy
 from parties.cli.output import complain
 
 app = App(
@@ -22,6 +22,7 @@ app = App(
 )
 jobs.register(app)
 members.register(app)
+policy.register(app)
 demo.register(app)
 
 
@@ -48,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def sql_last(words: list[str]) -> list[str]:
     """SQL may begin with a comment (``-- totals\\nSELECT …``) or be ``-`` for standard input; neither is an option."""
-    if not words or words[0] not in ("query", "explain") or "--" in words:
+    asking = words[:1] in (["query"], ["explain"]) or words[:2] in (["policy", "explain"], ["policy", "suggest"])
+    if not asking or "--" in words:
         return words
     sql = [w for w in words if w == "-" or (w.startswith("-") and any(c.isspace() for c in w))]
     return [w for w in words if w not in sql] + (["--", *sql] if sql else [])

@@ -34,6 +34,7 @@ from mpc.messages import Agreed, Announce
 from mpc.protocols.agree import Agreement
 from mpc.query.catalog import Catalog
 from mpc.query.compile import PLANNER, compile_plan, parties_of
+from mpc.query.plan import Plan
 from mpc.roles import Outcome, Totals, cast_of, open_outside
 from parties.failures import decode, from_rpc
 from parties.member import Member
@@ -116,6 +117,10 @@ class Client:
     ) -> dict[str, Any]:
         """What would happen, and what every owner would say, before anything runs (JSON-able)."""
         return self._wait(self._explain(sql, to, purpose, trust, allow_two_party))
+
+    def plan(self, sql: str, recipients: tuple[str, ...], trust: str = "helper") -> Plan:
+        """The plan of anybody's query, on the catalogs as they are now. Nobody is asked, nothing runs."""
+        return self._wait(self._planned(sql, recipients, trust))
 
     # -- jobs
 
@@ -253,6 +258,11 @@ class Client:
                 f"Ask the operator of {party} whether its node runs; then try again.",
                 party=party,
             )
+
+    async def _planned(self, sql: str, recipients: tuple[str, ...], trust: str) -> Plan:
+        reply, catalogs = await self._signed_catalogs()
+        self._explain_missing(sql, dict(reply.missing))
+        return await asyncio.to_thread(compile_plan, sql, catalogs, recipients=recipients, trust=trust)
 
     async def _explain(
         self, sql: str, to: str | tuple[str, ...] | None, purpose: str, trust: str, allow_two_party: bool

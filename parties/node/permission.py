@@ -10,7 +10,6 @@ from mpc.policy.flow import (
     BitsShown,
     ContributorSet,
     Limits,
-    Recipient,
     Request,
     bits_shown,
     check,
@@ -20,7 +19,7 @@ from mpc.policy.grants import BITS_DAYS, Policy, parse_policy
 from parties import files
 from parties.member import Member
 from parties.node.store import Store
-from parties.proposals import Proposed
+from parties.proposals import Proposed, request_of
 
 
 def read_policy(folder: Path) -> Policy:
@@ -74,15 +73,5 @@ class Permission:
         return dt.datetime.fromtimestamp(self._member.clock(), dt.UTC).date()
 
     def _request(self, proposed: Proposed) -> Request:
-        roster = self._member.roster
-        recipients = tuple(
-            Recipient(r, roster.organisation_of(r), tuple(roster.member(r).roles)) for r in proposed.job.recipients
-        )
-        return Request(
-            recipients=recipients,
-            organisations={p: roster.organisation_of(p) for p in proposed.plan.parties},
-            purpose=proposed.job.purpose,
-            trust=proposed.plan.trust,
-            allow_two_party=proposed.job.allow_two_party,
-            today=self._today(),
-        )
+        job = proposed.job
+        return request_of(self._member, proposed.plan, job.recipients, job.purpose, job.allow_two_party)

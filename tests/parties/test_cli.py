@@ -203,6 +203,44 @@ def test_explain_tells_a_refusal_beforehand(ask: Ask) -> None:
     assert tomllib.loads(said[said.index("  [[grant]]") :])["grant"][0]["columns"] == ["balance"]
 
 
+def test_an_owner_tries_a_policy_before_it_is_in_force(ask: Ask, running: Up, tmp_path: Path) -> None:
+    own = running.folder / "bank_c" / "policy.toml"
+    assert re.search(r"line \d+: accounts .*aggregate", good(heji("policy", "check", own.parent)).replace("\n", " "))
+    assert "bank_c: allowed" in good(ask("policy", "explain", TOGETHER, "--to", "analyst", "--as", "bank_c"))
+    refused = ask("policy", "explain", UNGRANTED, "--to", "analyst", "--as", "bank_c")
+    assert refused.status == 1 and "bank_c: policy.refused" in refused.out and "[[grant]]" in refused.out
+
+    drafted = good(ask("policy", "suggest", UNGRANTED, "--to", "analyst"))
+    assert drafted.startswith("# bank_c: policy.toml\n[[grant]]")
+    draft = tmp_path / "draft.toml"
+    draft.write_text(own.read_text() + "\n" + drafted)
+    options = ("--policy", draft, "--as", "bank_c")
+    assert "bank_c: allowed" in good(ask("policy", "explain", UNGRANTED, "--to", "analyst", *options))
+    changes = heji("policy", "diff", own, draft)
+    assert changes.status == 1 and "+ columns = " in changes.out and "\n- " not in changes.out
+    assert "The same grants." in good(heji("policy", "diff", own, own.parent))
+
+    cases = tmp_path / "cases"
+    cases.mkdir()
+    (cases / "together.sql").write_text(f"-- to: analyst\n-- expect: allowed\n{TOGETHER}\n")
+    (cases / "secret.sql").write_text(f"-- to: analyst\n-- expect: policy.refused\n{UNGRANTED}\n")
+    assert "2 of 2 as expected." in good(ask("policy", "test", cases, "--as", "bank_c"))
+    tried = ask("policy", "test", cases, *options)
+    assert tried.status == 1 and "secret.sql: allowed, where policy.refused was" in tried.out.replace("\n", " ")
+
+
+def test_a_policy_with_a_mistake_names_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text('[[grant]]\ntable = "firms"\nuses = ["agregate"]\n')
+    told = heji("policy", "check", path)
+    assert told.status == 1 and "line 3" in told.err.lower() and "aggregate" in told.err
+
+
+def test_a_policy_has_nothing_to_say_to_others_queries(ask: Ask) -> None:
+    told = ask("policy", "explain", UNGRANTED, "--to", "analyst", "--as", "bank_a")
+    assert told.status == 1 and "reads nothing of bank_a" in told.err
+
+
 # -- asking
 
 

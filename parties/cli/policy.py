@@ -1,0 +1,179 @@
+"""For owners: look at a policy, and try it on queries before it is in force."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.text import Text
+
+from mpc.errors import LocalError
+from mpc.policy.flow import check, suggest
+from mpc.policy.grants import Policy, parse_policy
+from mpc.policy.review import ALLOWED, Case, differences, read_case
+from parties import files
+from parties.cli.jobs import As, Consortium, File, Purpose, To, Trust, TwoParty, client, sql_text
+from parties.cli.output import out, plain
+from parties.modeler.client import Client
+from parties.proposals import request_of
+
+Draft = Annotated[
+    Path | None, Parameter(name="--policy", help="a policy that is not in force yet; else the member's policy.toml")
+]
+Place = Annotated[Path, Parameter(help="a policy.toml, or the member's folder it lies in")]
+
+
+def register(app: App) -> None:
+    """Add these commands to ``heji``."""
+    group = App(name="policy", help="An owner's policy: check it, try it on queries, compare two, draft grants.")
+    group.command(policy_check, name="check")
+    group.command(policy_explain, name="explain")
+    group.command(policy_test, name="test")
+    group.command(policy_diff, name="diff")
+    group.command(policy_suggest, name="suggest")
+    app.command(group)
+
+
+def policy_check(place: Place, /) -> None:
+    """Read a policy as a node does: every mistake with its line, what each grant says, and the digest.
+
+    Example: heji policy check demo/tax
+    """
+    policy = read(place)
+    for g in policy.grants:
+        limits = [f"at least {g.min_entities} entities a cell"] if g.min_entities else []
+        limits += [f"{g.min_contributors} institutions"] if g.min_contributors > 1 else []
+        limits += [f"until {g.expires}"] if g.expires else []
+        said = (
+            f"line {g.line}: {g.table} ({', '.join(g.columns) or 'no column'}) to {', '.join(g.to) or 'nobody'}: "
+            f"{', '.join(g.uses) or 'nothing'}"
+        )
+        plain(said + (f"; {'; '.join(limits)}" if limits else ""))
+        if not (g.columns and g.to and g.uses) or g.approval != "auto":
+            by_hand = g.approval != "auto"
+            plain(f"  grants nothing: {'approval by hand is not built yet' if by_hand else 'something is empty'}")
+    plain(f"{len(policy.grants)} grant(s). Digest {policy.digest}")
+
+
+def policy_explain(
+    sql: str | None = None,
+    /,
+    *,
+    file: File = None,
+    to: To = (),
+    purpose: Purpose = "",
+    trust: Trust = "helper",
+    allow_two_party: TwoParty = False,
+    policy: Draft = None,
+    consortium: Consortium = None,
+    as_: As = None,
+) -> None:
+    """What this owner's policy says to a query, before anybody asks it. Status 1 where it is refused.
+
+    Rules that need a memory (max_bits, sets of contributors) are judged when a job comes.
+    Example: heji policy explain "SELECT SUM(tax_paid) FROM tax.firms" --to analyst --as tax --consortium demo
+    """
+    text = sql_text(sql, file)
+    with client(consortium, as_) as heji:
+        judged = read(policy or heji.member.folder)
+        asked = Case(text, to or (heji.name,), purpose, trust, allow_two_party, ALLOWED)
+        verdict, told = _judged(heji, judged, asked)
+    plain(f"{heji.name}: {verdict}" + (f"\n{told}" if told else ""))
+    if verdict != ALLOWED:
+        sys.exit(1)
+
+
+def policy_test(
+    queries: Annotated[Path, Parameter(help="a folder of .sql files that say to whom, and what to expect")],
+    /,
+    *,
+    policy: Draft = None,
+    consortium: Consortium = None,
+    as_: As = None,
+) -> None:
+    """Try a policy on a folder of example queries. Status 1 if one has another verdict than it should.
+
+    Each file begins with comments: -- to: analyst, -- purpose: ..., -- expect: allowed (or policy.refused, refused).
+    Example: heji policy test queries --policy draft.toml --as tax --consortium demo
+    """
+    found = sorted(queries.glob("*.sql")) if queries.is_dir() else []
+    if not found:
+        raise LocalError("config.missing", f"{queries} has no .sql files.", "Write one query a file.")
+    wrong = 0
+    with client(consortium, as_) as heji:
+        judged = read(policy or heji.member.folder)
+        for file in found:
+            case = read_case(file.name, files.read(file, "the query").decode("utf-8-sig"))
+            verdict, _ = _judged(heji, judged, case)
+            met = case.met_by(verdict)
+            wrong += not met
+            mark = Text("ok  ", style="green") if met else Text("BAD ", style="bold red")
+            told = "" if met else f", where {case.expect} was expected"
+            out.print(Text.assemble(mark, f"{file.name}: {verdict}{told}"))
+    plain(f"{len(found) - wrong} of {len(found)} as expected.")
+    if wrong:
+        sys.exit(1)
+
+
+def policy_diff(old: Place, new: Place, /) -> None:
+    """Compare two policies grant by grant, whatever their order, comments and writing. Status 1 if they differ."""
+    lines = list(differences(read(old), read(new)))
+    for line in lines:
+        plain(line)
+    plain("The same grants." if not lines else "Lines with - are no longer granted, lines with + are new.")
+    if lines:
+        sys.exit(1)
+
+
+def policy_suggest(
+    sql: str | None = None,
+    /,
+    *,
+    file: File = None,
+    to: To = (),
+    purpose: Purpose = "",
+    trust: Trust = "helper",
+    allow_two_party: TwoParty = False,
+    consortium: Consortium = None,
+    as_: As = None,
+) -> None:
+    """Draft the smallest grants under which a query would pass, owner by owner, to send to them.
+
+    Example: heji policy suggest "SELECT SUM(tax_paid) FROM tax.firms" --to analyst --purpose research --consortium demo
+    """
+    text = sql_text(sql, file)
+    with client(consortium, as_, to) as heji:
+        recipients = to or (heji.name,)
+        plan = heji.plan(text, recipients, trust)
+        request = request_of(heji.member, plan, recipients, purpose, allow_two_party)
+    for party in plan.parties:
+        drafted = suggest(plan, party, request).strip()
+        plain(f"# {party}: policy.toml\n{drafted or '# needs no grant'}\n")
+
+
+def read(place: Path) -> Policy:
+    """A policy.toml, or that of a member's folder. Raises LocalError config.missing, policy.*."""
+    path = place / "policy.toml" if place.is_dir() else place
+    try:
+        return parse_policy(files.read(path, "the policy").decode())
+    except UnicodeDecodeError as problem:
+        raise LocalError("policy.invalid", f"{path} is no UTF-8 text.", "Save it as UTF-8.") from problem
+
+
+def _judged(heji: Client, policy: Policy, asked: Case) -> tuple[str, str]:
+    """The verdict, and what is said besides. A query that does not compile is refused for that."""
+    try:
+        plan = heji.plan(asked.sql, asked.to, asked.trust)
+        if heji.name in plan.parties:
+            request = request_of(heji.member, plan, asked.to, asked.purpose, asked.allow_two_party)
+            limits = check(plan, heji.name, policy, request)
+            return ALLOWED, f"At least {limits.min_entities} entities behind every cell." if limits.min_entities else ""
+    except LocalError as refused:
+        return refused.code, str(refused)
+    raise LocalError(
+        "config.invalid",
+        f"The query reads nothing of {heji.name}: its policy has nothing to say.",
+        f"Use --as with one of {', '.join(plan.parties)}.",
+    )
