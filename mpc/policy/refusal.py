@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mpc.errors import LocalError
 from mpc.policy.grants import ALL, USES, Grant, Policy, write_grant
-from mpc.policy.needs import Need, Obstacle, Request, obstacles
+from mpc.policy.needs import Need, Obstacle, Request, chosen, obstacles
 from mpc.query.plan import Use
 
 SHOWN = 12  # lines of a message; the facts hold all
@@ -157,7 +157,7 @@ def _because(reason: Obstacle, grant: Grant, need: Need, request: Request) -> st
         "purpose": purpose if request.purpose else "is for named purposes only, and the job states none",
         "trust": f"does not allow trust level {request.trust}",
         "expired": f"expired on {grant.expires}",
-        "manual": "asks for manual approval, which this version does not offer",
+        "manual": "asks for approval by hand",
         "alone": f"has alone = false: {need.table} is shown in totals with other institutions only",
         "contributors": f"demands {grant.min_contributors} contributing institutions besides the recipient's own, "
         f"and this total has {need.others}",
@@ -168,18 +168,26 @@ def _because(reason: Obstacle, grant: Grant, need: Need, request: Request) -> st
 
 
 def _advice(party: str, missing: Sequence[Missing], grant: str, code: str) -> str:
-    if all(m.reasons == ("manual",) for m in missing):
-        lines = ", ".join(str(n) for n in sorted({m.closest.line for m in missing if m.closest}))
-        return (
-            f'{party} can write approval = "auto" into its grant at line {lines} of policy.toml; '
-            "left out it means manual approval, which a later version brings."
-        )
     advice = f"If {party} agrees, this in its policy.toml allows it:\n\n{grant}"
     if code == "policy.contributors":
         advice = f"Let more institutions contribute, the same in every total. {advice}"
     if any(m.need.others == 1 for m in missing):
         advice += f"\nWith min_contributors = 1 the recipient can read {party}'s part of the total."
     return advice
+
+
+def pending(party: str, needs: Sequence[Need], policy: Policy, request: Request) -> LocalError:
+    """``policy.pending``: all is granted, and a person at the owner's has to say yes."""
+    lines = sorted({g.line for n in needs if (g := chosen(policy, n, request)) and g.approval == "manual"})
+    return LocalError(
+        "policy.pending",
+        f"{party} decides by hand whether this job may run (approval of the grant at line "
+        f"{', '.join(map(str, lines))} of its policy.toml).",
+        f"Nothing is missing but {party}'s word: heji jobs pending, heji jobs approve JOB at {party}. "
+        'approval = "auto" in the grant lets such jobs run without a person.',
+        party=party,
+        lines=lines,
+    )
 
 
 def two_party(reveal: str, readers: Sequence[str], contributors: Sequence[str], shared: str, grant: str) -> LocalError:

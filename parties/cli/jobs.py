@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import getpass
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from textwrap import indent
 from typing import Annotated, Any, Literal
@@ -19,9 +21,11 @@ from mpc.errors import LocalError
 from mpc.explain import render
 from mpc.query.catalog import Catalog
 from parties.cli.output import err, limits, out, plain, table_of
+from parties.clock import now
 from parties.config import locate
 from parties.failures import decode
 from parties.modeler.client import Client
+from parties.node.store import Decision, Store
 from parties.results import Result, json_text
 from parties.rpc.v1 import coordinator_pb2 as pb
 
@@ -51,8 +55,17 @@ def register(app: App) -> None:
     app.command(catalog)
     app.command(explain)
     app.command(query)
-    jobs = App(name="jobs", help="Jobs you submitted or receive.")
-    for command in (jobs_list, jobs_show, jobs_wait, jobs_result, jobs_cancel):
+    jobs = App(name="jobs", help="Jobs you submitted or receive, or that wait for your word.")
+    for command in (
+        jobs_list,
+        jobs_show,
+        jobs_wait,
+        jobs_result,
+        jobs_cancel,
+        jobs_pending,
+        jobs_approve,
+        jobs_reject,
+    ):
         jobs.command(command, name=command.__name__.removeprefix("jobs_"))
     app.command(jobs)
 
@@ -108,6 +121,8 @@ def explain(
     for party, verdict in told["verdicts"].items():
         if verdict is None:
             plain(f"{party} would approve.")
+        elif verdict["code"] == "policy.pending":
+            plain(f"{party} would decide by hand.")
         else:
             plain(f"{party} would refuse: {verdict['message']}\n{indent(verdict['advice'], '  ')}")
 
@@ -121,6 +136,9 @@ def query(
     purpose: Purpose = "",
     trust: Trust = "helper",
     allow_two_party: TwoParty = False,
+    days: Annotated[
+        int | None, Parameter(help="how long it may wait for owners that decide by hand; returns at once with the job")
+    ] = None,
     format: Format = "table",
     out: Out = None,
     consortium: Consortium = None,
@@ -140,11 +158,17 @@ def query(
     check_target(format, out)
     with client(consortium, as_, to) as heji:
         recipients = to or (heji.name,)
-        if heji.name not in recipients:
-            job = heji.submit(text, recipients, purpose=purpose, trust=trust, allow_two_party=allow_two_party)
+        if heji.name not in recipients or days is not None:
+            if days is not None and not 1 <= days <= 31:
+                raise LocalError("config.invalid", "--days takes 1 to 31.")
+            job = heji.submit(
+                text, recipients, purpose=purpose, trust=trust, allow_two_party=allow_two_party, days=days or 0
+            )
             plain(json_text({"job": job.id}) if format == "json" else job.id)
             err.print(
                 f"The result goes to {', '.join(recipients)}, not to {heji.name}. Follow it with `heji jobs wait`."
+                if heji.name not in recipients
+                else "Follow it with `heji jobs show` or `wait`; fetch the result with `heji jobs result`."
             )
             return
         with progress() as watch:
@@ -253,6 +277,88 @@ def deliver(result: Result, form: str, target: Path | None) -> None:
                 style="dim",
             )
         )
+
+
+Decider = Annotated[str, Parameter(name="--by", help="who decides; stands in the signed approval")]
+
+
+def jobs_pending(
+    job: str | None = None, /, *, consortium: Consortium = None, as_: As = None, json: bool = False
+) -> None:
+    """What waits for a person at this owner: its grants say approval = "manual". With a job: all about it.
+
+    Example: heji jobs pending --as tax --consortium demo
+    """
+    with _decisions(consortium, as_) as store:
+        found = [d for d in store.decisions() if d.state == "pending" and d.expires > now()]
+        if job is not None:
+            found = [_one(found, job)]
+    if json:
+        plain(json_text([asdict(d) for d in found]))
+        return
+    for d in found:
+        plain(f"{d.job[:SHOWN_DIGITS]}  {d.submitter} -> {', '.join(d.recipients)}  {d.purpose or 'no purpose'}")
+        plain(f"  {' '.join(d.sql.split())}")
+        if job is not None:
+            plain(f"\n{d.told}")
+    if not found:
+        plain("Nothing waits.")
+
+
+def jobs_approve(
+    job: str, /, *, by: Decider = "", reason: str = "", consortium: Consortium = None, as_: As = None
+) -> None:
+    """Let a job run that waits for a person here: exactly this job and plan, under the policy as it stands.
+
+    Example: heji jobs approve 3f2a91c0 --by "Li Na" --as tax --consortium demo
+    """
+    _decide(job, "approved", by, reason, consortium, as_)
+
+
+def jobs_reject(job: str, /, *, reason: str, by: Decider = "", consortium: Consortium = None, as_: As = None) -> None:
+    """Refuse a job that waits for a person here, or take an approval back before it ran; whoever asked is told why.
+
+    Example: heji jobs reject 3f2a91c0 --reason "not before the audit" --as tax --consortium demo
+    """
+    _decide(job, "rejected", by, reason, consortium, as_)
+
+
+def _decide(
+    job: str,
+    state: Literal["approved", "rejected"],
+    by: str,
+    reason: str,
+    consortium: Path | None,
+    as_: str | None,
+) -> None:
+    with _decisions(consortium, as_) as store:
+        found = _one([d for d in store.decisions() if d.expires > now()], job)
+        store.decide(found.job, state, by or getpass.getuser(), reason, now())
+    plain(f"{found.job[:SHOWN_DIGITS]} {state}.")
+
+
+@contextmanager
+def _decisions(consortium: Path | None, as_: str | None) -> Iterator[Store]:
+    """The store of an owner's own node, on this machine."""
+    folder = locate(consortium, as_, (), os.environ)
+    path = folder / "state" / "node.db"
+    if not path.exists():
+        raise LocalError(
+            "config.missing", f"{folder} has no node that ever served: nothing can wait here.", "Use --as with a party."
+        )
+    store = Store(path, os.urandom(32))
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _one(found: Sequence[Decision], begins: str) -> Decision:
+    matching = [d for d in found if d.job.startswith(begins.strip().lower())]
+    if len(matching) != 1:
+        what = f"{len(matching)} jobs here begin" if matching else "No job that was asked about here begins"
+        raise LocalError("job.unknown", f"{what} with {begins}.", "List them with `heji jobs pending`.")
+    return matching[0]
 
 
 @contextmanager

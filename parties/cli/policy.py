@@ -51,9 +51,10 @@ def policy_check(place: Place, /) -> None:
             f"{', '.join(g.uses) or 'nothing'}"
         )
         plain(said + (f"; {'; '.join(limits)}" if limits else ""))
-        if not (g.columns and g.to and g.uses) or g.approval != "auto":
-            by_hand = g.approval != "auto"
-            plain(f"  grants nothing: {'approval by hand is not built yet' if by_hand else 'something is empty'}")
+        if not (g.columns and g.to and g.uses):
+            plain("  grants nothing: something is empty")
+        elif g.approval == "manual":
+            plain("  each job waits for a person (heji jobs pending)")
     plain(f"{len(policy.grants)} grant(s). Digest {policy.digest}")
 
 

@@ -34,6 +34,10 @@ from parties.rpc.v1 import node_pb2, node_pb2_grpc
 log = structlog.get_logger("heji.coordinator")
 
 
+#: a refusal that a person may still turn into an approval
+PENDING = "policy.pending"
+
+
 @dataclass
 class News:
     """How far an attempt is, for those who watch."""
@@ -82,7 +86,8 @@ class AttemptRun:
         answers = await asyncio.gather(*(self._ask(p, proposal) for p in parties))
         refusals = {p: a for p, a in zip(parties, answers, strict=True) if isinstance(a, HejiError)}
         if refusals:
-            first = refusals[min(refusals, key=lambda p: (is_transient(refusals[p]), p))]
+            # what no waiting mends comes first
+            first = refusals[min(refusals, key=lambda p: (is_transient(refusals[p]), refusals[p].code == PENDING, p))]
             await self.abort(first)
             raise first
         return {p: a for p, a in zip(parties, answers, strict=True) if isinstance(a, node_pb2.Approval)}

@@ -20,7 +20,7 @@ import structlog
 from mpc.errors import HejiError, LocalError
 from mpc.job import Job, job_id
 from mpc.run import Sent
-from parties.coordinator.attempt import AttemptRun, Finished, News, proof_bytes
+from parties.coordinator.attempt import PENDING, AttemptRun, Finished, News, proof_bytes
 from parties.coordinator.store import FINAL, JobRow, Store
 from parties.failures import abort, encode, from_rpc, is_transient
 from parties.mail import FRAME_BYTES, PostOffice
@@ -38,6 +38,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 ATTEMPTS, PAUSE, SEEN_BYTES = 5, 0.5, 4 << 20
 #: seconds after which a channel has surely tried to connect again (parties.credentials)
 RECONNECT = 0.8
+#: seconds between questions whether owners that decide by hand have decided
+WAIT = 5.0
 
 
 class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
@@ -186,22 +188,42 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         task.add_done_callback(lambda _task: self._tasks.pop(job, None))
 
     async def _work(self, job: str) -> None:
-        """A job from submission to its final state."""
-        async with self._slots:
-            row = self._store.get(job)
-            if row is None or row.state in FINAL:
-                return
-            try:
-                await self._attempts(row)
-            except asyncio.CancelledError:
-                raise
-            except HejiError as error:
-                log.warning("failed", job=job, code=error.code, party=getattr(error, "party", ""))
-                await self._fail(job, error)
-            except Exception:
-                log.exception("defect", job=job)
-                await self._fail(job, LocalError("internal", "A defect at the coordinator; its log has the trace."))
-            await self._tell(job)
+        """A job from submission to its final state. While a person decides about it, it holds no slot."""
+        try:
+            while (row := self._store.get(job)) is not None and row.state not in FINAL:
+                try:
+                    async with self._slots:
+                        await self._attempts(row)
+                except HejiError as error:
+                    if error.code != PENDING:
+                        raise
+                    await self._decided(row, error)
+        except asyncio.CancelledError:
+            raise
+        except HejiError as error:
+            log.warning("failed", job=job, code=error.code, party=getattr(error, "party", ""))
+            await self._fail(job, error)
+        except Exception:
+            log.exception("defect", job=job)
+            await self._fail(job, LocalError("internal", "A defect at the coordinator; its log has the trace."))
+        await self._tell(job)
+
+    async def _decided(self, row: JobRow, pending: HejiError) -> None:
+        """Wait until no owner has a decision left to make by hand. Raises job.expired, and what they refuse by."""
+        signed = node_pb2.SignedJob(job=row.raw, signature=row.signature)
+        waiting = [pending.message]
+        while waiting:
+            self._store.transition(row.id, "waiting", self._member.clock())
+            log.info("waiting", job=row.id)
+            await self._tell(row.id, News(" ".join(waiting)))
+            await asyncio.sleep(WAIT)
+            if self._member.clock() >= row.expires:
+                raise LocalError("job.expired", f"The job expired while it waited: {' '.join(waiting)}")
+            run, _ = await self._attempt(signed, row.attempt + 1, None)
+            verdicts = [e for e in (await run.verdicts()).values() if e is not None]
+            waiting = [e.message for e in verdicts if e.code == PENDING]
+            for refused in (e for e in verdicts if e.code != PENDING and not is_transient(e)):
+                raise refused
 
     async def _fail(self, job: str, error: HejiError) -> None:
         with contextlib.suppress(HejiError):

@@ -1,5 +1,8 @@
 """What the coordinator remembers: jobs, how far they are, masked totals for recipients without a node, and what it saw.
 
+                      waiting        (an owner decides by hand)
+                       ▲  │
+                       │  ▼
     submitted ──▶ approving ──▶ running ──▶ done
         │             │  ▲          │
         │             │  └──────────┤ (a new attempt with new keys)
@@ -36,7 +39,8 @@ CREATE TABLE IF NOT EXISTS seen (
 FINAL = frozenset({"done", "failed", "cancelled"})
 _MOVES = {
     "submitted": {"approving", "failed", "cancelled"},
-    "approving": {"running", "failed", "cancelled", "approving"},
+    "approving": {"running", "failed", "cancelled", "approving", "waiting"},
+    "waiting": {"approving", "failed", "cancelled", "waiting"},
     "running": {"approving", "done", "failed", "cancelled"},
     "done": set[str](),
     "failed": set[str](),
@@ -92,9 +96,7 @@ class Store:
         return _job(row) if row else None
 
     def unfinished(self) -> list[JobRow]:
-        return [
-            _job(r) for r in self._db.rows("SELECT * FROM jobs WHERE state IN ('submitted', 'approving', 'running')")
-        ]
+        return [_job(r) for r in self._db.rows("SELECT * FROM jobs") if r["state"] not in FINAL]
 
     def visible_to(self, member: str) -> list[JobRow]:
         """Jobs that ``member`` submitted or receives, newest first."""

@@ -157,11 +157,13 @@ class Client:
         purpose: str = "",
         trust: str = "helper",
         allow_two_party: bool = False,
+        days: int = 0,
     ) -> Submitted:
-        """Plan, sign and hand in a job; returns at once."""
+        """Plan, sign and hand in a job; returns at once. ``days``: how long it may wait for owners that decide by hand
+        (else an hour)."""
         handed_in: list[str] = []
         try:
-            return self._wait(self._submit(sql, to, purpose, trust, allow_two_party, handed_in.append))
+            return self._wait(self._submit(sql, to, purpose, trust, allow_two_party, days, handed_in.append))
         except KeyboardInterrupt:
             for job in handed_in:  # it may be there already, though nobody has said so yet
                 with contextlib.suppress(HejiError):
@@ -219,7 +221,13 @@ class Client:
         return reply, read_catalogs(self.member, reply.catalogs)
 
     async def _job(
-        self, sql: str, to: str | tuple[str, ...] | None, purpose: str, trust: str, allow_two_party: bool
+        self,
+        sql: str,
+        to: str | tuple[str, ...] | None,
+        purpose: str,
+        trust: str,
+        allow_two_party: bool,
+        days: int = 0,
     ) -> tuple[Proposed, bytes, list[node_pb2.SignedCatalog]]:
         """An unsigned job with its plan, and the private key for its result (empty if this member has a node)."""
         recipients = (to,) if isinstance(to, str) else tuple(to or (self.name,))
@@ -239,7 +247,7 @@ class Client:
             catalogs={p: catalogs[p].digest() for p in plan.parties},
             nonce=secrets.token_hex(16),
             created=here,
-            expires=here + JOB_SECONDS,
+            expires=here + (days * 86400 or JOB_SECONDS),
             purpose=purpose,
             trust=trust,
             allow_two_party=allow_two_party,
@@ -282,9 +290,10 @@ class Client:
         purpose: str,
         trust: str,
         allow_two_party: bool,
+        days: int,
         handing_in: Callable[[str], None],
     ) -> Submitted:
-        proposed, private, catalogs = await self._job(sql, to, purpose, trust, allow_two_party)
+        proposed, private, catalogs = await self._job(sql, to, purpose, trust, allow_two_party, days)
         job = proposed.job
         self._keep(
             job.id,

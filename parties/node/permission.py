@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 from mpc.errors import LocalError
+from mpc.explain import explain, render
 from mpc.policy.flow import (
     BitsShown,
     ContributorSet,
@@ -18,7 +20,7 @@ from mpc.policy.flow import (
 from mpc.policy.grants import BITS_DAYS, Policy, parse_policy
 from parties import files
 from parties.member import Member
-from parties.node.store import Store
+from parties.node.store import Decision, Store
 from parties.proposals import Proposed, request_of
 
 
@@ -44,9 +46,54 @@ class Permission:
     def digest(self) -> str:
         return self.policy().digest
 
-    def check(self, proposed: Proposed) -> Limits:
-        """The limits under which this owner approves. Raises LocalError policy.*: what is missing and what to grant."""
-        return check(proposed.plan, self._member.name, self.policy(), self._request(proposed))
+    def check(self, store: Store, proposed: Proposed, *, ask: bool) -> Limits:
+        """The limits under which this owner approves. Raises LocalError policy.*: what is missing and what to grant, or
+        that a person has to decide, who is asked then (``ask``)."""
+        me, policy = self._member.name, self.policy()
+        try:
+            return check(proposed.plan, me, policy, self._request(store, proposed))
+        except LocalError as refused:
+            if refused.code != "policy.pending":
+                raise
+            decision = self._decision(store, proposed)
+            # a question that was asked is asked again where the policy changed since
+            if decision is None and (ask or store.decision(proposed.job.id) is not None):
+                store.ask(self._question(proposed, policy))
+            if decision is not None and decision.state == "rejected":
+                because = f": {decision.reason}" if decision.reason else "."
+                raise LocalError("policy.rejected", f"{me} rejected the job{because}") from None
+            raise
+
+    def approval_of(self, store: Store, proposed: Proposed) -> Decision | None:
+        """The person's word under which a job runs; None where its grants ask for none."""
+        decision = self._decision(store, proposed)
+        return decision if decision is not None and decision.state == "approved" else None
+
+    def _decision(self, store: Store, proposed: Proposed) -> Decision | None:
+        """What was decided about exactly this job and plan under the policy as it stands."""
+        found = store.decision(proposed.job.id)
+        same = found and (found.plan, found.policy) == (proposed.plan.digest(), self.policy().digest)
+        return found if same else None
+
+    def _question(self, proposed: Proposed, policy: Policy) -> Decision:
+        job, plan = proposed.job, proposed.plan
+        told = render(explain(plan, job.recipients))
+        return Decision(
+            job.id,
+            plan.digest(),
+            policy.digest,
+            "pending",
+            job.submitter,
+            job.recipients,
+            job.purpose,
+            job.sql,
+            told,
+            self._member.clock(),
+            job.expires,
+            "",
+            "",
+            None,
+        )
 
     def commit(self, store: Store, proposed: Proposed, snapshot: str) -> None:
         """Before anything is sent: refuse a column that would enter totals with another set of contributors than
@@ -56,7 +103,7 @@ class Permission:
         before = [
             ContributorSet(t, c, who, snap) for job, t, c, who, snap in store.contributions() if job != proposed.job.id
         ]
-        request = self._request(proposed)
+        request = self._request(store, proposed)
         now = contributor_sets_conflict(before, proposed.plan, self._member.name, policy, request, snapshot)
         store.record_contributions(proposed.job.id, [(s.table, s.column, s.contributors, s.snapshot) for s in now])
 
@@ -67,11 +114,12 @@ class Permission:
         """The conditions the job shows for single entities. Raises LocalError policy.spent where they are too many."""
         since = (self._today() - dt.timedelta(days=BITS_DAYS)).isoformat()
         before = [BitsShown(t, c, who, bits) for job, t, c, who, bits in store.bits(since) if job != proposed.job.id]
-        return bits_shown(before, proposed.plan, self._member.name, self.policy(), self._request(proposed))
+        return bits_shown(before, proposed.plan, self._member.name, self.policy(), self._request(store, proposed))
 
     def _today(self) -> dt.date:
         return dt.datetime.fromtimestamp(self._member.clock(), dt.UTC).date()
 
-    def _request(self, proposed: Proposed) -> Request:
+    def _request(self, store: Store, proposed: Proposed) -> Request:
         job = proposed.job
-        return request_of(self._member, proposed.plan, job.recipients, job.purpose, job.allow_two_party)
+        request = request_of(self._member, proposed.plan, job.recipients, job.purpose, job.allow_two_party)
+        return replace(request, by_hand=self.approval_of(store, proposed) is not None)

@@ -122,7 +122,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         proposed = await asyncio.to_thread(propose, self._member, request.job.job, signature, catalogs)
         if self._member.name not in proposed.participants:
             raise LocalError("job.invalid", f"{self._member.name} has no part in this job.")
-        limits = self._permission.check(proposed)
+        limits = self._permission.check(self._store, proposed, ask=not request.dry_run)
         self._permission.unspent(self._store, proposed)
         self._check_size(proposed)
         approval = self._approval(proposed, limits)
@@ -155,7 +155,10 @@ class NodeService(node_pb2_grpc.NodeServicer):
             )
 
     def _approval(self, proposed: Proposed, limits: Limits) -> bytes:
-        """What this member signs: exactly this job and plan, under this policy, until the job's expiry."""
+        """What this member signs: exactly this job and plan, under this policy, until the job's expiry; and whose word
+        it was where a person decided."""
+        has_data = self._member.name in proposed.plan.parties
+        word = self._permission.approval_of(self._store, proposed) if has_data else None
         return rfc8785.dumps(
             {
                 "v": 1,
@@ -168,6 +171,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "expires": proposed.job.expires,
                 "min_contributors": limits.min_contributors,
                 "min_entities": limits.min_entities,
+                **({"by_hand": {"person": word.person, "at": word.decided, "reason": word.reason}} if word else {}),
             }
         )
 

@@ -229,6 +229,39 @@ def test_an_owner_tries_a_policy_before_it_is_in_force(ask: Ask, running: Up, tm
     assert tried.status == 1 and "secret.sql: allowed, where policy.refused was" in tried.out.replace("\n", " ")
 
 
+def test_a_person_decides(ask: Ask, running: Up) -> None:
+    policy = running.folder / "bank_c" / "policy.toml"
+    auto = policy.read_text()
+    policy.write_text(auto.replace('approval = "auto"', 'approval = "manual"'))
+    try:
+        assert "bank_c would decide by hand." in good(ask("explain", TOGETHER, "--to", "analyst"))
+        job = good(ask("query", TOGETHER, "--to", "analyst", "--days", "3", "--purpose", "monthly")).strip()
+        for _ in range(100):
+            listed = good(ask("jobs", "pending", "--as", "bank_c"))
+            if job[:16] in listed:
+                break
+            time.sleep(0.1)
+        assert "monthly" in listed and "SELECT SUM(balance)" in listed
+        assert "Who learns what" in good(ask("jobs", "pending", job[:12], "--as", "bank_c"))
+        assert "Nothing waits." in good(ask("jobs", "pending", "--as", "bank_a"))
+        assert "approved" in good(ask("jobs", "approve", job[:12], "--by", "Li Na", "--as", "bank_c"))
+        good(ask("jobs", "wait", job, "--as", "analyst"))
+        assert f"{EXPECTED:,}" in good(ask("jobs", "result", job, "--as", "analyst"))
+        again = ask("jobs", "approve", job[:12], "--as", "bank_c")
+        assert again.status == 1 and "approved by Li Na" in again.err
+
+        other = good(ask("query", BY_GRADE, "--to", "analyst", "--days", "1")).strip()
+        for _ in range(100):
+            if other[:16] in good(ask("jobs", "pending", "--as", "bank_c")):
+                break
+            time.sleep(0.1)
+        good(ask("jobs", "reject", other[:12], "--reason", "not before the audit", "--as", "bank_c"))
+        refused = ask("jobs", "wait", other, "--as", "analyst")
+        assert refused.status == 1 and "not before the audit" in refused.err
+    finally:
+        policy.write_text(auto)
+
+
 def test_a_policy_with_a_mistake_names_its_line(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text('[[grant]]\ntable = "firms"\nuses = ["agregate"]\n')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 
@@ -137,12 +138,19 @@ def test_a_refusal_says_which_condition_failed(policy: str, asked: dict[str, str
     assert limits(ALONE, policy + error.facts["grant"], request(**asked))
 
 
-def test_manual_approval_is_refused_at_the_job_with_what_to_write() -> None:
+def test_manual_approval_waits_for_a_person() -> None:
     for policy in (grant(approval=""), grant(approval='"manual"')):
         error = refusal(ALONE, policy)
-        assert error.code == "policy.refused"
-        assert "manual approval, which this version does not offer" in error.message
-        assert 'write approval = "auto" into its grant at line 1' in error.advice
+        assert error.code == "policy.pending" and "the grant at line 1" in error.message
+        assert "heji jobs approve" in error.advice
+        assert limits(ALONE, policy, replace(request(), by_hand=True)) == limits(ALONE, grant(), request())
+
+
+def test_a_persons_word_is_no_grant() -> None:
+    """What no grant gives is refused whatever a person says, and nobody is asked."""
+    for policy in ("", grant(approval='"manual"', uses='["group"]'), grant(approval='"manual"', to='["bank_b"]')):
+        assert refusal(ALONE, policy).code == "policy.refused"
+        assert refusal(ALONE, policy, replace(request(), by_hand=True)).code == "policy.refused"
 
 
 def test_default_deny() -> None:
