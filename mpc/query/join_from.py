@@ -292,7 +292,8 @@ def _keys_of(
 ) -> dict[str, tuple[Column, ...]]:
     """The key of every side: one column of each for each class of columns that are set equal.
 
-    Numbers set equal besides a key that all tables have are a condition like others, and go to ``crossing``.
+    What can be compared on shares and is set equal besides a key that all tables have is a condition like others, and
+    goes to ``crossing``.
     """
     source = query.source
 
@@ -318,7 +319,7 @@ def _keys_of(
     for found in classes:
         if found in (marks_entity or whole):
             continue
-        if whole and next(iter(found)).kind != "text":
+        if whole and all(_comparable(query, c) for c in found):
             whole = [c for c in whole if c != found]
             first, *others = sorted(found, key=lambda c: (side(c), c.name))
             crossing.extend(build.compare("=", first, other) for other in others)
@@ -347,6 +348,13 @@ def _keys_of(
         )
     ordered = sorted(whole, key=lambda found: next(c.name for c in found if side(c) == sides[0]))
     return {s: tuple(next(c for c in found if side(c) == s) for found in ordered) for s in sides}
+
+
+def _comparable(query: QueryBinder, c: Column) -> bool:
+    """Whether columns of its kind are compared on shares: numbers, dates, texts with a declared domain."""
+    table = query.catalog_of(c.party).table(c.table)
+    declared = table.column(c.name) if table else None
+    return c.kind != "text" or (declared is not None and declared.domain is not None)
 
 
 def _marks_entity(query: QueryBinder, c: Column) -> bool:

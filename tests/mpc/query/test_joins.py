@@ -133,6 +133,11 @@ QUERIES += [
     f"SELECT COUNT(*) AS n {TWO} WHERE CASE WHEN t.late > b.overdue THEN 'A' ELSE b.branch END >= t.industry",
 ]
 
+QUERIES += [  # besides a key that all have, equal texts are a condition
+    f"SELECT COUNT(*) AS n, SUM(m.spend) AS s {THREE} WHERE t.industry = b.branch",
+    f"SELECT t.industry, COUNT(*) AS n {TWO} WHERE t.industry = b.branch GROUP BY 1 ORDER BY 1",
+]
+
 LEFT = "FROM tax.firms t LEFT JOIN bank.firms b USING (uscc)"
 QUERIES += [
     f"SELECT COUNT(*) AS n, COUNT(b.overdue) AS m, SUM(t.paid) AS p, SUM(b.balance) AS s {LEFT}",
