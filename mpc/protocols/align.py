@@ -108,19 +108,22 @@ def spine(session: Session, aligns: Sequence[Align], keys: Keys) -> Rounds[list[
     """
     # 1, 2: keyed tags of all rows, in an order that H cannot follow
     shuffles = []
+    number: NDArray[np.int64] | None = None
     for a in aligns:
         shuffle = _shuffle(session.pairs[a.other], session.at(a.name), a.spine_rows)
         mine = _tags(session, a, keys, a.spine_rows)
         yield from say_words(session.at(f"{a.name}/spine-tags"), a.helper, TAG_BITS, mine[shuffle])
-        shuffles.append((shuffle, _numbers(mine)[shuffle]))
+        if number is None:  # rows of one tag have one tag in every alignment
+            number = _numbers(mine)
+        shuffles.append((shuffle, number[shuffle]))
         del mine
 
     found = []
-    for a, (shuffle, number) in zip(aligns, shuffles, strict=True):
+    for a, (shuffle, of_key) in zip(aligns, shuffles, strict=True):
         # 4: uniform places, one for each distinct key; a match looks like a dummy
         here = session.at(a.name)
         place = yield from hear_positions(here.at("positions"), a.helper, a.spine_rows, a.places)
-        _verify_places(a, here.at("positions").path, place, number)
+        _verify_places(a, here.at("positions").path, place, of_key)
         # 5: minus both masks
         shares = []
         for name, bits in _columns(a):
