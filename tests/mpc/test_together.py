@@ -101,7 +101,7 @@ class Mixture:
 names = st.lists(kinds, min_size=1, max_size=6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(names, st.integers(2, 5), st.sampled_from([64, 128]))
 def test_any_mixture_has_the_results_of_each_alone(names, holders: int, bits: int):
     m = Mixture(names, holders, bits)
@@ -196,7 +196,7 @@ def test_a_full_channel_to_one_member_keeps_nothing_from_another(monkeypatch: py
     run({"a": together(s["a"], a()), "b": together(s["b"], b()), "c": together(s["c"], c())})
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(2, 5),
     st.lists(st.tuples(kinds, st.sampled_from([3, 40, 200]), st.integers(0, 4)), min_size=2, max_size=9),

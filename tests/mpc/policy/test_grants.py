@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mpc.errors import LocalError
@@ -174,13 +174,11 @@ GRANTS = st.builds(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(GRANTS, max_size=3))
 def test_what_is_written_is_read_back(grants: list[Grant]) -> None:
     assert parse_policy("\n".join(map(write_grant, grants))).grants == tuple(grants)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(st.sampled_from("ab.=[]{}\"'\\#\n ,1grant"), max_size=40))
 def test_no_text_breaks_the_reader(text: str) -> None:
     try:

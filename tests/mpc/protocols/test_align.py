@@ -142,7 +142,7 @@ worlds = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(worlds)
 def test_equals_the_plain_join(world):
     trace = Trace()

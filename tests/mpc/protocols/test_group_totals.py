@@ -87,7 +87,7 @@ def opened(results: dict[str, Any]) -> list[tuple[int, ...]]:
     return list(zip(*columns, strict=True))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(spines, tables, st.integers(0, 10**6))
 def test_equals_duckdb(spine, table, seed):
     database = duckdb.connect()

@@ -172,7 +172,7 @@ def jobs(draw: Any) -> Job:
     return Job(spine, tables, bits, draw(st.integers(1, 3)), draw(st.integers(0, 10**6)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(jobs())
 def test_equals_duckdb_suppression_included(job):
     assert run(job.roles())[RECIPIENT] == job.expected()

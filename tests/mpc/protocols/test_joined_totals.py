@@ -142,7 +142,7 @@ def jobs(draw: Any) -> Job:
     return Job(draw(spines), {x: draw(tables) for x in others}, draw(st.integers(0, 10**6)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(jobs())
 def test_equals_duckdb(job):
     assert run(job.roles())[RECIPIENT] == job.expected()

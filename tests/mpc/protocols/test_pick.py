@@ -51,7 +51,7 @@ def opened(p: Pick, results: dict[str, Any]) -> list[list[int]]:
     return out
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_equals_indexing(data):
     n = data.draw(st.integers(0, 9))

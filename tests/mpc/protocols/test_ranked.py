@@ -46,7 +46,7 @@ def found(s: Search, held: list[OwnValues], trace: Trace | None = None) -> Found
 numbers = st.lists(st.integers(-9, 9), max_size=8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_it_is_the_value_at_its_place(data: st.DataObject) -> None:
     parties, cells = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3))

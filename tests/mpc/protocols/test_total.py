@@ -45,7 +45,7 @@ def vectors(w: World, values: dict[str, list[int]]) -> dict[str, dict]:
     return {p: {s.name: ring(s.bits).from_ints(v)} for p, v in values.items()}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), bits=st.sampled_from([64, 128]), n=st.integers(1, 5), length=st.integers(0, 7))
 def test_equals_the_plain_sum(data, bits, n, length):
     recipient = data.draw(st.sampled_from(["analyst", "p0", "guest"]))

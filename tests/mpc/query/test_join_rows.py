@@ -152,7 +152,7 @@ def test_one_column_is_as_wide_as_it_must_be() -> None:
     assert "pool0/w128" in traced(sql)[2]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_random_rows_equal_duckdb(data: st.DataObject) -> None:
     numbers = st.integers(-50, 50) | st.none()

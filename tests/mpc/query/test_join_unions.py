@@ -122,7 +122,7 @@ def test_how_many_rows_of_an_entity_pass_is_more_than_a_bit() -> None:
     assert ("late", "threshold") in asked and ("late", "row") not in asked
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.data())
 def test_random_unions_equal_duckdb(data: st.DataObject) -> None:
     numbers = st.integers(-50, 50) | st.none()

@@ -539,7 +539,7 @@ def conditions(draw: st.DrawFn, names: list[str]) -> str:
     return draw(st.sampled_from([" AND ", " OR "])).join(one)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_random_joins_equal_duckdb(data: st.DataObject) -> None:
     world, names, _ = data.draw(worlds())

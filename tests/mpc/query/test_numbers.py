@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import isqrt
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mpc.errors import LocalError
@@ -129,7 +129,6 @@ def test_roots_next_to_a_tie(mantissa: int, exponent: int, off: int) -> None:
     assert sqrt_double(value) == {-1: below, 0: even, 1: above}[off]
 
 
-@settings(deadline=None)
 @given(st.lists(st.decimals(-1000, 1000, places=2), max_size=8), st.integers(1, 3))
 def test_averages_are_correctly_rounded(values: list[Decimal], count: int) -> None:
     parties = PARTIES[:count]

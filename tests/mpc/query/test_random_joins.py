@@ -4,7 +4,6 @@ plaintext, and suppressed exactly where the small-cell rule, reckoned once more 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -245,12 +244,7 @@ def check(q: Question) -> str:
     return "some suppressed" if any(result.suppressed) else "shown"
 
 
-#: a new language finds something new to refuse every few thousand questions: what lands asks the same ones each time,
-#: and HEJI_FUZZ=1 asks others
 relaxed = settings(
-    deadline=None,
-    derandomize="HEJI_FUZZ" not in os.environ,
-    print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 

@@ -96,9 +96,7 @@ def well_typed(result: Result) -> bool:
 
 anything = given(st.integers(0, WORLDS - 1), st.randoms(use_true_random=False))
 relaxed = settings(
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-    print_blob=True,
     phases=[p for p in Phase if p is not Phase.shrink],  # shrinking random SQL takes minutes and helps little
 )
 

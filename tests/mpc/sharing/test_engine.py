@@ -94,7 +94,7 @@ def integers(bits: int) -> st.SearchStrategy[int]:
 sizes = {"n": st.integers(2, 5), "bits": st.sampled_from([64, 128])}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), **sizes)
 def test_products(data, n: int, bits: int):
     x = data.draw(st.lists(integers(bits), max_size=9))
@@ -104,7 +104,7 @@ def test_products(data, n: int, bits: int):
     assert opened(z, bits) == [wrapped(a * b, bits) for a, b in zip(x, y, strict=True)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), **sizes)
 def test_products_with_a_column_one_holder_knows(data, n: int, bits: int):
     x = data.draw(st.lists(integers(bits), max_size=9))
@@ -119,7 +119,7 @@ def test_products_with_a_column_one_holder_knows(data, n: int, bits: int):
     assert opened(z, bits) == [wrapped(a * b, bits) for a, b in zip(x, y, strict=True)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), **sizes)
 def test_signs_and_zeros(data, n: int, bits: int):
     x = data.draw(st.lists(integers(bits), min_size=1, max_size=9))
@@ -130,7 +130,7 @@ def test_signs_and_zeros(data, n: int, bits: int):
     assert opened(z, bits) == [int(v == 0) for v in x]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data(), **sizes)
 def test_less_than_and_equal(data, n: int, bits: int):
     small = st.integers(-(1 << bits - 2), (1 << bits - 2) - 1)
@@ -146,7 +146,7 @@ def test_less_than_and_equal(data, n: int, bits: int):
     assert opened(z, bits) == [int(a == b) for a, b in pairs]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), **sizes)
 def test_select(data, n: int, bits: int):
     rows = data.draw(st.lists(st.tuples(st.booleans(), integers(bits), integers(bits)), max_size=9))
@@ -156,7 +156,7 @@ def test_select(data, n: int, bits: int):
     assert opened(z, bits) == [a if condition else b for condition, a, b in rows]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), n=st.integers(2, 5))
 def test_columns_in_an_order_that_one_holder_knows(data, n: int):
     c, owner = circle(n), data.draw(st.sampled_from(circle(n).holders))

@@ -33,7 +33,7 @@ def everybody(n: int, bits: int, x: list[int], work: Callable[[Session, Shared],
     return opened([share.words for share in shares], bits)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), n=st.integers(2, 5), bits=st.sampled_from([64, 128]))
 def test_what_needs_no_message(data, n: int, bits: int):
     x = data.draw(st.lists(integers(bits), min_size=1, max_size=9))
