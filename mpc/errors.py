@@ -66,6 +66,10 @@ CODES: Mapping[str, str] = {
     "protocol.size": "a message is larger than the plan allows",
     "protocol.reuse": "a stream would be drawn a second time",
     "protocol.replay": "a replayed role differs from what was recorded",
+    # evidence
+    "evidence.rollback": "a log is shorter than, or other than, what was signed last",
+    "evidence.invalid": "a bundle of evidence cannot be read",
+    "evidence.missing": "there is no evidence of this job here",
     # members and connections
     "peer.unavailable": "a member cannot be reached",
     "peer.timeout": "a member did not answer in time",

@@ -17,7 +17,7 @@ import hashlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import grpc
 import grpc.aio
@@ -51,6 +51,21 @@ class Piece(NamedTuple):
 
 #: (job id, attempt)
 AttemptKey = tuple[bytes, int]
+
+
+class Register(Protocol):
+    """Where messages are put on record (parties.evidence.recorder). Numbers count a sender's messages to a receiver."""
+
+    def received(self, key: AttemptKey, sender: str, number: int, step: str, size: int, digest: bytes) -> bytes:
+        """A message has come in whole: record it, before the receipt leaves. Returns the receipt's signature."""
+
+    def receipt(self, key: AttemptKey, sender: str, number: int, step: str, digest: bytes) -> bytes:
+        """The same receipt again."""
+
+    def sent(
+        self, key: AttemptKey, receiver: str, number: int, step: str, size: int, digest: bytes, signature: bytes
+    ) -> None:
+        """A message went out; ``signature``: its receipt, b"" if none came. Raises PeerError protocol.signature."""
 
 
 class Inbox:
@@ -144,9 +159,11 @@ class Inbox:
 class PostOffice:
     """Serves ``Peer.Deliver`` into the inboxes of the attempts under way at this member."""
 
-    def __init__(self, identify: Callable[[grpc.aio.ServicerContext[Any, Any]], str]) -> None:
+    def __init__(
+        self, identify: Callable[[grpc.aio.ServicerContext[Any, Any]], str], register: Register | None = None
+    ) -> None:
         """``identify`` names the caller by its certificate, or raises PeerError peer.identity."""
-        self._identify = identify
+        self._identify, self._register = identify, register
         self._inboxes: dict[AttemptKey, Inbox] = {}
 
     def serve(self, server: grpc.aio.Server) -> None:
@@ -183,12 +200,22 @@ class PostOffice:
                     inbox.admit(sender, frame)
                 raw = assembly.add(piece)
                 if raw is not None:
+                    fresh = frame.seq == inbox.expected(sender)
                     digest = await inbox.put(sender, frame.seq, frame.step, raw)
-                    yield peer_pb2.Receipt(seq=frame.seq, digest=digest)
+                    signature = self._receipt(sender, frame, len(raw), digest, fresh=fresh)
+                    yield peer_pb2.Receipt(seq=frame.seq, digest=digest, signature=signature)
         except HejiError as error:
             if inbox is not None and isinstance(error, PeerError) and error.code.startswith(("protocol.", "job.")):
                 inbox.close(error)
             await abort(context, error)
+
+    def _receipt(self, sender: str, frame: Head, size: int, digest: bytes, *, fresh: bool) -> bytes:
+        key = (frame.job, frame.attempt)
+        if self._register is None:
+            return b""
+        if fresh:
+            return self._register.received(key, sender, frame.seq, frame.step, size, digest)
+        return self._register.receipt(key, sender, frame.seq, frame.step, digest)
 
 
 class Assembly:
@@ -243,9 +270,16 @@ class Letter:
 class Outbox:
     """What this member says to one peer in one attempt."""
 
-    def __init__(self, peer: str, channel: grpc.aio.Channel, key: AttemptKey, patience: float) -> None:
+    def __init__(
+        self,
+        peer: str,
+        channel: grpc.aio.Channel,
+        key: AttemptKey,
+        patience: float,
+        register: Register | None = None,
+    ) -> None:
         """``patience``: seconds to go on trying to reach the peer after a connection broke."""
-        self.peer = peer
+        self.peer, self._register = peer, register
         self._deliver_call = channel.stream_stream(
             _DELIVER, request_serializer=None, response_deserializer=peer_pb2.Receipt.FromString
         )
@@ -306,6 +340,17 @@ class Outbox:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        if self._register is not None:
+            for letter in self._unreceipted:
+                with contextlib.suppress(HejiError):  # it ends anyway
+                    self._record(letter, b"")
+            self._unreceipted.clear()
+
+    def _record(self, letter: Letter, signature: bytes) -> None:
+        if self._register is None:
+            return
+        key = (self._job, self._attempt)
+        self._register.sent(key, self.peer, letter.seq, letter.step, len(letter.raw), letter.digest, signature)
 
     def _raise(self) -> None:
         if self._failed is not None:
@@ -357,6 +402,15 @@ class Outbox:
                             party=self.peer,
                             step=self._unreceipted[0].step,
                         )
+                    if self._register is not None and not receipt.signature:
+                        raise PeerError(
+                            "protocol.signature",
+                            f"{self.peer} signs no receipts.",
+                            "Let its operator upgrade: without receipts there is no evidence of what was said.",
+                            party=self.peer,
+                            step=self._unreceipted[0].step,
+                        )
+                    self._record(self._unreceipted[0], receipt.signature)
                     self._unreceipted.popleft()
                     self._changed.notify_all()
         finally:

@@ -20,13 +20,22 @@ from mpc.errors import LocalError
 from parties import credentials, logs, memory, metrics
 from parties.coordinator.service import CoordinatorService
 from parties.coordinator.store import Store as CoordinatorStore
+from parties.evidence.recorder import Recorder
+from parties.evidence.service import EvidenceService
 from parties.mail import PostOffice
 from parties.member import Member
 from parties.node.inputs import Inputs
 from parties.node.permission import Permission
 from parties.node.service import NodeService
 from parties.node.store import Store as NodeStore
-from parties.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc, node_pb2, node_pb2_grpc, peer_pb2
+from parties.rpc.v1 import (
+    coordinator_pb2,
+    coordinator_pb2_grpc,
+    evidence_pb2_grpc,
+    node_pb2,
+    node_pb2_grpc,
+    peer_pb2,
+)
 
 log = structlog.get_logger("heji")
 
@@ -38,24 +47,27 @@ Start = Callable[[Path], Awaitable[tuple[grpc.aio.Server, Stop]]]
 
 
 async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]:
-    """Start a party node; returns its server and what stops it. ``hooks`` go to NodeService (tests)."""
+    """Start a party node; returns its server and what stops it. ``hooks`` go to NodeService (tests, benchmarks)."""
     member = Member(folder)
+    recorder = hooks.pop("recorder") if "recorder" in hooks else Recorder(member)
     store = NodeStore(folder / "state" / "node.db", os.urandom(32))
     for job in store.abort_unfinished(member.clock()):
         log.info("cut off by the restart", job=job)
-    post = PostOffice(member.caller)
+    post = PostOffice(member.caller, recorder)
     inputs = Inputs(member)
     counters = metrics.Metrics()
-    service = NodeService(member, store, post, inputs, Permission(member), metrics=counters, **hooks)
+    service = NodeService(member, store, post, inputs, Permission(member), metrics=counters, recorder=recorder, **hooks)
     server = _server(member)
     node_pb2_grpc.add_NodeServicer_to_server(service, server)
+    if recorder is not None:
+        evidence_pb2_grpc.add_EvidenceServicer_to_server(EvidenceService(member, recorder), server)
     stop = await _start(
         member,
         server,
         post,
         counters,
         node_pb2.DESCRIPTOR.services_by_name["Node"].full_name,
-        [service.stop, _soon(store.close)],
+        [service.stop, _soon(store.close), *([recorder.close] if recorder else [])],
     )
     return server, stop
 
@@ -63,19 +75,22 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
 async def serve_coordinator(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]:
     """Start a coordinator; unfinished jobs go on. Returns its server and what stops it. ``hooks``: as above."""
     member = Member(folder)
+    recorder = hooks.pop("recorder") if "recorder" in hooks else Recorder(member)
     store = CoordinatorStore(folder / "state" / "coordinator.db")
-    post = PostOffice(member.caller)
+    post = PostOffice(member.caller, recorder)
     counters = metrics.Metrics()
-    service = CoordinatorService(member, store, post, metrics=counters, **hooks)
+    service = CoordinatorService(member, store, post, metrics=counters, recorder=recorder, **hooks)
     server = _server(member)
     coordinator_pb2_grpc.add_CoordinatorServicer_to_server(service, server)
+    if recorder is not None:
+        evidence_pb2_grpc.add_EvidenceServicer_to_server(EvidenceService(member, recorder), server)
     stop = await _start(
         member,
         server,
         post,
         counters,
         coordinator_pb2.DESCRIPTOR.services_by_name["Coordinator"].full_name,
-        [service.stop, _soon(store.close)],
+        [service.stop, _soon(store.close), *([recorder.close] if recorder else [])],
     )
     service.resume()
     return server, stop

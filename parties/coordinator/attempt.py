@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,10 +22,12 @@ import structlog
 
 from mpc.coins import own_coins
 from mpc.errors import HejiError, LocalError, PeerError
+from mpc.protocols.agree import Agreement
 from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_coordinator, rounds_of
 from mpc.rounds import Round, Session
 from mpc.run import Sent
 from parties.drive import drive
+from parties.evidence.recorder import Recorder
 from parties.failures import encode, from_rpc, is_transient
 from parties.mail import Inbox, Outbox, PostOffice
 from parties.member import Member
@@ -73,10 +76,11 @@ class AttemptRun:
         tell: Callable[[News], None],
         on_message: Callable[[Sent], None],
         seed: Callable[[], bytes],
+        recorder: Recorder | None = None,
     ) -> None:
         self._member, self._post, self._proposed = member, post, proposed
         self._signed, self._catalogs, self.number = signed, catalogs, number
-        self._tell, self._on_message, self._seed = tell, on_message, seed
+        self._tell, self._on_message, self._seed, self._recorder = tell, on_message, seed, recorder
         self._key = (bytes.fromhex(proposed.job.id), number)
 
     async def approve(self, *, dry_run: bool = False) -> dict[str, node_pb2.Approval]:
@@ -121,15 +125,19 @@ class AttemptRun:
         )
         inbox = Inbox({p: allowed_bytes(cast, p, self._member.name) for p in self._proposed.participants})
         self._post.open(self._key, inbox)
+        self._keep_documents(approvals)
         request = node_pb2.RunRequest(job=self._key[0], attempt=self.number, approvals=list(approvals.values()))
         followers = [asyncio.create_task(self._follow(p, request)) for p in self._proposed.participants]
         mine = asyncio.create_task(self._play(cast, inbox))
         try:
             # the first failure anywhere ends the attempt everywhere
             await asyncio.gather(mine, *followers)
+            self._keep_documents(approvals, mine.result().agreement)
             return Finished(cast, mine.result(), approvals, inbox.received)
         except BaseException as problem:
             reason = await self._reason(problem, [mine, *followers])
+            if self._recorder is not None:
+                self._recorder.failed(self._key, reason)
             await self.abort(reason)
             raise reason if isinstance(problem, HejiError) else problem from None
         finally:
@@ -161,7 +169,7 @@ class AttemptRun:
     async def _play(self, cast: Cast, inbox: Inbox) -> Outcome:
         member = self._member
         outboxes = {
-            p: Outbox(p, member.channel(p), self._key, member.config.reconnect_seconds)
+            p: Outbox(p, member.channel(p), self._key, member.config.reconnect_seconds, self._recorder)
             for p in self._proposed.participants
         }
         total = rounds_of(cast, member.name)
@@ -183,6 +191,21 @@ class AttemptRun:
             )
         finally:
             await asyncio.gather(*(o.close() for o in outboxes.values()))
+
+    def _keep_documents(self, approvals: dict[str, node_pb2.Approval], agreement: Agreement | None = None) -> None:
+        if self._recorder is not None:
+            job, number = self._key[0].hex(), self._key[1]
+            self._recorder.documents.keep(
+                job, number, self._member.name, self._signed, self._catalogs, approvals, agreement
+            )
+
+    def finished(self, finished: Finished) -> None:
+        """Put on record what was added up, and have the log cosigned."""
+        if self._recorder is not None:
+            sums = {n: hashlib.sha256(w.tobytes()).hexdigest() for n, w in finished.outcome.totals.items()}
+            self._recorder.note("added", self._key, sums=sums)
+            self._recorder.note("done", self._key)
+            self._recorder.witness_soon(self._proposed.participants)
 
     async def abort(self, reason: HejiError) -> None:
         """Tell every participant that the attempt is over; who cannot be reached finds out by itself."""

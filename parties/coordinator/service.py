@@ -22,6 +22,7 @@ from mpc.job import Job, job_id
 from mpc.run import Sent
 from parties.coordinator.attempt import PENDING, AttemptRun, Finished, News, proof_bytes
 from parties.coordinator.store import FINAL, JobRow, Store
+from parties.evidence.recorder import Recorder
 from parties.failures import abort, encode, from_rpc, is_transient
 from parties.mail import FRAME_BYTES, PostOffice
 from parties.member import Member
@@ -53,8 +54,11 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         *,
         seed: Callable[[], bytes] = lambda: os.urandom(32),
         metrics: Metrics | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
-        """``seed`` gives each attempt its 32 secret bytes; tests replay with known ones."""
+        """``seed`` gives each attempt its 32 secret bytes; tests replay with known ones. ``recorder``: None only in
+        benchmarks."""
+        self._recorder = recorder
         self._member, self._store, self._post, self._seed = member, store, post, seed
         self._metrics = metrics or Metrics()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -104,6 +108,8 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
             if fresh:
                 self._metrics.job("submitted")
                 log.info("submitted", job=job.id, submitter=job.submitter)
+                if self._recorder is not None:
+                    self._recorder.note("submitted", (bytes.fromhex(job.id), 0), submitter=job.submitter)
                 self._start(job.id)
             return self._status(self._row(job.id, caller))
         except HejiError as error:
@@ -273,6 +279,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
             ) from None
 
     def _finish(self, row: JobRow, run: AttemptRun, finished: Finished) -> None:
+        run.finished(finished)
         totals = {name: words.tobytes() for name, words in finished.outcome.totals.items()}
         self._store.finish(row.id, self._member.clock(), proof_bytes(finished), totals, finished.received)
         self._metrics.job("done")
@@ -315,6 +322,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
             tell=tell,
             on_message=on_message,
             seed=self._seed,
+            recorder=self._recorder,
         )
         return run, seen
 

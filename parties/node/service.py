@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -25,9 +26,12 @@ import rfc8785
 import structlog
 
 from mpc.coins import own_coins
+from mpc.crypto.labels import digest
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.expected import expected_bytes
+from mpc.job import MAX_JOB_BYTES, job_id
 from mpc.policy.flow import Limits
+from mpc.protocols.agree import Agreement
 from mpc.query.compile import PLANNER
 from mpc.query.layout import Rows
 from mpc.query.plan import shows_rows
@@ -35,6 +39,7 @@ from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_helper, play_p
 from mpc.rounds import Round, Rounds, Session
 from mpc.run import Sent
 from parties.drive import drive
+from parties.evidence.recorder import SOFTWARE, Recorder
 from parties.failures import abort, decode
 from parties.mail import AttemptKey, Inbox, Outbox, PostOffice
 from parties.member import Member
@@ -59,6 +64,8 @@ class Attempt:
     coordinator: str
     limits: Limits
     approval: bytes
+    signed: node_pb2.SignedJob
+    catalogs: tuple[node_pb2.SignedCatalog, ...]
     inbox: Inbox | None = None
     run: asyncio.Task[Any] | None = None
 
@@ -77,8 +84,11 @@ class NodeService(node_pb2_grpc.NodeServicer):
         seed: Callable[[], bytes] = lambda: os.urandom(32),
         on_message: Callable[[Sent], None] = lambda _sent: None,
         metrics: Metrics | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
-        """``seed`` gives each attempt its 32 secret bytes; tests replay with known ones."""
+        """``seed`` gives each attempt its 32 secret bytes; tests replay with known ones. ``recorder``: None only in
+        benchmarks, to see what evidence costs."""
+        self._recorder = recorder
         self._member = member
         self._store = store
         self._post = post
@@ -107,6 +117,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             log.info("refused", code=error.code, dry_run=request.dry_run)
             if not request.dry_run:
                 self._metrics.refused(error.code)
+                self._note_refusal(request, error)
             await abort(context, error)
 
     async def _propose(self, request: node_pb2.Proposal, coordinator: str) -> node_pb2.Approval:
@@ -129,7 +140,23 @@ class NodeService(node_pb2_grpc.NodeServicer):
         if not request.dry_run:
             await self._supersede(proposed.job.id, request.attempt, coordinator)
             self._admit(request, coordinator, proposed, limits, approval)
+            self._note(
+                "approved",
+                (bytes.fromhex(proposed.job.id), request.attempt),
+                approval=hashlib.sha256(approval).hexdigest(),
+                coordinator=coordinator,
+                software=SOFTWARE,
+            )
         return node_pb2.Approval(statement=approval, signature=self._member.sign(APPROVAL, approval))
+
+    def _note(self, event: str, key: AttemptKey, **facts: Any) -> None:
+        if self._recorder is not None:
+            self._recorder.note(event, key, **facts)
+
+    def _note_refusal(self, request: node_pb2.Proposal, error: HejiError) -> None:
+        if len(request.job.job) <= MAX_JOB_BYTES:
+            with contextlib.suppress(HejiError):
+                self._note("refused", (bytes.fromhex(job_id(request.job.job)), request.attempt), code=error.code)
 
     def _check_size(self, proposed: Proposed) -> None:
         config = self._member.config
@@ -217,7 +244,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "expires": job.expires,
             },
         )
-        attempt = Attempt(proposed, coordinator, limits, approval)
+        attempt = Attempt(proposed, coordinator, limits, approval, request.job, tuple(request.catalogs))
         # what each member may say is known before its approval is: approvals change no size
         sizes = cast_of(
             proposed.raw,
@@ -278,6 +305,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
             self._store.transition(job.id, "done", self._member.clock())
             self._metrics.job("done")
             log.info("done", job=job.id, attempt=key[1])
+            self._note("done", key)
+            self._witness(attempt)
         except BaseException as problem:
             error = problem if isinstance(problem, HejiError) else None
             code = (
@@ -289,6 +318,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
             with contextlib.suppress(HejiError):
                 self._store.transition(job.id, "aborted", self._member.clock(), error=code)
                 self._metrics.job("aborted")
+            if self._recorder is not None:
+                self._recorder.failed(key, error or LocalError(code, "The attempt was ended."))
             if error is None and not isinstance(problem, asyncio.CancelledError):
                 raise LocalError("internal", f"A defect at {self._member.name}; its log has the trace.") from problem
             raise
@@ -308,6 +339,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
         member, proposed = self._member, attempt.proposed
         job = proposed.job
         statements = self._read_approvals(proposed, approvals, attempt)
+        signed = {str(json.loads(a.statement)["party"]): a for a in approvals}
+        self._keep_documents(key, attempt, signed)
         cast = cast_of(
             proposed.raw,
             key[1],
@@ -318,7 +351,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
             helper=proposed.helper,
         )
         self._store.transition(job.id, "running", member.clock())
-        coins = own_coins(self._seed(), *key)
+        seed = self._seed()
+        coins = own_coins(seed, *key)
         tell(node_pb2.Progress(phase="local query"))
         strict = max(json.loads(s)["min_contributors"] for s in statements.values()) > 1
         given = await self._inputs.vectors(
@@ -326,6 +360,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
         )
         self._same_data(job.id, given.snapshot)
         self._permission.commit(self._store, proposed, given.snapshot.hex())
+        committed = digest("seed", seed, key[0], key[1].to_bytes(4, "big"))  # 32 random bytes: nobody searches for it
+        self._note("committed", key, data=given.snapshot.hex(), seed=committed.hex())
 
         total = rounds_of(cast, member.name)
         assert attempt.inbox is not None
@@ -354,8 +390,10 @@ class NodeService(node_pb2_grpc.NodeServicer):
             )
         finally:
             await asyncio.gather(*(o.close() for o in outboxes.values()))
+        self._keep_documents(key, attempt, signed, outcome.agreement)
         if member.name in job.recipients:
-            self._keep_result(proposed, outcome, cast, statements, given.own)
+            shown = self._keep_result(proposed, outcome, cast, statements, given.own)
+            self._note("revealed", key, result=digest("result", shown).hex())
         tell(node_pb2.Progress(phase="done", done=total, total=total))
 
     def _role(self, session: Session, cast: Cast, given: Input) -> Rounds[Outcome]:
@@ -377,7 +415,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
     def _outboxes(self, key: AttemptKey, cast: Cast) -> dict[str, Outbox]:
         member = self._member
         return {
-            p: Outbox(p, member.channel(p), key, member.config.reconnect_seconds)
+            p: Outbox(p, member.channel(p), key, member.config.reconnect_seconds, self._recorder)
             for p in cast.context.participants
             if p != member.name
         }
@@ -414,10 +452,31 @@ class NodeService(node_pb2_grpc.NodeServicer):
         cast: Cast,
         statements: dict[str, bytes],
         own: Mapping[int, Rows],
-    ) -> None:
+    ) -> bytes:
         totals = {s.name: outcome.totals[s.name] for s in cast.heard_by(self._member.name)}
         result = opened_result(proposed, totals, self._member.name, statements, own)
-        self._store.keep_result(proposed.job.id, result.to_bytes())
+        raw = result.to_bytes()
+        self._store.keep_result(proposed.job.id, raw)
+        return raw
+
+    def _keep_documents(
+        self,
+        key: AttemptKey,
+        attempt: Attempt,
+        approvals: Mapping[str, node_pb2.Approval],
+        agreement: Agreement | None = None,
+    ) -> None:
+        if self._recorder is not None:
+            self._recorder.documents.keep(
+                key[0].hex(), key[1], attempt.coordinator, attempt.signed, attempt.catalogs, approvals, agreement
+            )
+
+    def _witness(self, attempt: Attempt) -> None:
+        """Have the log cosigned by the job's other participants, beside what goes on."""
+        if self._recorder is None:
+            return
+        others = {*attempt.proposed.participants, attempt.coordinator} - {self._member.name}
+        self._recorder.witness_soon(sorted(others))
 
     async def Abort(self, request: node_pb2.AbortRequest, context: Context) -> node_pb2.AbortReply:
         try:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19parties/rpc/v1/peer.proto\x12\x0eparties.rpc.v1\"m\n\x05\x46rame\x12\x0b\n\x03job\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0b\n\x03seq\x18\x03 \x01(\x04\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\r\n\x05total\x18\x05 \x01(\x04\x12\x0e\n\x06offset\x18\x06 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x07 \x01(\x0c\"&\n\x07Receipt\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x32\x45\n\x04Peer\x12=\n\x07\x44\x65liver\x12\x15.parties.rpc.v1.Frame\x1a\x17.parties.rpc.v1.Receipt(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19parties/rpc/v1/peer.proto\x12\x0eparties.rpc.v1\"m\n\x05\x46rame\x12\x0b\n\x03job\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0b\n\x03seq\x18\x03 \x01(\x04\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\r\n\x05total\x18\x05 \x01(\x04\x12\x0e\n\x06offset\x18\x06 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x07 \x01(\x0c\"9\n\x07Receipt\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\x32\x45\n\x04Peer\x12=\n\x07\x44\x65liver\x12\x15.parties.rpc.v1.Frame\x1a\x17.parties.rpc.v1.Receipt(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FRAME']._serialized_start=45
   _globals['_FRAME']._serialized_end=154
   _globals['_RECEIPT']._serialized_start=156
-  _globals['_RECEIPT']._serialized_end=194
-  _globals['_PEER']._serialized_start=196
-  _globals['_PEER']._serialized_end=265
+  _globals['_RECEIPT']._serialized_end=213
+  _globals['_PEER']._serialized_start=215
+  _globals['_PEER']._serialized_end=284
 # @@protoc_insertion_point(module_scope)

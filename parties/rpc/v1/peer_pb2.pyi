@@ -23,9 +23,11 @@ class Frame(_message.Message):
     def __init__(self, job: _Optional[bytes] = ..., attempt: _Optional[int] = ..., seq: _Optional[int] = ..., step: _Optional[str] = ..., total: _Optional[int] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Receipt(_message.Message):
-    __slots__ = ("seq", "digest")
+    __slots__ = ("seq", "digest", "signature")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     seq: int
     digest: bytes
-    def __init__(self, seq: _Optional[int] = ..., digest: _Optional[bytes] = ...) -> None: ...
+    signature: bytes
+    def __init__(self, seq: _Optional[int] = ..., digest: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...

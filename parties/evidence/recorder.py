@@ -1,0 +1,114 @@
+"""What a member writes into its log while it takes part in jobs, and the receipts it signs and checks.
+
+Node and coordinator hold one each. An entry is written before what it tells of happens: before an approval is handed
+over, before a receipt leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any
+
+import structlog
+
+from mpc.errors import HejiError, PeerError
+from mpc.evidence.note import Checkpoint
+from mpc.evidence.receipt import RECEIPT, receipt_bytes
+from mpc.query.compile import PLANNER
+from parties.evidence.documents import Documents
+from parties.evidence.log import Log
+from parties.evidence.witness import Heads, gather
+from parties.member import Member
+
+log = structlog.get_logger("heji.evidence")
+
+#: of the software, for entries
+SOFTWARE = f"heji {version('heji')} {PLANNER}"
+
+
+class Recorder:
+    """A member's log, documents and what it knows of others' logs, open."""
+
+    def __init__(self, member: Member) -> None:
+        """Raises LocalError evidence.rollback, store.failed."""
+        self._member = member
+        self.log = Log(member.folder, member.identity, member.clock)
+        self.documents = Documents(member.folder)
+        self.heads = Heads(member.folder)
+        self._witnessing: set[asyncio.Task[None]] = set()
+        self.log.append("started", software=SOFTWARE)
+
+    def note(self, event: str, key: tuple[bytes, int], **facts: Any) -> None:
+        """An entry about an attempt, (job id, number)."""
+        self.log.append(event, key[0].hex(), key[1], **facts)
+
+    def failed(self, key: tuple[bytes, int], error: HejiError) -> None:
+        """An attempt ended without a result; a log that cannot be written changes nothing about that."""
+        facts = {"code": error.code}
+        if isinstance(error, PeerError):
+            facts |= {"party": error.party, "step": error.step, "digest": error.digest}
+        with contextlib.suppress(HejiError):
+            self.note("aborted", key, **facts)
+
+    # -- messages (parties.mail.Register)
+
+    def received(self, key: tuple[bytes, int], sender: str, number: int, step: str, size: int, digest: bytes) -> bytes:
+        """A message has come in whole. Returns the receipt's signature."""
+        receipt = self.receipt(key, sender, number, step, digest)
+        self.note(
+            "received", key, peer=sender, number=number, step=step, len=size, sha256=digest.hex(), receipt=receipt.hex()
+        )
+        return receipt
+
+    def receipt(self, key: tuple[bytes, int], sender: str, number: int, step: str, digest: bytes) -> bytes:
+        """This member's signature that the message has come; the same each time."""
+        text = receipt_bytes(*key, sender, self._member.name, number, step, digest)
+        return self._member.sign(RECEIPT, text)
+
+    def sent(
+        self,
+        key: tuple[bytes, int],
+        receiver: str,
+        number: int,
+        step: str,
+        size: int,
+        digest: bytes,
+        signature: bytes,
+    ) -> None:
+        """A message went out; ``signature``: its receipt, b"" if none came. Raises PeerError protocol.signature."""
+        if signature:
+            text = receipt_bytes(*key, self._member.name, receiver, number, step, digest)
+            self._member.verify(receiver, RECEIPT, text, signature)
+        self.note(
+            "sent", key, peer=receiver, number=number, step=step, len=size, sha256=digest.hex(), receipt=signature.hex()
+        )
+
+    # -- the end
+
+    def witness_soon(self, others: Iterable[str]) -> None:
+        """Have the log as it is now cosigned by ``others``, beside what goes on."""
+        task = asyncio.create_task(self._witnessed_quietly(tuple(others)))
+        self._witnessing.add(task)
+        task.add_done_callback(self._witnessing.discard)
+
+    async def _witnessed_quietly(self, others: Iterable[str]) -> None:
+        try:
+            await self.witnessed(others)
+        except HejiError as error:
+            log.warning("not witnessed", code=error.code)
+
+    async def witnessed(self, others: Iterable[str]) -> Checkpoint:
+        """A checkpoint with the cosignatures of those others that can be had now."""
+        point = await asyncio.to_thread(self.log.checkpoint)
+        return await gather(self._member, self.log, point, others)
+
+    async def close(self) -> None:
+        """What is under way ends; everything is on disk."""
+        for task in self._witnessing:
+            task.cancel()
+        await asyncio.gather(*self._witnessing, return_exceptions=True)
+        self.log.close()
+        self.heads.close()
