@@ -1,4 +1,4 @@
-"""``heji``: one command for operators, modelers and (later) auditors. Every error has a code, a reason and advice.
+"""``heji``: one command for operators, modelers and auditors. Every error has a code, a reason and advice.
 
 Exit status: 0 done; 1 refused or failed, with the reason on stderr; 2 the command line is wrong; 130 Ctrl-C.
 """
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from mpc.errors import HejiError, LocalError
-from parties.cli import demo, jobs, members, policy
+from parties.cli import audit, demo, jobs, members, policy
 from parties.cli.output import complain
 
 app = App(
@@ -23,6 +23,7 @@ app = App(
 jobs.register(app)
 members.register(app)
 policy.register(app)
+audit.register(app)
 demo.register(app)
 
 

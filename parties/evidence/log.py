@@ -14,9 +14,11 @@ tore off the end was never signed and is cut off.
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ from parties.identity import KEYS, Identity
 from parties.storage import Database
 
 HEAD = "log-head"
+#: tenths of a second to wait for another process that writes this log
+PATIENCE = 50
 _INDEX = """
 CREATE TABLE IF NOT EXISTS entries (
     number INTEGER PRIMARY KEY, job TEXT NOT NULL, seq INTEGER NOT NULL, digest TEXT NOT NULL
@@ -50,6 +54,14 @@ class Log:
         self._head = folder / KEYS / HEAD
         self._lock = threading.RLock()
         (self._folder / "tile" / "entries").mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._held = _hold(self._folder / "lock")
+        try:
+            self._open(clock)
+        except BaseException:
+            os.close(self._held)
+            raise
+
+    def _open(self, clock: Callable[[], int]) -> None:
         self._tree = Tree()
         self._tail: list[bytes] = []
         self._index = Database(self._folder / "index.db", _INDEX)
@@ -59,7 +71,7 @@ class Log:
         self._file = self._open_tail()
         self._check_head()
         self._complete_index()
-        self._chain = Chain(identity.name, clock, self._last_of_jobs())
+        self._chain = Chain(self._identity.name, clock, self._last_of_jobs())
 
     @property
     def origin(self) -> str:
@@ -150,6 +162,7 @@ class Log:
             self._flush_index()
             os.close(self._file)
             self._index.close()
+            os.close(self._held)
 
     # -- files
 
@@ -310,6 +323,24 @@ class Log:
 def origin_of(member: str) -> str:
     """The origin line of a member's checkpoints."""
     return f"heji/{member}"
+
+
+def _hold(path: Path) -> int:
+    """One process writes a log at a time; the lock goes with the process, however it ends."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    for _ in range(PATIENCE):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return descriptor
+    os.close(descriptor)
+    raise LocalError(
+        "store.failed",
+        f"Another process is writing the evidence log in {path.parent}.",
+        "A member's folder serves one process at a time: stop the other one.",
+    )
 
 
 def _failed(problem: OSError) -> LocalError:

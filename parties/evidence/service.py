@@ -12,6 +12,8 @@ import grpc.aio
 
 from mpc.errors import HejiError, LocalError
 from mpc.job import Job
+from parties.evidence.documents import Documents
+from parties.evidence.log import Log
 from parties.evidence.recorder import Recorder
 from parties.evidence.witness import answer
 from parties.failures import abort
@@ -52,12 +54,14 @@ class EvidenceService(evidence_pb2_grpc.EvidenceServicer):
             raise missing(self._member.name)
         others = sorted({p for d in documents for p in participants_of(d)} - {self._member.name})
         await self._recorder.witnessed(others)
-        return await asyncio.to_thread(own_part, self._recorder, self._member.name, job)
+        return await asyncio.to_thread(own_part, self._recorder.log, self._recorder.documents, self._member.name, job)
 
 
-def own_part(recorder: Recorder, member: str, job: str) -> bytes:
-    """This member's part of the bundle of ``job``: its entries with proofs in one checkpoint, and its documents."""
-    log = recorder.log
+def own_part(log: Log, documents: Documents, member: str, job: str) -> bytes:
+    """This member's part of the bundle of ``job``: its entries with proofs in one checkpoint, and its documents.
+
+    Raises LocalError evidence.missing.
+    """
     entries = log.of_job(job)
     if not entries:
         raise missing(member)
@@ -77,7 +81,7 @@ def own_part(recorder: Recorder, member: str, job: str) -> bytes:
             "inclusion": [[text(h) for h in log.inclusion(n, point.size)] for n in entries],
             "newest": newest.text(),
             "consistency": [text(h) for h in log.consistency(point.size, newest.size)],
-            "documents": recorder.documents.of_job(job),
+            "documents": documents.of_job(job),
         }
     ).encode()
 

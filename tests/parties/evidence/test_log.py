@@ -207,6 +207,7 @@ def test_killed_between_any_two_writes_it_opens_and_goes_on(
                 log.close()
             except Killed:
                 kills += 1
+                os.close(log._held)  # as the end of a process does
         again = opened(folder)
         again.append("aborted", JOB, 1)
         point = again.checkpoint()
@@ -222,6 +223,15 @@ def test_killed_between_any_two_writes_it_opens_and_goes_on(
         if len(signed) == 4 and kills < after:
             break
     assert kills > 20
+
+
+def test_two_processes_do_not_write_one_log(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parties.evidence.log.PATIENCE", 2)
+    log = opened(folder)
+    with pytest.raises(LocalError, match="Another process"):
+        opened(folder)
+    log.close()
+    opened(folder).close()
 
 
 def test_a_torn_entry_is_cut_off(folder: Path) -> None:

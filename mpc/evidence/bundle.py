@@ -1,0 +1,109 @@
+"""A bundle: the evidence of one job in a zip file that can be written in one way only.
+
+    bundle.json            {"v": 1, "job", "by", "made", "files": {name: SHA-256}}, canonical JSON
+    bundle.sig             signature of ``by`` over bundle.json, hex
+    roster.json            the consortium, as ``by`` holds it
+    logs/MEMBER.json       a participant's entries, proofs and documents, as it handed them out
+    policies/PARTY.toml    an owner's policy at the time, if the owner gave it
+    results/MEMBER.arrow   a recipient's result, if the recipient gave it
+
+Nothing is extracted and nothing is compressed: names are of this list, sizes are bounded by the file's own, and a file
+that ``write`` would not write again byte for byte is refused, so there is no room for anything else in it (checklist
+24, 29).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import rfc8785
+
+from mpc.errors import LocalError
+
+BUNDLE = "bundle"
+MAX_BUNDLE_BYTES = 1 << 30
+MAX_FILES = 1000
+_MANIFEST, _SIGNATURE = "bundle.json", "bundle.sig"
+_NAMES = re.compile(
+    r"roster\.json|(logs/[a-z0-9_-]{1,64}\.json)|(policies/[a-z0-9_-]{1,64}\.toml)|(results/[a-z0-9_-]{1,64}\.arrow)"
+)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """``manifest``: the exact signed bytes; ``files``: all others but the signature, by name."""
+
+    manifest: bytes
+    signature: bytes
+    job: str
+    by: str
+    made: int
+    files: Mapping[str, bytes]
+
+    def part(self, folder: str) -> dict[str, bytes]:
+        """Files of a folder ("logs", "policies", "results") by the member they belong to."""
+        return {
+            n.removeprefix(folder + "/").rpartition(".")[0]: raw
+            for n, raw in self.files.items()
+            if n.startswith(folder + "/")
+        }
+
+    def write(self) -> bytes:
+        """The file's bytes."""
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as zipped:
+            first = {_MANIFEST: self.manifest, _SIGNATURE: self.signature.hex().encode()}
+            for name, raw in {**first, **dict(sorted(self.files.items()))}.items():
+                info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+                info.create_system = 3
+                zipped.writestr(info, raw)
+        return out.getvalue()
+
+    @staticmethod
+    def read(raw: bytes) -> Bundle:
+        """Strict inverse of ``write``. Raises LocalError evidence.invalid."""
+        if len(raw) > MAX_BUNDLE_BYTES:
+            raise invalid("it is larger than 1 GiB")
+        try:
+            with zipfile.ZipFile(io.BytesIO(raw)) as zipped:
+                listed = zipped.infolist()
+                if len(listed) > MAX_FILES or sum(i.file_size for i in listed) > len(raw):
+                    raise invalid("it holds more than its own size")
+                if any(i.compress_type != zipfile.ZIP_STORED for i in listed):
+                    raise invalid("it is compressed")
+                files = {i.filename: zipped.read(i) for i in listed}
+            manifest, signature = files.pop(_MANIFEST), bytes.fromhex(files.pop(_SIGNATURE).decode())
+            body = json.loads(manifest)
+            made = Bundle(manifest, signature, body["job"], body["by"], body["made"], files)
+            typed = all(isinstance(x, str) for x in (made.job, made.by)) and type(made.made) is int
+            canonical = rfc8785.dumps(manifest_of(made.job, made.by, made.made, made.files)) == manifest
+        except LocalError:
+            raise
+        except Exception as problem:  # whatever a hostile file makes the library say
+            raise invalid("it is no bundle of this version") from problem
+        if strange := [n for n in files if not _NAMES.fullmatch(n)]:
+            raise invalid(f"it holds {strange[0][:80]!r}")
+        if not typed or not canonical:
+            raise invalid("its list of contents does not fit its contents")
+        if made.write() != raw:
+            raise invalid("it is not in its canonical form")
+        return made
+
+
+def manifest_of(job: str, by: str, made: int, files: Mapping[str, bytes]) -> dict[str, Any]:
+    """What bundle.json says."""
+    digests = {name: hashlib.sha256(raw).hexdigest() for name, raw in files.items()}
+    return {"v": 1, "job": job, "by": by, "made": made, "files": digests}
+
+
+def invalid(why: str) -> LocalError:
+    return LocalError(
+        "evidence.invalid", f"The bundle cannot be read: {why}.", "Get it again from the member that exported it."
+    )

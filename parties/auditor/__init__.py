@@ -1,0 +1,1 @@
+"""The auditor's side: collecting evidence from members, and judging it without them."""

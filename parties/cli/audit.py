@@ -1,0 +1,135 @@
+"""For auditors, and for members that show them something: export, verify, report."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from mpc.errors import HejiError, LocalError
+from mpc.evidence.bundle import Bundle
+from mpc.evidence.report import html
+from mpc.evidence.verify import Settings, overall, to_json
+from parties import files
+from parties.auditor.export import export as collect
+from parties.auditor.judge import judge, text
+from parties.cli.jobs import As, Consortium, client
+from parties.cli.output import err, plain
+from parties.config import locate
+from parties.member import Member
+from parties.results import json_text
+
+Target = Annotated[Path, Parameter(name="--out", help="where to write the file")]
+RosterFile = Annotated[
+    Path | None, Parameter(name="--roster", help="the consortium's roster.json as you know it, not the bundle's own")
+]
+Quorum = Annotated[
+    int | None,
+    Parameter(help="cosignatures that each log must have; else of more than half of the other participants"),
+]
+
+
+def register(app: App) -> None:
+    """Add these commands to ``heji``."""
+    audit = App(name="audit", help="Evidence of a job: collect it, verify it offline, read it.")
+    for command in (export, verify, report):
+        audit.command(command)
+    app.command(audit)
+
+
+def export(
+    job: str,
+    /,
+    *,
+    out: Target,
+    with_policy: Annotated[bool, Parameter(negative="", help="add this owner's policy.toml")] = False,
+    with_result: Annotated[bool, Parameter(negative="", help="add the result this member received")] = False,
+    consortium: Consortium = None,
+    as_: As = None,
+) -> None:
+    """Collect the evidence of a job from all its participants into one signed file. It holds no data.
+
+    Example: heji audit export 3f1c0a2b --out evidence.zip
+
+    Parameters
+    ----------
+    job: str
+        the job's id, or its first eight digits
+    """
+    folder = locate(consortium, as_, (), os.environ)
+    if out.exists():
+        raise LocalError("config.exists", f"{out} exists.", "Choose another name with --out, or remove it first.")
+    whole = job if len(job) == 64 else _job_id(consortium, as_, job)
+    bundle, absent = asyncio.run(_collected(folder, whole, with_policy, with_result))
+    files.write(out, bundle.write())
+    for who, why in sorted(absent.items()):
+        err.print(f"Without the log of {who}: {why.message}")
+    plain(f"{out}: the evidence of {whole[:16]}, with the logs of {', '.join(sorted(bundle.part('logs')))}.")
+    plain(f"Verify it anywhere: heji audit verify {out}")
+
+
+def verify(
+    bundle: Path,
+    /,
+    *,
+    roster: RosterFile = None,
+    quorum: Quorum = None,
+    json: bool = False,
+) -> None:
+    """Check a bundle, offline: signatures, logs, messages, approvals, times. Exit status 1 if a check failed.
+
+    Example: heji audit verify evidence.zip --roster roster.json
+
+    Parameters
+    ----------
+    bundle: Path
+        the file that `heji audit export` made
+    json: bool
+        the same for programs
+    """
+    case, checks = judge(bundle, roster, Settings(quorum=quorum))
+    plain(json_text(to_json(case, checks)) if json else text(case, checks).rstrip("\n"))
+    if overall(checks) == "failed":
+        raise SystemExit(1)
+
+
+def report(
+    bundle: Path,
+    /,
+    *,
+    out: Target,
+    roster: RosterFile = None,
+    quorum: Quorum = None,
+    language: Annotated[Literal["en", "zh"], Parameter(help="English or Chinese")] = "en",
+) -> None:
+    """Write one self-contained page for people: what was asked, who approved, who learned what, every check.
+
+    Example: heji audit report evidence.zip --out evidence.html --language zh
+
+    Parameters
+    ----------
+    bundle: Path
+        the file that `heji audit export` made
+    """
+    case, checks = judge(bundle, roster, Settings(quorum=quorum))
+    files.write(out, html(case, checks, language))
+    plain(f"{out}: {'no check failed' if overall(checks) == 'passed' else 'CHECKS FAILED'}.")
+
+
+async def _collected(
+    folder: Path, job: str, with_policy: bool, with_result: bool
+) -> tuple[Bundle, Mapping[str, HejiError]]:
+    member = Member(folder)
+    try:
+        return await collect(member, job, with_policy=with_policy, with_result=with_result)
+    finally:
+        await member.close()
+
+
+def _job_id(consortium: Path | None, as_: str | None, begins: str) -> str:
+    with client(consortium, as_) as heji:
+        return heji.job_id(begins)
