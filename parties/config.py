@@ -52,6 +52,10 @@ class MemberConfig(BaseModel):
         description="of local queries (DuckDB's memory_limit), such as 512MB or 4GB",
     )
     threads: int = Field(default=2, ge=1, le=1024, description="of local queries")
+    retain_days: int = Field(
+        default=30, ge=0, le=36500, description="to keep seeds and heard messages, encrypted, for replay; 0: none"
+    )
+    retain_bytes: int = Field(default=256 << 20, ge=0, description="of heard messages kept of one attempt")
     cache_bytes: int = Field(default=1 << 30, ge=0, description="of tables kept in memory between jobs")
 
 

@@ -166,7 +166,7 @@ def read_case(bundle: Bundle, roster: Roster) -> Case:
     parts = {}
     for name, raw in bundle.part("logs").items():
         try:
-            parts[name] = _part(name, raw)
+            parts[name] = read_part(name, raw)
         except (LocalError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
             told = f" ({problem})" if isinstance(problem, Malformed) else ""
             raise invalid(f"the part of {name} has not its form{told}") from None
@@ -179,7 +179,8 @@ _FIELDS = {"member", "entries", "checkpoint", "inclusion", "newest", "consistenc
 _DOCUMENT = {"attempt", "coordinator", "job", "catalogs", "approvals", "announced", "agreed"}
 
 
-def _part(name: str, raw: bytes) -> Part:
+def read_part(name: str, raw: bytes) -> Part:
+    """A participant's part. Raises Malformed, LocalError, or what wrong types raise."""
     body = json.loads(raw)
     if body.keys() != _FIELDS or body["member"] != name:
         raise Malformed("it has not exactly its fields")

@@ -10,9 +10,9 @@ CHINESE: Mapping[str, str] = {
     "logs and cosignatures": "日志与联署",
     "sequence": "顺序",
     "messages and receipts": "消息与回执",
-    "one job, plan and roster; approvals": "同一作业、计划与名册;批准",
+    "one job, plan and roster; approvals": "同一作业、计划与名册；批准",
     "policies": "策略",
-    "commitments before data": "先承诺,后发送数据",
+    "commitments before data": "先承诺，后发送数据",
     "points of verified sums": "可验证求和的点",
     "the coordinator's additions": "协调方的加法",
     "the verified-sum equation": "可验证求和等式",
@@ -25,46 +25,46 @@ CHINESE: Mapping[str, str] = {
     # findings
     "{} signatures verify under keys of the roster": "{} 个签名均可用名册中的公钥验证",
     "{} messages: both ends hold the same digest, each with the receiver's signed receipt": (
-        "{} 条消息:两端摘要一致,且每条都有接收方签名的回执"
+        "{} 条消息：两端摘要一致，且每条都有接收方签名的回执"
     ),
     "attempt {}: all signed one digest of job, plan, roster, approvals and keys before data moved": (
-        "第 {} 次执行:数据移动之前,各方都签署了同一个摘要(作业、计划、名册、批准、密钥)"
+        "第 {} 次执行：数据移动之前，各方都签署了同一个摘要（作业、计划、名册、批准、密钥）"
     ),
     "the policy given for {} is not the one it approved under": "所附 {} 的策略不是它批准时所依据的策略",
-    "the policy of {} cannot be tried: the plan is of another version": "无法重新核对 {} 的策略:计划出自另一版本",
-    "the policy of {} does not allow the plan: {}": "{} 的策略不允许该计划:{}",
+    "the policy of {} cannot be tried: the plan is of another version": "无法重新核对 {} 的策略：计划出自另一版本",
+    "the policy of {} does not allow the plan: {}": "{} 的策略不允许该计划：{}",
     "the policy of {} allows the plan": "{} 的策略允许该计划",
     "the job asked for no verified sums": "该作业没有要求可验证求和",
     "masked vectors are in no bundle: the coordinator's sums rest on its signed log and on replay": (
-        "掩码向量不在证据包中:协调方的求和以其签名日志和重放为据"
+        "掩码向量不在证据包中：协调方的求和以其签名日志和重放为据"
     ),
     "needs all jobs of a period": "需要一个时期内的全部作业",
-    "times do not run backwards, and approvals lie within the job's time": "时间没有倒退,批准都在作业有效期之内",
+    "times do not run backwards, and approvals lie within the job's time": "时间没有倒退，批准都在作业有效期之内",
     "the roster lacks the signature of {}": "名册缺少 {} 的签名",
-    "judged by the bundle's own roster: compare its digest {}": "依据证据包自带的名册判断:请核对其摘要 {}",
+    "judged by the bundle's own roster: compare its digest {}": "依据证据包自带的名册判断：请核对其摘要 {}",
     "{} did not sign this bundle": "{} 没有签署此证据包",
     "the log of {} is not in the bundle": "证据包中没有 {} 的日志",
-    "{} entries of {} lie in its log of {}, cosigned by {}": "{} 条记录属于 {} 的日志(共 {} 条),联署者:{}",
+    "{} entries of {} lie in its log of {}, cosigned by {}": "{} 条记录属于 {} 的日志（共 {} 条），联署者：{}",
     "{} entries of {} lie in its log of {}, cosigned by {}: {} are needed": (
-        "{} 条记录属于 {} 的日志(共 {} 条),联署者:{};需要 {} 个联署"
+        "{} 条记录属于 {} 的日志（共 {} 条），联署者：{}；需要 {} 个联署"
     ),
     "of messages from and to {} only the other end is here": "与 {} 往来的消息只有另一端的记录",
-    "attempt {}: members approved different plans": "第 {} 次执行:各方批准了不同的计划",
+    "attempt {}: members approved different plans": "第 {} 次执行：各方批准了不同的计划",
     "attempt {}: planned by {}, this verifier has {}: not compiled again": (
-        "第 {} 次执行:由 {} 制定计划,本验证程序为 {}:未重新编译"
+        "第 {} 次执行：由 {} 制定计划，本验证程序为 {}：未重新编译"
     ),
     "attempt {} ended before keys were agreed": "第 {} 次执行在商定密钥之前结束",
-    "attempt {}: not all participants agreed, or others did": "第 {} 次执行:并非全体参与方都同意,或有旁人同意",
+    "attempt {}: not all participants agreed, or others did": "第 {} 次执行：并非全体参与方都同意，或有旁人同意",
     "a checkpoint of {} does not bear its signature": "{} 的一个检查点没有它的签名",
     "a checkpoint in the part of {} is of another log": "{} 部分中的一个检查点属于另一日志",
-    "entry {} of {} is not in its log of {} entries": "第 {} 条记录不在 {} 的日志(共 {} 条)之中",
+    "entry {} of {} is not in its log of {} entries": "第 {} 条记录不在 {} 的日志（共 {} 条）之中",
     "the newest checkpoint of {} does not continue the one of {} entries": "{} 的最新检查点没有延续 {} 条时的检查点",
     "{} told of the job in {} entries without a gap": "{} 关于此作业的 {} 条记录没有缺漏",
     "{} tells of one message twice": "{} 两次记录了同一条消息",
     "{} is not in the log of {}": "{} 不在 {} 的日志中",
     "{} is another message in the log of {}": "{} 在 {} 的日志中是另一条消息",
     "{} kept another job under this id": "{} 在此编号下保存了另一作业",
-    "the job names another roster than the one it is judged by, {}": "作业所指名册与判断所依据的名册({})不同",
+    "the job names another roster than the one it is judged by, {}": "作业所指名册与判断所依据的名册（{}）不同",
     "{} was shown other catalogs or approvals in attempt {} than others were": (
         "{} 在第 {} 次执行中看到的目录或批准与他方不同"
     ),
@@ -73,57 +73,59 @@ CHINESE: Mapping[str, str] = {
     "the approval of {} is not the one in its log": "{} 的批准与其日志中的不一致",
     "{} sent data before it approved": "{} 在批准之前发送了数据",
     "attempt {}: the plan that was approved is not what the job's text compiles to": (
-        "第 {} 次执行:所批准的计划不是作业文本编译所得的计划"
+        "第 {} 次执行：所批准的计划不是作业文本编译所得的计划"
     ),
-    "attempt {}: {} approved what the job's text compiles to": "第 {} 次执行:{} 批准了作业文本编译所得的计划",
+    "attempt {}: {} approved what the job's text compiles to": "第 {} 次执行：{} 批准了作业文本编译所得的计划",
     "{} ran {}": "{} 运行 {}",
-    "{} ran {}, which is not what was to run": "{} 运行 {},这不是应运行的版本",
-    "cannot be looked at: {}": "无法查看:{}",
+    "{} ran {}, which is not what was to run": "{} 运行 {}，这不是应运行的版本",
+    "cannot be looked at: {}": "无法查看：{}",
     "{} does not bear the signature of {}": "{} 没有 {} 的签名",
-    "a {} in the name of {}, kept by {}, does not bear its signature": ("一份 {}(以 {} 的名义,由 {} 保存)没有其签名"),
+    "a {} in the name of {}, kept by {}, does not bear its signature": (
+        "一份 {}（以 {} 的名义，由 {} 保存）没有其签名"
+    ),
     "{} was signed when {}'s key was not valid": "{} 签署时 {} 的密钥不在有效期内",
-    "entry {} of {} is about another job": "第 {} 条记录({})属于另一作业",
+    "entry {} of {} is about another job": "第 {} 条记录（{}）属于另一作业",
     "an entry of {} is missing before its entry {} about the job": "{} 关于此作业的第 {} 条记录之前有缺漏",
     "{} has a receipt that {} did not sign": "{} 的回执不是 {} 签署的",
-    "{} has no receipt, though the attempt ended well": "{} 没有回执,而该次执行正常结束",
-    "attempt {}: {} agreed to something else than what is in the bundle": "第 {} 次执行:{} 同意的内容与证据包不同",
-    "attempt {}: the key of {} does not bear its signature": "第 {} 次执行:{} 的密钥没有其签名",
+    "{} has no receipt, though the attempt ended well": "{} 没有回执，而该次执行正常结束",
+    "attempt {}: {} agreed to something else than what is in the bundle": "第 {} 次执行：{} 同意的内容与证据包不同",
+    "attempt {}: the key of {} does not bear its signature": "第 {} 次执行：{} 的密钥没有其签名",
     "attempt {}: {} told {} another key or digest than the others": (
-        "第 {} 次执行:{} 告诉 {} 的密钥或摘要与告诉他方的不同"
+        "第 {} 次执行：{} 告诉 {} 的密钥或摘要与告诉他方的不同"
     ),
     "{} did not give its policy: rests on its signed approval of attempt {}": (
-        "{} 未提供其策略:以其对第 {} 次执行的签名批准为据"
+        "{} 未提供其策略：以其对第 {} 次执行的签名批准为据"
     ),
     "{} sent no data in attempt {}": "{} 在第 {} 次执行中没有发送数据",
     "{} sent data in attempt {} before it bound itself to data and seed": (
-        "{} 在第 {} 次执行中先发送数据,后才对数据与种子作出承诺"
+        "{} 在第 {} 次执行中先发送数据，后才对数据与种子作出承诺"
     ),
     "{} bound itself to its data and seed before it sent data in attempt {}": (
-        "{} 先对数据与种子作出承诺,后在第 {} 次执行中发送数据"
+        "{} 先对数据与种子作出承诺，后在第 {} 次执行中发送数据"
     ),
     "the result given for {} is the one it acknowledged": "所附 {} 的结果与其确认的一致",
     "the result given for {} is not the one in its log": "所附 {} 的结果与其日志中的不一致",
-    "{} acknowledged a result (digest {}); it did not give it": "{} 确认收到结果(摘要 {}),但未提供结果本身",
+    "{} acknowledged a result (digest {}); it did not give it": "{} 确认收到结果（摘要 {}），但未提供结果本身",
     "{} acknowledged no result in this bundle": "证据包中没有 {} 对结果的确认",
     "{} kept cells of fewer than {} entities and {} institutions hidden by its signed word": (
-        "{} 以签名声明:少于 {} 个主体或 {} 家机构的单元格均已隐藏"
+        "{} 以签名声明：少于 {} 个主体或 {} 家机构的单元格均已隐藏"
     ),
     "{} is earlier than the one before it": "{} 的时间早于前一条",
     "{} cosigned the log of {} before its last entry was made": "{} 在 {} 的最后一条记录产生之前就联署了其日志",
     "{} approved outside of the job's time": "{} 在作业有效期之外批准",
     # what evidence cannot show
     "Whether a party's tables are true: evidence binds a party to the data it used, not to the world.": (
-        "机构的数据表是否真实:证据只把机构与它所用的数据绑定,不能证明数据符合事实。"
+        "机构的数据表是否真实：证据只把机构与它所用的数据绑定，不能证明数据符合事实。"
     ),
     "What was copied or read outside of this software.": "在本软件之外被复制或读取的内容。",
     "That nobody else was told: members who pool their secrets could learn more than the protocol gives them.": (
-        "是否有人私下相告:若干成员若合谋交换各自的秘密,可能获知多于协议所给的内容。"
+        "是否有人私下相告：若干成员若合谋交换各自的秘密，可能获知多于协议所给的内容。"
     ),
     "What happened before the logs began or at members whose part is not in the bundle.": (
-        "日志开始之前,或在证据包中没有其部分的成员那里发生的事情。"
+        "日志开始之前，或在证据包中没有其部分的成员那里发生的事情。"
     ),
     "Deviations are shown and attributed afterwards; they are not prevented.": (
-        "偏离协议的行为是事后发现并归责,而非事先阻止。"
+        "偏离协议的行为是事后发现并归责，而非事先阻止。"
     ),
     # the report
     "Evidence report": "证据报告",
@@ -132,7 +134,7 @@ CHINESE: Mapping[str, str] = {
     "passed": "通过",
     "failed": "未通过",
     "open": "未能检查",
-    "not checked: ": "未检查:",
+    "not checked: ": "未检查：",
     "The job": "作业",
     "Job": "作业编号",
     "Question": "问题",
@@ -153,10 +155,10 @@ CHINESE: Mapping[str, str] = {
     "from the plan, which every member compiled itself": "根据各成员自行编译的计划",
     "Checks": "检查",
     "Timeline": "时间线",
-    "Time (UTC)": "时间(UTC)",
+    "Time (UTC)": "时间（UTC）",
     "Who": "谁",
     "What": "事项",
-    "said {} messages ({} bytes) and heard {}": "发出 {} 条消息({} 字节),收到 {} 条",
+    "said {} messages ({} bytes) and heard {}": "发出 {} 条消息（{} 字节），收到 {} 条",
     "What evidence cannot show": "证据不能说明什么",
     "attempt {}": "第 {} 次执行",
     "approved": "批准",
@@ -168,6 +170,7 @@ CHINESE: Mapping[str, str] = {
     "revealed": "打开结果",
     "submitted": "收到作业",
     "started": "启动",
+    "destroyed": "销毁为重放而保留的内容",
 }
 
 

@@ -42,6 +42,7 @@ EVENTS: Mapping[str, str] = {
     "revealed": "this recipient opened the result: digest of result and statement, which holds 32 random bytes",
     "aborted": "the attempt ended without a result: code, whom it names, step",
     "done": "the role has ended and every word it said is receipted",
+    "destroyed": "what was kept for replay was destroyed: what it was",
     "started": "the process began: software and protocol versions",
 }
 

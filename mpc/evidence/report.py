@@ -33,7 +33,7 @@ pre{background:var(--card);padding:.7rem .9rem;border-radius:.4rem;white-space:p
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.4rem .7rem .4rem 0;vertical-align:top;
 border-bottom:1px solid var(--line);overflow-wrap:anywhere}th{color:var(--soft);font-weight:500;font-size:.9rem}
 .wide{overflow-x:auto}.passed{color:var(--good)}.failed{color:var(--bad)}.open{color:var(--open)}
-.verdict{white-space:nowrap;font-weight:600}ul{margin:.2rem 0;padding-left:1.1rem}
+.number{white-space:nowrap}.verdict{white-space:nowrap;font-weight:600}ul{margin:.2rem 0;padding-left:1.1rem}
 li{margin:.15rem 0;overflow-wrap:anywhere}
 @media print{body{font-size:11pt}main{max-width:none;padding:0}tr{break-inside:avoid}}
 """
@@ -141,7 +141,7 @@ def _checks(checks: list[Check], say: Say) -> Iterator[str]:
             for f in c.findings
         )
         yield (
-            f'<tr><td>{c.number}</td><td class="verdict {c.verdict}">{_(say(c.verdict))}</td>'
+            f'<tr><td class="number">{c.number}</td><td class="verdict {c.verdict}">{_(say(c.verdict))}</td>'
             f"<td><strong>{_(say(c.title))}</strong><ul>{found}</ul></td></tr>"
         )
     yield "</tbody></table></div>"

@@ -52,6 +52,21 @@ async def export(
     return Bundle.read(made.write()), absent
 
 
+async def own_evidence(member: Member, job: str) -> bytes:
+    """This member's own part, from its running process or, where none runs, from its log. Raises LocalError
+    evidence.missing."""
+    if any(member.name in member.roster.members_with(role) for role in LOGGED):
+        answer = await _read(member, member.name, job)
+        if isinstance(answer, bytes):
+            return answer
+        if answer.code != "peer.unavailable":
+            raise answer
+    part = await _own_part(member, job, [])
+    if part is None:
+        raise missing(member.name)
+    return part
+
+
 async def _own_part(member: Member, job: str, others: list[str]) -> bytes | None:
     """The part of a member that serves no log of its own: a recipient that opened the result itself."""
     if not (member.folder / "state" / "log").exists():

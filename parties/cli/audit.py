@@ -12,15 +12,21 @@ from cyclopts import App, Parameter
 
 from mpc.errors import HejiError, LocalError
 from mpc.evidence.bundle import Bundle
+from mpc.evidence.case import read_part
 from mpc.evidence.report import html
 from mpc.evidence.verify import Settings, overall, to_json
 from parties import files
 from parties.auditor.export import export as collect
+from parties.auditor.export import own_evidence
 from parties.auditor.judge import judge, text
-from parties.cli.jobs import As, Consortium, client
+from parties.cli.jobs import As, Consortium
 from parties.cli.output import err, plain
 from parties.config import locate
+from parties.evidence.documents import Documents
 from parties.member import Member
+from parties.modeler.client import SHORTEST, Client
+from parties.replaying import Replayed
+from parties.replaying import replay as replay_role
 from parties.results import json_text
 
 Target = Annotated[Path, Parameter(name="--out", help="where to write the file")]
@@ -36,7 +42,7 @@ Quorum = Annotated[
 def register(app: App) -> None:
     """Add these commands to ``heji``."""
     audit = App(name="audit", help="Evidence of a job: collect it, verify it offline, read it.")
-    for command in (export, verify, report):
+    for command in (export, verify, report, replay):
         audit.command(command)
     app.command(audit)
 
@@ -63,7 +69,7 @@ def export(
     folder = locate(consortium, as_, (), os.environ)
     if out.exists():
         raise LocalError("config.exists", f"{out} exists.", "Choose another name with --out, or remove it first.")
-    whole = job if len(job) == 64 else _job_id(consortium, as_, job)
+    whole = _job_id(folder, job)
     bundle, absent = asyncio.run(_collected(folder, whole, with_policy, with_result))
     files.write(out, bundle.write())
     for who, why in sorted(absent.items()):
@@ -120,6 +126,34 @@ def report(
     plain(f"{out}: {'no check failed' if overall(checks) == 'passed' else 'CHECKS FAILED'}.")
 
 
+def replay(job: str, /, *, consortium: Consortium = None, as_: As = None) -> None:
+    """Run this member's own role again, from its seed, what it heard and its tables, and compare every byte it said.
+
+    Example: heji audit replay 3f1c0a2b --as bank_a
+
+    Parameters
+    ----------
+    job: str
+        the job's id, or its first eight digits
+    """
+    folder = locate(consortium, as_, (), os.environ)
+    found = asyncio.run(_replayed(folder, _job_id(folder, job)))
+    for r in found:
+        plain(
+            f"Attempt {r.attempt}: the role of the {r.role} says the same {r.messages} messages again, byte for byte "
+            f"({r.bytes:,} bytes)."
+        )
+
+
+async def _replayed(folder: Path, job: str) -> list[Replayed]:
+    member = Member(folder)
+    try:
+        part = read_part(member.name, await own_evidence(member, job))
+        return await replay_role(member, part)
+    finally:
+        await member.close()
+
+
 async def _collected(
     folder: Path, job: str, with_policy: bool, with_result: bool
 ) -> tuple[Bundle, Mapping[str, HejiError]]:
@@ -130,6 +164,12 @@ async def _collected(
         await member.close()
 
 
-def _job_id(consortium: Path | None, as_: str | None, begins: str) -> str:
-    with client(consortium, as_) as heji:
+def _job_id(folder: Path, begins: str) -> str:
+    """The whole id of a job that this member took part in, asked for or receives."""
+    if len(begins) == 64:
+        return begins
+    found = Documents(folder).jobs(begins) if len(begins) >= SHORTEST and begins.isalnum() else []
+    if len(found) == 1:
+        return found[0]
+    with Client(folder) as heji:
         return heji.job_id(begins)

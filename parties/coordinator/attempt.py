@@ -27,7 +27,7 @@ from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_coordinator, r
 from mpc.rounds import Round, Session
 from mpc.run import Sent
 from parties.drive import drive
-from parties.evidence.recorder import Recorder
+from parties.evidence.recorder import Recorder, seed_commitment
 from parties.failures import encode, from_rpc, is_transient
 from parties.mail import Inbox, Outbox, PostOffice
 from parties.member import Member
@@ -177,8 +177,20 @@ class AttemptRun:
         def on_round(number: int, _step: Round) -> None:
             self._tell(News("keys" if number <= 2 else "adding", number, total, inbox.received))
 
+        seed = self._seed()
+        kept = None
+        if self._recorder is not None:
+            commitment = seed_commitment(self._key, seed).hex()
+            self._recorder.note("committed", self._key, data="", seed=commitment)
+            kept = self._recorder.keep(self._key, seed)
+
+        def on_message(sent: Sent) -> None:
+            if kept is not None and sent.receiver == member.name:
+                kept.heard(sent)
+            self._on_message(sent)
+
         try:
-            session = Session(member.name, own_coins(self._seed(), *self._key))
+            session = Session(member.name, own_coins(seed, *self._key))
             role = play_coordinator(session, cast, member.sign, member.verify)
             return await drive(
                 member.name,
@@ -187,9 +199,11 @@ class AttemptRun:
                 outboxes,
                 patience=member.config.step_seconds,
                 on_round=on_round,
-                on_message=self._on_message,
+                on_message=on_message,
             )
         finally:
+            if kept is not None:
+                kept.close()
             await asyncio.gather(*(o.close() for o in outboxes.values()))
 
     def _keep_documents(self, approvals: dict[str, node_pb2.Approval], agreement: Agreement | None = None) -> None:

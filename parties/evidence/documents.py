@@ -62,6 +62,10 @@ class Documents:
         self._folder.mkdir(parents=True, exist_ok=True)
         files.write(self._folder / f"{job}-{attempt}.json", json.dumps(body, sort_keys=True) + "\n", 0o600)
 
+    def jobs(self, begins: str) -> list[str]:
+        """Ids of jobs that begin so."""
+        return sorted({p.name.partition("-")[0] for p in self._folder.glob(f"{begins}*.json")})
+
     def of_job(self, job: str) -> list[dict[str, Any]]:
         """What was kept of all attempts of a job, the first attempt first."""
         found = [json.loads(p.read_text()) for p in self._folder.glob(f"{job}-*.json")]

@@ -140,15 +140,6 @@ class Log:
             rows = self._index.rows("SELECT number FROM entries WHERE job = ? ORDER BY seq", job)
             return {r["number"]: self._entry(r["number"]) for r in rows}
 
-    def jobs_like(self, begins: str) -> list[str]:
-        """Ids of jobs this log knows that begin so."""
-        with self._lock:
-            self._flush_index()
-            rows = self._index.rows(
-                "SELECT DISTINCT job FROM entries WHERE job <> '' AND substr(job, 1, ?) = ?", len(begins), begins
-            )
-            return [r["job"] for r in rows]
-
     def inclusion(self, number: int, size: int) -> list[bytes]:
         return self._tree.inclusion(number, size)
 

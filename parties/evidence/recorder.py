@@ -14,12 +14,14 @@ from typing import Any
 
 import structlog
 
+from mpc.crypto.labels import digest
 from mpc.errors import HejiError, PeerError
 from mpc.evidence.note import Checkpoint
 from mpc.evidence.receipt import RECEIPT, receipt_bytes
 from mpc.query.compile import PLANNER
 from parties.evidence.documents import Documents
 from parties.evidence.log import Log
+from parties.evidence.retained import Keeping, Retained
 from parties.evidence.witness import Heads, gather
 from parties.member import Member
 
@@ -27,6 +29,11 @@ log = structlog.get_logger("heji.evidence")
 
 #: of the software, for entries
 SOFTWARE = f"heji {version('heji')} {PLANNER}"
+
+
+def seed_commitment(key: tuple[bytes, int], seed: bytes) -> bytes:
+    """What a log says of an attempt's seed: 32 random bytes, which nobody can search for."""
+    return digest("seed", seed, key[0], key[1].to_bytes(4, "big"))
 
 
 class Recorder:
@@ -38,8 +45,10 @@ class Recorder:
         self.log = Log(member.folder, member.identity, member.clock)
         self.documents = Documents(member.folder)
         self.heads = Heads(member.folder)
+        self.retained = Retained(member.folder, member.identity, member.config.retain_bytes)
         self._witnessing: set[asyncio.Task[None]] = set()
         self.log.append("started", software=SOFTWARE)
+        self.destroy_old()
 
     def note(self, event: str, key: tuple[bytes, int], **facts: Any) -> None:
         """An entry about an attempt, (job id, number)."""
@@ -52,6 +61,18 @@ class Recorder:
             facts |= {"party": error.party, "step": error.step, "digest": error.digest}
         with contextlib.suppress(HejiError):
             self.note("aborted", key, **facts)
+
+    # -- what a replay needs
+
+    def keep(self, key: tuple[bytes, int], seed: bytes) -> Keeping | None:
+        """Keep seed and messages of an attempt, if this member keeps any."""
+        return self.retained.begin(key, seed) if self._member.config.retain_days else None
+
+    def destroy_old(self) -> None:
+        """Destroy what was kept longer than ``retain_days``, and say so in the log."""
+        before = self._member.clock() - self._member.config.retain_days * 86400
+        for key in self.retained.destroy_before(before):
+            self.note("destroyed", key, what="seed and messages")
 
     # -- messages (parties.mail.Register)
 
@@ -90,6 +111,7 @@ class Recorder:
 
     def witness_soon(self, others: Iterable[str]) -> None:
         """Have the log as it is now cosigned by ``others``, beside what goes on."""
+        self.destroy_old()
         task = asyncio.create_task(self._witnessed_quietly(tuple(others)))
         self._witnessing.add(task)
         task.add_done_callback(self._witnessing.discard)

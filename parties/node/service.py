@@ -39,7 +39,7 @@ from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_helper, play_p
 from mpc.rounds import Round, Rounds, Session
 from mpc.run import Sent
 from parties.drive import drive
-from parties.evidence.recorder import SOFTWARE, Recorder
+from parties.evidence.recorder import SOFTWARE, Recorder, seed_commitment
 from parties.failures import abort, decode
 from parties.mail import AttemptKey, Inbox, Outbox, PostOffice
 from parties.member import Member
@@ -360,8 +360,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
         )
         self._same_data(job.id, given.snapshot)
         self._permission.commit(self._store, proposed, given.snapshot.hex())
-        committed = digest("seed", seed, key[0], key[1].to_bytes(4, "big"))  # 32 random bytes: nobody searches for it
-        self._note("committed", key, data=given.snapshot.hex(), seed=committed.hex())
+        self._note("committed", key, data=given.snapshot.hex(), seed=seed_commitment(key, seed).hex())
+        kept = self._recorder.keep(key, seed) if self._recorder is not None else None
 
         total = rounds_of(cast, member.name)
         assert attempt.inbox is not None
@@ -376,6 +376,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 tell(node_pb2.Progress(phase=phase, done=number, total=total, bytes_sent=sent))
 
             def on_message(sent: Sent) -> None:
+                if kept is not None and sent.receiver == member.name:
+                    kept.heard(sent)
                 self._metrics.message(sent, member.name)
                 self._on_message(sent)
 
@@ -389,6 +391,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 on_message=on_message,
             )
         finally:
+            if kept is not None:
+                kept.close()
             await asyncio.gather(*(o.close() for o in outboxes.values()))
         self._keep_documents(key, attempt, signed, outcome.agreement)
         if member.name in job.recipients:

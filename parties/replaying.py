@@ -1,0 +1,134 @@
+"""A member's own role, run again from what it kept: ``heji audit replay``.
+
+In house, or in front of a regulator: from the retained seed, the messages heard and the tables as they are now the role
+must say, byte for byte, what the log says that it said. Data other than at the time, another seed or another message is
+named before anything is compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mpc.coins import own_coins
+from mpc.errors import LocalError
+from mpc.evidence.case import Document, Part
+from mpc.policy.flow import Limits
+from mpc.query.compile import PLANNER, compile_plan
+from mpc.query.plan import Plan
+from mpc.replay import Said, rerun
+from mpc.roles import Cast, Outcome, cast_of, play_coordinator, play_helper, play_party
+from mpc.rounds import Rounds, Session
+from mpc.run import Sent
+from parties.evidence.recorder import seed_commitment
+from parties.evidence.retained import Retained
+from parties.member import Member
+from parties.node.inputs import Inputs
+from parties.node.store import Store
+from parties.proposals import helper_of
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What was found: the role, the messages that came out the same, their bytes."""
+
+    attempt: int
+    role: str
+    messages: int
+    bytes: int
+
+
+async def replay(member: Member, part: Part) -> list[Replayed]:
+    """Run every attempt again that ended well here. ``part``: this member's own part of the evidence.
+
+    Raises LocalError protocol.replay naming the first message that differs; evidence.*, data.changed where what is
+    needed is not there or not what it was.
+    """
+    found = []
+    for document in part.documents:
+        if part.about(document.attempt, "done"):
+            found.append(await _attempt(member, part, document))
+    if not found:
+        raise LocalError("evidence.missing", f"No attempt of this job ended well at {member.name}.")
+    return found
+
+
+async def _attempt(member: Member, part: Part, d: Document) -> Replayed:
+    key = (bytes.fromhex(d.what.id), d.attempt)
+    kept = Retained(member.folder, member.identity, member.config.retain_bytes)
+    seed, heard = kept.seed(key), kept.heard(key, member.name)
+    committed = part.about(d.attempt, "committed")
+    if not committed or committed[0].facts["seed"] != seed_commitment(key, seed).hex():
+        raise LocalError("protocol.replay", f"The seed kept is not the one {member.name} bound itself to.")
+    _check_heard(part, d.attempt, heard)
+    if d.what.planner != PLANNER:
+        raise LocalError(
+            "peer.version",
+            f"The job was planned by {d.what.planner}; this is {PLANNER}.",
+            "Replay it with that version.",
+        )
+    plan = compile_plan(d.what.sql, d.published, recipients=d.what.recipients, trust=d.what.trust)
+    inside = tuple(sorted(r for r in d.what.recipients if member.has_node(r)))
+    cast = cast_of(
+        d.job.text,
+        d.attempt,
+        plan,
+        coordinator=d.coordinator,
+        inside=inside,
+        approvals={p: s.text for p, s in d.approvals.items()},
+        helper=helper_of(member, plan, d.what.recipients),
+    )
+    session = Session(member.name, own_coins(seed, *key))
+    name, role = await _role(member, session, cast, plan, d, committed[0].facts)
+    sent = sorted(part.about(d.attempt, "sent"), key=lambda e: int(e.facts["number"]))
+    said = [Said(str(e.facts["peer"]), str(e.facts["step"]), bytes.fromhex(e.facts["sha256"])) for e in sent]
+    await asyncio.to_thread(rerun, member.name, role, heard, said)
+    return Replayed(d.attempt, name, len(said), sum(int(e.facts["len"]) for e in sent))
+
+
+async def _role(
+    member: Member, session: Session, cast: Cast, plan: Plan, d: Document, committed: Mapping[str, Any]
+) -> tuple[str, Rounds[Outcome]]:
+    if member.name == d.coordinator:
+        return "coordinator", play_coordinator(session, cast, member.sign, member.verify)
+    if member.name == cast.helper:
+        return "helper", play_helper(session, cast, member.sign, member.verify)
+    approvals = [json.loads(s.text) for s in d.approvals.values()]
+    mine = next(a for a in approvals if a["party"] == member.name)
+    store = Store(member.folder / "state" / "node.db", os.urandom(32))
+    try:
+        given = await Inputs(member).vectors(
+            cast,
+            plan,
+            Limits(int(mine["min_entities"]), int(mine["min_contributors"])),
+            strict_none=max(int(a["min_contributors"]) for a in approvals) > 1,
+            coins=session.own,
+            salt=store.salt,
+        )
+    finally:
+        store.close()
+    if given.snapshot.hex() != committed["data"]:
+        raise LocalError(
+            "data.changed",
+            f"The tables of {member.name} are not those it bound itself to in this job.",
+            "Restore them as they were (their source as of the time of the job) in a copy of the folder; then replay.",
+        )
+    return "party", play_party(session, cast, given.vectors, member.sign, member.verify, given.rows, given.values)
+
+
+def _check_heard(part: Part, attempt: int, heard: Sequence[Sent]) -> None:
+    """The messages kept are those that the log says came in."""
+    logged: dict[str, list[str]] = {}
+    for e in sorted(part.about(attempt, "received"), key=lambda e: int(e.facts["number"])):
+        logged.setdefault(str(e.facts["peer"]), []).append(e.facts["sha256"])
+    kept: dict[str, list[str]] = {}
+    for s in heard:
+        kept.setdefault(s.sender, []).append(hashlib.sha256(s.raw).hexdigest())
+    for peer in sorted({*logged, *kept}):
+        if logged.get(peer) != kept.get(peer):
+            raise LocalError("protocol.replay", f"The messages kept of {peer} are not those in the log.")

@@ -1,0 +1,150 @@
+"""A member's own role, run again from what it kept: every byte the same, or the first difference named."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpc.errors import LocalError
+from mpc.evidence.case import Part, read_part
+from mpc.evidence.entry import Entry, make_entry
+from mpc.run import Sent
+from parties.auditor.export import own_evidence
+from parties.config import template
+from parties.evidence.recorder import Recorder
+from parties.evidence.retained import Retained
+from parties.identity import make_identity
+from parties.member import Member
+from parties.replaying import Replayed, replay
+from tests.parties import test_joins, test_ranked, world
+from tests.parties.conftest import serving
+
+
+@dataclass(frozen=True)
+class Story:
+    make: Callable[[Path], Path]
+    sql: str
+    members: tuple[str, ...]
+
+
+STORIES = (
+    Story(world.make, world.BY_GRADE, (*world.BANKS, "coordinator")),
+    Story(
+        test_joins.make,
+        f"SELECT t.industry, SUM(t.paid + b.balance * m.spend) AS s {test_joins.JOINED} GROUP BY t.industry",
+        ("tax", "bank", "telecom", "helper", "coordinator"),
+    ),
+    Story(test_ranked.make, test_ranked.BY_REGION, (*test_ranked.BANKS, "helper", "coordinator")),
+)
+
+
+async def ran(folder: Path, sql: str) -> str:
+    async with serving(folder) as running:
+        result = await running.query(sql)
+        return str(result.statement["job"])
+
+
+async def again(
+    folder: Path, name: str, job: str, change: Callable[[dict[str, Any]], None] = lambda _: None
+) -> list[Replayed]:
+    member = Member(folder / name)
+    try:
+        body = json.loads(await own_evidence(member, job))
+        change(body)
+        part: Part = read_part(name, json.dumps(body).encode())
+        return await replay(member, part)
+    finally:
+        await member.close()
+
+
+@pytest.mark.parametrize("story", STORIES, ids=["sum", "join", "search"])
+async def test_every_role_says_the_same_again(tmp_path: Path, story: Story) -> None:
+    folder = story.make(tmp_path)
+    job = await ran(folder, story.sql)
+    for name in story.members:
+        [found] = await again(folder, name, job)
+        assert found.attempt == 1 and found.messages > 2
+        assert found.role == (name if name in ("helper", "coordinator") else "party")
+
+
+async def test_other_data_is_named_before_anything_is_compared(tmp_path: Path) -> None:
+    folder = world.make(tmp_path)
+    job = await ran(folder, world.TOGETHER)
+    rows = world.rows_of("bank_a")
+    world.write_accounts(tmp_path / "bank_a.csv", [(rows[0][0], rows[0][1], "1.00"), *rows[1:]])
+    with pytest.raises(LocalError) as refused:
+        await again(folder, "bank_a", job)
+    assert refused.value.code == "data.changed"
+    await again(folder, "bank_b", job)
+
+
+async def test_a_message_other_than_the_role_says_is_named(tmp_path: Path) -> None:
+    """As a node would have logged that said other words than its data and seed give."""
+    folder = world.make(tmp_path)
+    job = await ran(folder, world.TOGETHER)
+    key = Member(folder / "bank_a").identity
+
+    def change(body: dict[str, Any]) -> None:
+        for i, (number, raw) in enumerate(body["entries"]):
+            event = Entry.from_bytes(base64.b64decode(raw)).event
+            if event.event == "sent" and "pool" in event.facts["step"]:
+                other = {**event.facts, "sha256": "00" * 32}
+                forged = make_entry(type(event)(**{**event.__dict__, "facts": other}), "bank_a", key.signing.sign)
+                body["entries"][i] = [number, base64.b64encode(forged.to_bytes()).decode()]
+
+    with pytest.raises(LocalError, match=r"pool0/.* to coordinator differs"):
+        await again(folder, "bank_a", job, change)
+
+
+async def test_another_seed_or_heard_message_is_refused(tmp_path: Path) -> None:
+    folder = world.make(tmp_path)
+    job = await ran(folder, world.TOGETHER)
+    [kept] = (folder / "bank_a" / "state" / "retained").iterdir()
+    raw = kept.read_bytes()
+    kept.write_bytes(raw[:10] + bytes([raw[10] ^ 1]) + raw[11:])
+    with pytest.raises(LocalError) as refused:
+        await again(folder, "bank_a", job)
+    assert refused.value.code == "evidence.invalid"
+    kept.unlink()
+    with pytest.raises(LocalError) as refused:
+        await again(folder, "bank_a", job)
+    assert refused.value.code == "evidence.missing"
+
+
+async def test_what_is_kept_is_encrypted_and_destroyed(tmp_path: Path) -> None:
+    seed = b"s" * 32
+    folder = world.make(tmp_path)
+    async with serving(folder, hooks={"bank_a": {"seed": lambda: seed}}) as running:
+        await running.query(world.TOGETHER)
+    [kept] = (folder / "bank_a" / "state" / "retained").iterdir()
+    assert seed not in kept.read_bytes() and b"pool0" not in kept.read_bytes()
+    assert kept.stat().st_mode & 0o077 == 0
+    member = Member(folder / "bank_a")
+    later = Member(folder / "bank_a", clock=lambda: member.clock() + 31 * 86400)
+    recorder = Recorder(later)
+    try:
+        assert not kept.exists()
+        key = (bytes.fromhex(kept.name[:64]), 1)
+        events = [Entry.from_bytes(r).event.event for r in recorder.log.of_job(key[0].hex()).values()]
+        assert events[-1] == "destroyed"
+    finally:
+        await recorder.close()
+
+
+def test_more_than_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "member.toml").write_text(template("bank_a", ""))
+    kept = Retained(tmp_path, make_identity("bank_a", 1_790_000_000), 100)
+    key = (bytes(32), 1)
+    keeping = kept.begin(key, bytes(range(32)))
+    for i in range(3):
+        keeping.heard(Sent("tax", "bank_a", f"step/{i}", b"x" * 40))
+    keeping.close()
+    assert kept.seed(key) == bytes(range(32))
+    with pytest.raises(LocalError, match="heard more"):
+        kept.heard(key, "bank_a")
