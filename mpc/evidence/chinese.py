@@ -49,7 +49,10 @@ CHINESE: Mapping[str, str] = {
         "{} 条记录属于 {} 的日志（共 {} 条），联署者：{}；需要 {} 个联署"
     ),
     "of messages from and to {} only the other end is here": "与 {} 往来的消息只有另一端的记录",
-    "attempt {}: members approved different plans": "第 {} 次执行：各方批准了不同的计划",
+    "attempt {}: {} approved another plan than the job's text compiles to": (
+        "第 {} 次执行：{} 批准的计划不是作业文本编译所得"
+    ),
+    "{} leaves out a message {} {} in attempt {}": "{} 漏记了一条消息（{} {}，第 {} 次执行）",
     "attempt {}: planned by {}, this verifier has {}: not compiled again": (
         "第 {} 次执行：由 {} 制定计划，本验证程序为 {}：未重新编译"
     ),
@@ -60,6 +63,10 @@ CHINESE: Mapping[str, str] = {
     "entry {} of {} is not in its log of {} entries": "第 {} 条记录不在 {} 的日志（共 {} 条）之中",
     "the newest checkpoint of {} does not continue the one of {} entries": "{} 的最新检查点没有延续 {} 条时的检查点",
     "{} told of the job in {} entries without a gap": "{} 关于此作业的 {} 条记录没有缺漏",
+    "{} does not follow the entry before it": "{} 没有接续前一条记录",
+    "{} told two stories: its entry {} about the job is another one in the bundle of {} than in that of {}": (
+        "{} 说法不一：其关于此作业的第 {} 条记录在 {} 的证据包与 {} 的证据包中不同"
+    ),
     "{} tells of one message twice": "{} 两次记录了同一条消息",
     "{} is not in the log of {}": "{} 不在 {} 的日志中",
     "{} is another message in the log of {}": "{} 在 {} 的日志中是另一条消息",
@@ -72,9 +79,6 @@ CHINESE: Mapping[str, str] = {
     "the approval of {} is not of this job, member and roster": "{} 的批准不是针对此作业、成员与名册",
     "the approval of {} is not the one in its log": "{} 的批准与其日志中的不一致",
     "{} sent data before it approved": "{} 在批准之前发送了数据",
-    "attempt {}: the plan that was approved is not what the job's text compiles to": (
-        "第 {} 次执行：所批准的计划不是作业文本编译所得的计划"
-    ),
     "attempt {}: {} approved what the job's text compiles to": "第 {} 次执行：{} 批准了作业文本编译所得的计划",
     "{} ran {}": "{} 运行 {}",
     "{} ran {}, which is not what was to run": "{} 运行 {}，这不是应运行的版本",

@@ -50,11 +50,16 @@ LIMITS = (
 @dataclass(frozen=True)
 class Finding:
     """One thing that a check saw. ``good`` None: it could not be checked. The template is kept apart from what stands
-    in it, so that a report can say it in another language (mpc.evidence.chinese)."""
+    in it, so that a report can say it in another language (mpc.evidence.chinese).
+
+    ``by``: the member who is to blame, where its own signatures show that nobody else can be. What a forger of bundles
+    could have made or left out is nobody's.
+    """
 
     good: bool | None
     template: str
     args: tuple[object, ...] = ()
+    by: str = ""
 
     @property
     def text(self) -> str:
@@ -92,8 +97,8 @@ def good(template: str, *args: object) -> Finding:
     return Finding(True, template, args)
 
 
-def bad(template: str, *args: object) -> Finding:
-    return Finding(False, template, args)
+def bad(template: str, *args: object, by: str = "") -> Finding:
+    return Finding(False, template, args, by)
 
 
 def open_(template: str, *args: object) -> Finding:
@@ -197,8 +202,11 @@ def chains(case: Case, _: Settings) -> Findings:
         for seq, event in enumerate(part.events):
             if event.job != case.job:
                 yield bad("entry {} of {} is about another job", seq, part.member)
-            if (event.seq, event.prev) != (seq, before):
+            if event.seq != seq:
                 yield bad("an entry of {} is missing before its entry {} about the job", part.member, event.seq)
+                break
+            if event.prev != before:
+                yield bad("{} does not follow the entry before it", _where(event, part), by=part.member)
                 break
             before = event.digest()
         else:
@@ -212,17 +220,20 @@ def messages(case: Case, _: Settings) -> Findings:
     total, known = 0, set[tuple[bytes, bytes]]()  # both ends hold the same receipt
     for part in _parts(case):
         if len(part.messages) != sum(e.event in ("sent", "received") for e in part.events):
-            yield bad("{} tells of one message twice", part.member)
+            yield bad("{} tells of one message twice", part.member, by=part.member)
+        yield from _left_out(part)
         for e in part.messages.values():
             peer, out = str(e.facts["peer"]), e.event == "sent"
             total += 1
             if out and not e.facts["receipt"]:
                 if case.done(e.attempt):
-                    yield bad("{} has no receipt, though the attempt ended well", _where(e, part))
+                    yield bad("{} has no receipt, though the attempt ended well", _where(e, part), by=part.member)
                 continue
             receiver, text, signature = _receipt(part.member, e)
             if (text, signature) not in known and not _signed_by(case, receiver, RECEIPT, text, signature):
-                yield bad("{} has a receipt that {} did not sign", _where(e, part), peer if out else part.member)
+                # whoever is honest looks at a receipt before it writes it down
+                yield bad("{} has a receipt that {} did not sign", _where(e, part), receiver, by=part.member)
+                continue
             known.add((text, signature))
             other = case.parts.get(peer)
             if other is not None:
@@ -232,6 +243,18 @@ def messages(case: Case, _: Settings) -> Findings:
         yield open_("of messages from and to {} only the other end is here", name)
 
 
+def _left_out(part: Part) -> Findings:
+    """Messages of one member to another are numbered from 0."""
+    numbers: dict[tuple[int, str, str], list[int]] = {}
+    for attempt, event, peer, number in part.messages:
+        numbers.setdefault((attempt, event, peer), []).append(number)
+    for (attempt, event, peer), seen in sorted(numbers.items()):
+        if sorted(seen) != list(range(len(seen))):
+            arrow = "→" if event == "sent" else "←"
+            facts = (part.member, arrow, peer, attempt)
+            yield bad("{} leaves out a message {} {} in attempt {}", *facts, by=_if_whole(part))
+
+
 def _told_there(case: Case, part: Part, e: Event, other: Part) -> Findings:
     wanted = "received" if e.event == "sent" else "sent"
     there = other.messages.get((e.attempt, wanted, part.member, int(e.facts["number"])))
@@ -239,9 +262,23 @@ def _told_there(case: Case, part: Part, e: Event, other: Part) -> Findings:
     if there is None:
         # of an attempt that was cut off the sender may not have learnt that its message came
         if case.done(e.attempt) or wanted == "received":
-            yield bad("{} is not in the log of {}", _where(e, part), other.member)
+            # it signed a receipt for what it leaves out, and its log goes on to the end of the attempt
+            hides = wanted == "received" and bool(other.about(e.attempt, "done", "aborted")) and _whole(other)
+            yield bad("{} is not in the log of {}", _where(e, part), other.member, by=other.member if hides else "")
     elif any(there.facts[f] != e.facts[f] for f in facts):
-        yield bad("{} is another message in the log of {}", _where(e, part), other.member)
+        receiver, text, signature = _receipt(other.member, there)
+        twice = _signed_by(case, receiver, RECEIPT, text, signature)  # two receipts for one message
+        yield bad("{} is another message in the log of {}", _where(e, part), other.member, by=receiver if twice else "")
+
+
+def _whole(part: Part) -> bool:
+    """Nothing is missing between its entries: what is not there, the member did not write."""
+    return all(e.seq == i for i, e in enumerate(part.events))
+
+
+def _if_whole(part: Part) -> str:
+    """Whom to blame for what is not there: nobody, where somebody may have taken it out of the bundle."""
+    return part.member if _whole(part) else ""
 
 
 def _receipt(me: str, e: Event) -> tuple[str, bytes, bytes]:
@@ -280,30 +317,29 @@ def one_job(case: Case, _: Settings) -> Findings:
 
 
 def _approvals(case: Case, d: Document) -> Findings:
-    plans = {d.approval(p)["plan"] for p in d.approvals}
-    if len(plans) > 1:
-        yield bad("attempt {}: members approved different plans", d.attempt)
     for p, signed in d.approvals.items():
         told = d.approval(p)
         if (told["job"], told["party"], told["roster"]) != (case.job, p, d.what.roster):
-            yield bad("the approval of {} is not of this job, member and roster", p)
+            yield bad("the approval of {} is not of this job, member and roster", p, by=p)
         part = case.parts.get(p)
         if part is None:
             continue
         logged = part.about(d.attempt, "approved")
         first = next((e.seq for e in part.about(d.attempt, "sent") if _masked(e)), len(part.events))
         if not logged or logged[0].facts["approval"] != hashlib.sha256(signed.text).hexdigest():
-            yield bad("the approval of {} is not the one in its log", p)
+            yield bad("the approval of {} is not the one in its log", p, by=p if logged else "")
         elif logged[0].seq > first:
-            yield bad("{} sent data before it approved", p)
+            yield bad("{} sent data before it approved", p, by=p)
     plan = plan_of(d)
     if plan is None:
         yield open_(
             "attempt {}: planned by {}, this verifier has {}: not compiled again", d.attempt, d.what.planner, PLANNER
         )
-    elif plans and plans != {plan.digest()}:
-        yield bad("attempt {}: the plan that was approved is not what the job's text compiles to", d.attempt)
-    else:
+        return
+    others = [p for p in d.approvals if d.approval(p)["plan"] != plan.digest()]
+    for p in others:
+        yield bad("attempt {}: {} approved another plan than the job's text compiles to", d.attempt, p, by=p)
+    if not others:
         yield good("attempt {}: {} approved what the job's text compiles to", d.attempt, ", ".join(sorted(d.approvals)))
 
 
@@ -331,7 +367,9 @@ def _agreement(case: Case, number: int, d: Document) -> Findings:
     for p, part in case.parts.items():
         for e in part.about(number, "sent"):
             if words.get((str(e.facts["step"]), p), e.facts["sha256"]) != e.facts["sha256"]:
-                yield bad("attempt {}: {} told {} another key or digest than the others", number, p, e.facts["peer"])
+                # by its own signed entries it said two things, or by one and its signed word
+                facts = (number, p, e.facts["peer"])
+                yield bad("attempt {}: {} told {} another key or digest than the others", *facts, by=p)
     yield good("attempt {}: all signed one digest of job, plan, roster, approvals and keys before data moved", number)
 
 
@@ -368,7 +406,7 @@ def _allowed(case: Case, d: Document, party: str, text: bytes, plan: Plan | None
     try:
         policy_allows(plan, party, parse_policy(text.decode()), request)
     except LocalError as refused:
-        return bad("the policy of {} does not allow the plan: {}", party, refused.code)
+        return bad("the policy of {} does not allow the plan: {}", party, refused.code, by=party)
     return good("the policy of {} allows the plan", party)
 
 
@@ -386,7 +424,10 @@ def commitments(case: Case, _: Settings) -> Findings:
             if not masked:
                 yield open_("{} sent no data in attempt {}", p, number)
             elif not made or made[0] > masked[0]:
-                yield bad("{} sent data in attempt {} before it bound itself to data and seed", p, number)
+                facts = (p, number)
+                yield bad(
+                    "{} sent data in attempt {} before it bound itself to data and seed", *facts, by=_if_whole(part)
+                )
             else:
                 yield good("{} bound itself to its data and seed before it sent data in attempt {}", p, number)
 
@@ -453,17 +494,12 @@ def reruns(case: Case, _: Settings) -> Findings:
 
 
 def software(case: Case, settings: Settings) -> Findings:
-    seen: dict[str, list[str]] = {}
-    for part in _parts(case):
-        for e in part.events:
-            if e.event == "approved":
-                seen.setdefault(str(e.facts["software"]), []).append(part.member)
-    for what, who in sorted(seen.items()):
-        facts = (", ".join(sorted(set(who))), what)
-        if what in settings.software if settings.software else len(seen) == 1:
-            yield good("{} ran {}", *facts)
+    ran = {part.member: str(e.facts["software"]) for part in _parts(case) for e in part.events if e.event == "approved"}
+    for who, what in sorted(ran.items()):
+        if what in settings.software if settings.software else len(set(ran.values())) == 1:
+            yield good("{} ran {}", who, what)
         else:
-            yield bad("{} ran {}, which is not what was to run", *facts)
+            yield bad("{} ran {}, which is not what was to run", who, what, by=who if settings.software else "")
 
 
 def times(case: Case, _: Settings) -> Findings:
@@ -471,17 +507,18 @@ def times(case: Case, _: Settings) -> Findings:
         latest = 0
         for e in part.events:
             if e.time < latest - SETBACK:
-                yield bad("{} is earlier than the one before it", _where(e, part))
+                yield bad("{} is earlier than the one before it", _where(e, part), by=part.member)
             latest = max(latest, e.time)
         keys = {f"heji/{m}": listed.identity for m, listed in case.roster.members.items()}
         for who, time in part.checkpoint.cosignatures(keys).items():
             if time < latest - SKEW:
+                who = who.removeprefix("heji/")
                 yield bad("{} cosigned the log of {} before its last entry was made", who, part.member)
     for number, d in case.attempts.items():
         for p in d.approvals:
             for e in _events(case, p, number, "approved"):
                 if not d.what.created - SKEW <= e.time <= d.what.expires + SKEW:
-                    yield bad("{} approved outside of the job's time", p)
+                    yield bad("{} approved outside of the job's time", p, by=p)
     yield good("times do not run backwards, and approvals lie within the job's time")
 
 
@@ -576,7 +613,7 @@ def to_json(case: Case, checks: list[Check]) -> dict[str, Any]:
                 "number": c.number,
                 "title": c.title,
                 "verdict": c.verdict,
-                "evidence": [{"good": f.good, "text": f.text} for f in c.findings],
+                "evidence": [{"good": f.good, "text": f.text, **({"by": f.by} if f.by else {})} for f in c.findings],
             }
             for c in checks
         ],

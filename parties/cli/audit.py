@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from mpc.errors import HejiError, LocalError
+from mpc.evidence.blame import accusations, blamed
 from mpc.evidence.bundle import Bundle
 from mpc.evidence.case import read_part
 from mpc.evidence.report import html
@@ -42,7 +44,7 @@ Quorum = Annotated[
 def register(app: App) -> None:
     """Add these commands to ``heji``."""
     audit = App(name="audit", help="Evidence of a job: collect it, verify it offline, read it.")
-    for command in (export, verify, report, replay):
+    for command in (export, verify, report, blame, replay):
         audit.command(command)
     app.command(audit)
 
@@ -124,6 +126,46 @@ def report(
     case, checks = judge(bundle, roster, Settings(quorum=quorum))
     files.write(out, html(case, checks, language))
     plain(f"{out}: {'no check failed' if overall(checks) == 'passed' else 'CHECKS FAILED'}.")
+
+
+def blame(*bundles: Path, roster: RosterFile = None, json: bool = False) -> None:
+    """Name the members whose own signatures show that they deviated. Exit status 1 if there is one.
+
+    Several bundles of one job, exported by different members, show who told them different things.
+
+    Example: heji audit blame evidence.zip --roster roster.json
+
+    Parameters
+    ----------
+    bundles: Path
+        files that `heji audit export` made, of one job
+    json: bool
+        the same for programs
+    """
+    judged = [judge(b, roster) for b in bundles]
+    if len({case.job for case, _ in judged}) != 1:
+        raise LocalError("evidence.invalid", "These are not bundles of one job.", "Give bundles of the same job.")
+    found, told = blamed(judged), accusations(judged)
+    if json:
+        plain(
+            json_text(
+                {
+                    "blamed": [{"member": f.by, "for": f.text} for f in found],
+                    "accused": [asdict(a) for a in told],
+                }
+            )
+        )
+    else:
+        for f in found:
+            plain(f"{f.by}: {f.text}")
+        for a in told:
+            named = f"named {a.whom}" if a.whom else "named nobody"
+            plain(f"{a.by} gave up attempt {a.attempt} and {named} ({a.code}{' at ' + a.step if a.step else ''}).")
+        if not found:
+            plain("Nobody is shown to have deviated by signatures in these bundles.")
+            plain("If a result is disputed, each member replays its role: heji audit replay.")
+    if found:
+        raise SystemExit(1)
 
 
 def replay(job: str, /, *, consortium: Consortium = None, as_: As = None) -> None:

@@ -20,7 +20,9 @@ import pytest
 
 from mpc.crypto.sign import verify as verify_signed
 from mpc.errors import HejiError, LocalError
+from mpc.evidence import blame as blaming
 from mpc.evidence import verify as verifying
+from mpc.evidence.blame import Accusation, accusations, blamed
 from mpc.evidence.bundle import BUNDLE, Bundle
 from mpc.evidence.case import Case, read_case
 from mpc.evidence.chinese import CHINESE
@@ -228,6 +230,97 @@ def test_another_exporter_or_a_missing_signature_fails(collected: tuple[Path, Bu
     assert first_failed(checks) == 1
 
 
+#: what a member did with its log -> whom its own signatures give away
+MISDEEDS: dict[str, tuple[Callable[[Forge], None], set[str]]] = {
+    "another digest, with a receipt of its own": (another_digest_at_one_end, {"coordinator"}),
+    "approved something else": (approved_something_else, {"bank_a"}),
+    "bound itself afterwards": (bound_afterwards, {"bank_a"}),
+    "turned its clock back": (time_runs_backwards, {"bank_a"}),
+    "left out what it sent": (
+        lambda f: f.rewrite("bank_a", lambda es: [e for e in es if not (e.event == "sent" and e.seq < 8)]),
+        {"bank_a"},
+    ),
+    "left out what it received": (
+        lambda f: f.rewrite("bank_a", lambda es: [e for e in es if e.event != "received"]),
+        {"bank_a"},
+    ),
+    "said that it sent something else": (
+        lambda f: f.rewrite(
+            "bank_b",
+            lambda es: [replace(e, facts={**e.facts, "sha256": "00" * 32}) if e.event == "sent" else e for e in es],
+        ),
+        {"bank_b"},
+    ),
+    "told of a message twice": (
+        lambda f: f.rewrite("bank_a", lambda es: [*es[:5], *[e for e in es if e.event == "sent"][:1], *es[5:]]),
+        {"bank_a"},
+    ),
+    # what a forger of bundles can do to a member blames nobody
+    "signed with another's key": (signed_by_another, set()),
+    "cosigned by nobody": (cosigned_by_nobody, set()),
+    "an entry left out of the bundle": (an_entry_is_left_out, set()),
+    "another policy in the bundle": (another_policy, set()),
+    "another result in the bundle": (another_result, set()),
+}
+
+
+@pytest.mark.parametrize("name", MISDEEDS)
+def test_the_guilty_are_named_and_nobody_else(collected: tuple[Path, Bundle], name: str) -> None:
+    folder, bundle = collected
+    forge = Forge(folder, bundle)
+    change, guilty = MISDEEDS[name]
+    change(forge)
+    case, checks = judged(folder, forge.made())
+    assert overall(checks) == "failed"
+    assert {f.by for f in blamed([(case, checks)])} == guilty, text(case, checks)
+
+
+def test_nobody_is_blamed_for_a_good_bundle(collected: tuple[Path, Bundle]) -> None:
+    folder, bundle = collected
+    both = [judged(folder, bundle), judged(folder, Forge(folder, bundle).made())]
+    assert blamed(both) == [] and accusations(both) == []
+
+
+def test_two_stories_in_two_bundles(collected: tuple[Path, Bundle]) -> None:
+    """bank_a shows the second auditor another log, right in itself, than the first."""
+    folder, bundle = collected
+    forge = Forge(folder, bundle)
+
+    def change(events: list[Event]) -> list[Event]:
+        return [replace(e, time=e.time + 1) for e in events]
+
+    forge.rewrite("bank_a", change)
+    both = [judged(folder, bundle), judged(folder, forge.made())]
+    assert overall(both[1][1]) == "passed"
+    assert {f.by for f in blamed(both)} == {"bank_a"}
+    assert "told two stories" in blamed(both)[0].text
+
+
+def test_who_gave_up_is_told_apart(tmp_path: Path) -> None:
+    """A coordinator's word that does not decode ends the attempt; who says so accuses, and is not believed blindly."""
+    folder = world.make(tmp_path)
+
+    async def failed() -> Bundle:
+        def break_off(_: object) -> None:
+            raise LocalError("job.limits", "enough")
+
+        async with serving(folder, hooks={"bank_b": {"on_message": break_off}}) as running:
+            with pytest.raises(HejiError):
+                await running.query(world.TOGETHER)
+            member = await running.apart(Member, folder / "analyst")
+            try:
+                [job] = [j.job for j in await running.ask("analyst", "jobs")]
+                return (await export(member, job))[0]
+            finally:
+                await member.close()
+
+    case, checks = judged(folder, asyncio.run(failed()))
+    assert overall(checks) == "passed", text(case, checks)
+    assert blamed([(case, checks)]) == []
+    told = accusations([(case, checks)])
+    assert Accusation("bank_b", "", "job.limits", "", 1) in told
+
+
 def test_two_faces_are_found(collected: tuple[Path, Bundle]) -> None:
     """One bank was shown another approval of bank_b than the others."""
     folder, bundle = collected
@@ -334,7 +427,7 @@ def test_reports_in_both_languages(collected: tuple[Path, Bundle]) -> None:
 
 def test_every_word_has_its_chinese() -> None:
     templates = {title for title, _ in CHECKS} | set(LIMITS)
-    for node in ast.walk(ast.parse(inspect.getsource(verifying))):
+    for node in (*ast.walk(ast.parse(inspect.getsource(verifying))), *ast.walk(ast.parse(inspect.getsource(blaming)))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("good", "bad", "open_"):
             first = node.args[0]
             assert isinstance(first, ast.Constant), ast.unparse(node)
