@@ -42,9 +42,8 @@ def make_tables(folder: Path, rows: int) -> None:
         pyarrow.parquet.write_table(table, folder / f"{party}.parquet")
 
 
-def joined(scratch: Path, rows: int, repeats: int) -> dict[str, Any]:
-    """Seconds from submit to result in a running client, the same in DuckDB, and memory of the largest process."""
-    folder = scratch / f"join{rows}"
+def make_consortium(folder: Path, rows: int) -> Path:
+    """Tax, bank and telecom with a table each, below ``folder``."""
     folder.mkdir()
     consortium = folder / "consortium"
     init_consortium(consortium, parties=list(PARTIES), modelers=["analyst"])
@@ -58,18 +57,25 @@ def joined(scratch: Path, rows: int, repeats: int) -> dict[str, Any]:
             bounds={"sector": "0:99", "grade": "0:9", "amount": "0:9999999999"},
             grants=["join", "aggregate", "group", "filter"],
         )
+    return consortium
+
+
+def joined(scratch: Path, rows: int, repeats: int) -> dict[str, Any]:
+    """Seconds from submit to result in a running client, the same in DuckDB, and memory of the largest process."""
+    folder = scratch / f"join{rows}"
+    consortium = make_consortium(folder, rows)
     with duckdb.connect(":memory:", config={"threads": 2}) as pooled:
         for party in PARTIES:
             pooled.execute(f"CREATE SCHEMA {party}")
             pooled.execute(f"CREATE TABLE {party}.firms AS FROM read_parquet('{folder}/{party}.parquet')")
         expected = pooled.execute(SQL).fetchall()
-        plain = [_timed(lambda: pooled.execute(SQL).fetchall())[0] for _ in range(repeats)]
+        plain = [timed(lambda: pooled.execute(SQL).fetchall())[0] for _ in range(repeats)]
     with Processes(consortium) as processes, Client(consortium / "analyst") as client:
         expected_seconds = client.explain(SQL, "analyst")["seconds"]
-        first, _ = _timed(lambda: client.query(SQL, to="analyst"))  # tables are read and checked
+        first, _ = timed(lambda: client.query(SQL, to="analyst"))  # tables are read and checked
         whole = []
         for _ in range(repeats):
-            seconds, result = _timed(lambda: client.query(SQL, to="analyst"))
+            seconds, result = timed(lambda: client.query(SQL, to="analyst"))
             whole.append(seconds)
             assert [tuple(r.values()) for r in result.rows] == [tuple(map(int, r)) for r in expected]
         peak = max(_high_water(p.popen.pid) for p in processes.running)
@@ -114,10 +120,10 @@ def looked_up(scratch: Path, rows: int, repeats: int) -> dict[str, Any]:
     ).fetchall()
     with Processes(consortium) as processes, Client(consortium / "tax") as client:
         expected_seconds = client.explain(LOOKUP, "tax")["seconds"]
-        first, _ = _timed(lambda: client.query(LOOKUP, to="tax"))
+        first, _ = timed(lambda: client.query(LOOKUP, to="tax"))
         whole = []
         for _ in range(repeats):
-            seconds, result = _timed(lambda: client.query(LOOKUP, to="tax"))
+            seconds, result = timed(lambda: client.query(LOOKUP, to="tax"))
             whole.append(seconds)
             assert [tuple(r.values()) for r in result.rows] == found
         peak = max(_high_water(p.popen.pid) for p in processes.running)
@@ -131,7 +137,7 @@ def looked_up(scratch: Path, rows: int, repeats: int) -> dict[str, Any]:
     }
 
 
-def _timed(work: Any) -> tuple[float, Any]:
+def timed(work: Any) -> tuple[float, Any]:
     began = time.perf_counter()
     result = work()
     return time.perf_counter() - began, result

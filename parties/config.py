@@ -55,7 +55,9 @@ class MemberConfig(BaseModel):
     retain_days: int = Field(
         default=30, ge=0, le=36500, description="to keep seeds and heard messages, encrypted, for replay; 0: none"
     )
-    retain_bytes: int = Field(default=256 << 20, ge=0, description="of heard messages kept of one attempt")
+    retain_bytes: int = Field(
+        default=64 << 20, ge=0, description="of heard messages kept of one attempt; of larger ones the seed only"
+    )
     cache_bytes: int = Field(default=1 << 30, ge=0, description="of tables kept in memory between jobs")
 
 

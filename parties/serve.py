@@ -49,7 +49,7 @@ Start = Callable[[Path], Awaitable[tuple[grpc.aio.Server, Stop]]]
 async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]:
     """Start a party node; returns its server and what stops it. ``hooks`` go to NodeService (tests, benchmarks)."""
     member = Member(folder)
-    recorder = hooks.pop("recorder") if "recorder" in hooks else Recorder(member)
+    recorder = _recorder(member)
     store = NodeStore(folder / "state" / "node.db", os.urandom(32))
     for job in store.abort_unfinished(member.clock()):
         log.info("cut off by the restart", job=job)
@@ -75,7 +75,7 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
 async def serve_coordinator(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]:
     """Start a coordinator; unfinished jobs go on. Returns its server and what stops it. ``hooks``: as above."""
     member = Member(folder)
-    recorder = hooks.pop("recorder") if "recorder" in hooks else Recorder(member)
+    recorder = _recorder(member)
     store = CoordinatorStore(folder / "state" / "coordinator.db")
     post = PostOffice(member.caller, recorder)
     counters = metrics.Metrics()
@@ -94,6 +94,12 @@ async def serve_coordinator(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server
     )
     service.resume()
     return server, stop
+
+
+def _recorder(member: Member) -> Recorder | None:
+    """The member's evidence. ``HEJI_EVIDENCE=off`` is there to measure what evidence costs (make bench): members that
+    keep none sign no receipts, and whoever keeps some refuses them."""
+    return None if os.environ.get("HEJI_EVIDENCE") == "off" else Recorder(member)
 
 
 def run(folder: Path, start: Start, *, also: Sequence[tuple[Start, Path]] = (), parent: int | None = None) -> None:

@@ -182,7 +182,8 @@ class AttemptRun:
         if self._recorder is not None:
             commitment = seed_commitment(self._key, seed).hex()
             self._recorder.note("committed", self._key, data="", seed=commitment)
-            kept = self._recorder.keep(self._key, seed)
+            heard = sum(allowed_bytes(cast, p, member.name) for p in self._proposed.participants)
+            kept = self._recorder.keep(self._key, seed, heard)
 
         def on_message(sent: Sent) -> None:
             if kept is not None and sent.receiver == member.name:

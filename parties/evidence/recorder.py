@@ -64,9 +64,9 @@ class Recorder:
 
     # -- what a replay needs
 
-    def keep(self, key: tuple[bytes, int], seed: bytes) -> Keeping | None:
-        """Keep seed and messages of an attempt, if this member keeps any."""
-        return self.retained.begin(key, seed) if self._member.config.retain_days else None
+    def keep(self, key: tuple[bytes, int], seed: bytes, expected: int) -> Keeping | None:
+        """Keep seed and messages (at most ``expected`` bytes) of an attempt, if this member keeps any."""
+        return self.retained.begin(key, seed, expected) if self._member.config.retain_days else None
 
     def destroy_old(self) -> None:
         """Destroy what was kept longer than ``retain_days``, and say so in the log."""

@@ -1,9 +1,10 @@
 """What a member keeps of an attempt so that its role can be run again: its seed, and every message it heard.
 
-    state/retained/JOB-ATTEMPT     records of [length (4 bytes)][AES-256-GCM(nonce = number of the record)]
+    state/retained/JOB-ATTEMPT     records of [length (4 bytes)][AES-256-GCM(nonce = number of the record)]:
+                                   the seed; then for each message its sender and step, and the message
 
 The key is derived from the member's identity key for this attempt alone, so a copy of ``state`` without ``keys`` tells
-nothing. Destroyed after ``retain_days``; an attempt whose messages pass ``retain_bytes`` keeps its seed only.
+nothing. Destroyed after ``retain_days``; of an attempt that may hear more than ``retain_bytes`` only the seed is kept.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ class Retained:
         """``limit``: bytes of messages kept of one attempt."""
         self._folder, self._identity, self._limit = folder / "state" / "retained", identity, limit
 
-    def begin(self, key: Key, seed: bytes) -> Keeping:
-        """Keep the seed of an attempt, and take in what it hears. Raises LocalError store.failed."""
+    def begin(self, key: Key, seed: bytes, expected: int) -> Keeping:
+        """Keep the seed of an attempt, and take in what it hears: at most ``expected`` bytes. Raises LocalError
+        store.failed."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(self._path(key), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -47,7 +49,7 @@ class Retained:
                 f"What is kept for replay cannot be written: {problem.strerror}.",
                 "Make room on the disk, or set retain_days = 0 to keep nothing.",
             ) from problem
-        return Keeping(os.fdopen(descriptor, "wb"), self._cipher(key), self._limit, seed)
+        return Keeping(os.fdopen(descriptor, "wb"), self._cipher(key), seed, messages=expected <= self._limit)
 
     def seed(self, key: Key) -> bytes:
         """The seed of an attempt. Raises LocalError evidence.missing, evidence.invalid."""
@@ -57,15 +59,15 @@ class Retained:
         """What was heard in an attempt, in order. Raises LocalError evidence.missing, evidence.invalid."""
         found, records = [], self._records(key)
         next(records)
-        for record in records:
-            if not record:
+        for head in records:
+            if not head:
                 raise LocalError(
                     "evidence.missing",
-                    f"{me} heard more in this attempt than it keeps ({self._limit} bytes).",
+                    f"{me} kept its seed only: in this attempt it could hear more than retain_bytes ({self._limit}).",
                     "Raise retain_bytes in member.toml before the next job that is to be replayed.",
                 )
-            sender, step, raw = _unframed(record)
-            found.append(Sent(sender.decode(), me, step.decode(), raw))
+            sender, step = _unframed(head)
+            found.append(Sent(sender.decode(), me, step.decode(), next(records)))
         return found
 
     def destroy_before(self, time: float) -> list[Key]:
@@ -106,31 +108,30 @@ class Retained:
 class Keeping:
     """An attempt that is being kept. A disk that fills up ends the keeping, not the attempt."""
 
-    def __init__(self, file: BinaryIO, cipher: AESGCM, limit: int, seed: bytes) -> None:
-        self._file, self._cipher, self._left, self._number = file, cipher, limit, 0
+    def __init__(self, file: BinaryIO, cipher: AESGCM, seed: bytes, *, messages: bool) -> None:
+        self._file, self._cipher, self._number = file, cipher, 0
         self._over = False
         self._write(seed)
+        if not messages:
+            self._write(b"")  # says so
+            self._over = True
 
     def heard(self, sent: Sent) -> None:
         """Take in one message."""
-        if self._over:
-            return
-        self._left -= len(sent.raw)
-        if self._left < 0:
-            self._over = True
-            self._write(b"")  # says that what follows is missing
-        else:
-            self._write(framed(sent.sender.encode(), sent.step.encode(), bytes(sent.raw)))
+        if not self._over:
+            self._write(framed(sent.sender.encode(), sent.step.encode()))
+            self._write(sent.raw)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._file.close()
 
-    def _write(self, record: bytes) -> None:
+    def _write(self, record: Raw) -> None:
         sealed = self._cipher.encrypt(self._number.to_bytes(12, "big"), record, None)
         self._number += 1
         try:
-            self._file.write(len(sealed).to_bytes(4, "big") + sealed)
+            self._file.write(len(sealed).to_bytes(4, "big"))
+            self._file.write(sealed)
         except OSError:
             self._over = True
 

@@ -361,7 +361,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._same_data(job.id, given.snapshot)
         self._permission.commit(self._store, proposed, given.snapshot.hex())
         self._note("committed", key, data=given.snapshot.hex(), seed=seed_commitment(key, seed).hex())
-        kept = self._recorder.keep(key, seed) if self._recorder is not None else None
+        heard = sum(allowed_bytes(cast, p, member.name) for p in cast.context.participants if p != member.name)
+        kept = self._recorder.keep(key, seed, heard) if self._recorder is not None else None
 
         total = rounds_of(cast, member.name)
         assert attempt.inbox is not None

@@ -141,10 +141,10 @@ def test_more_than_is_kept(tmp_path: Path) -> None:
     (tmp_path / "member.toml").write_text(template("bank_a", ""))
     kept = Retained(tmp_path, make_identity("bank_a", 1_790_000_000), 100)
     key = (bytes(32), 1)
-    keeping = kept.begin(key, bytes(range(32)))
+    keeping = kept.begin(key, bytes(range(32)), 120)
     for i in range(3):
         keeping.heard(Sent("tax", "bank_a", f"step/{i}", b"x" * 40))
     keeping.close()
     assert kept.seed(key) == bytes(range(32))
-    with pytest.raises(LocalError, match="heard more"):
+    with pytest.raises(LocalError, match="kept its seed only"):
         kept.heard(key, "bank_a")
