@@ -24,15 +24,17 @@ _STYLE = """
 *{box-sizing:border-box}body{margin:0;background:var(--back);color:var(--ink);
 font:16px/1.55 system-ui,"Noto Sans CJK SC","PingFang SC","Microsoft YaHei",sans-serif}
 main{max-width:60rem;margin:0 auto;padding:2rem 1.25rem 4rem}h1{font-size:1.6rem;margin:0 0 .25rem}
-h2{font-size:1.15rem;margin:2.25rem 0 .6rem}p{margin:.4rem 0}.soft{color:var(--soft)}
+h2{font-size:1.15rem;margin:2.25rem 0 .6rem}p{margin:.4rem 0;overflow-wrap:anywhere}.soft{color:var(--soft)}
 .banner{border:1px solid var(--line);border-left:.4rem solid var(--good);background:var(--card);padding:.8rem 1rem;
 border-radius:.4rem;margin:1.2rem 0}.banner.failed{border-left-color:var(--bad)}
 dl{display:grid;grid-template-columns:minmax(7rem,max-content) 1fr;gap:.3rem 1.2rem;margin:0}dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere}code,pre{font:.87rem/1.5 ui-monospace,Menlo,Consolas,monospace}
-pre{background:var(--card);padding:.7rem .9rem;border-radius:.4rem;white-space:pre-wrap;overflow-wrap:anywhere;margin:0}
+pre{background:var(--card);padding:.7rem .9rem;border-radius:.4rem;white-space:pre-wrap;overflow-wrap:anywhere;
+margin:0 0 .7rem}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.4rem .7rem .4rem 0;vertical-align:top;
 border-bottom:1px solid var(--line);overflow-wrap:anywhere}th{color:var(--soft);font-weight:500;font-size:.9rem}
-.wide{overflow-x:auto}.passed{color:var(--good)}.failed{color:var(--bad)}.open{color:var(--open)}
+.wide{overflow-x:auto}.facts td,.facts th{white-space:nowrap;overflow-wrap:normal}
+.passed{color:var(--good)}.failed{color:var(--bad)}.open{color:var(--open)}
 .number{white-space:nowrap}.verdict{white-space:nowrap;font-weight:600}ul{margin:.2rem 0;padding-left:1.1rem}
 li{margin:.15rem 0;overflow-wrap:anywhere}
 @media print{body{font-size:11pt}main{max-width:none;padding:0}tr{break-inside:avoid}}
@@ -76,19 +78,18 @@ def _head(case: Case, checks: list[Check], say: Say) -> Iterator[str]:
 
 def _job(case: Case, say: Say) -> Iterator[str]:
     yield f"<h2>{_(say('The job'))}</h2>"
+    facts = [("Exported by", f"{case.bundle.by}, {_time(case.bundle.made)}"), ("Roster", case.roster.digest)]
     for d in list(case.attempts.values())[-1:]:
         job = d.what
-        yield f"<pre>{_(job.sql)}</pre><dl>"
-        for name, value in (
+        yield f"<pre>{_(job.sql)}</pre>"
+        facts = [
             ("Purpose", job.purpose or "-"),
             ("Submitted by", job.submitter),
             ("Recipients", ", ".join(job.recipients)),
             ("Handed in", _time(job.created)),
-        ):
-            yield f"<dt>{_(say(name))}</dt><dd>{_(value)}</dd>"
-        yield "</dl>"
-    yield f"<dl><dt>{_(say('Exported by'))}</dt><dd>{_(case.bundle.by)}, {_time(case.bundle.made)}</dd>"
-    yield f"<dt>{_(say('Roster'))}</dt><dd><code>{case.roster.digest}</code></dd></dl>"
+            *facts,
+        ]
+    yield "<dl>" + "".join(f"<dt>{_(say(name))}</dt><dd>{_(value)}</dd>" for name, value in facts) + "</dl>"
 
 
 def _approvals(case: Case, say: Say) -> Iterator[str]:
@@ -169,7 +170,11 @@ def _timeline(case: Case, say: Say) -> Iterator[str]:
 
 
 def _table(heads: Iterable[str], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    yield "<div class='wide'><table><thead><tr>" + "".join(f"<th>{_(h)}</th>" for h in heads) + "</tr></thead><tbody>"
+    yield (
+        "<div class='wide'><table class='facts'><thead><tr>"
+        + "".join(f"<th>{_(h)}</th>" for h in heads)
+        + "</tr></thead><tbody>"
+    )
     for row in rows:
         yield "<tr>" + "".join(f"<td>{_(cell)}</td>" for cell in row) + "</tr>"
     yield "</tbody></table></div>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -11,9 +12,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from mpc.evidence.report import html
+from mpc.evidence.verify import to_json
+from parties import files
 from parties.cli.output import err, out, plain, table_of
 from parties.demo import chart
-from parties.demo.run import Report, Told, consortium, run_stories
+from parties.demo.run import Evidence, Report, Told, consortium, run_stories
 from parties.demo.stories import STORIES, chart_points
 from parties.demo.tables import DEFAULT_FIRMS, DEFAULT_SEED
 from parties.processes import end_on_signals
@@ -29,12 +33,15 @@ def demo(
     *,
     firms: Annotated[int, Parameter(help="synthetic firms to make")] = DEFAULT_FIRMS,
     seed: Annotated[int, Parameter(help="seed of the synthetic data")] = DEFAULT_SEED,
+    evidence: Annotated[
+        Path | None, Parameter(help="keep the evidence of a join in this folder: the bundle, and reports to read")
+    ] = None,
     json: Annotated[bool, Parameter(negative="", help="the same for programs, on stdout")] = False,
 ) -> None:
     """Run several jobs between a tax bureau, two banks and a telecom on this machine, and check every result.
 
     Five processes on loopback, mutual TLS, real tables; afterwards everything is stopped and deleted. Exit status 1 if
-    any result differs from the plaintext by even one cent.
+    any result differs from the plaintext by even one cent, or a check of the evidence fails.
     """
     end_on_signals()
     with err.status("starting") as line:
@@ -52,7 +59,9 @@ def demo(
         plain(json_text(as_dict(report)))
     else:
         conclude(report)
-    if not report.exact:
+    if evidence is not None and report.evidence is not None:
+        keep(report.evidence, evidence)
+    if not report.good:
         sys.exit(1)
 
 
@@ -110,11 +119,39 @@ def conclude(report: Report) -> None:
     for seen in report.seen:
         table.add_row(seen.party, seen.held, " ".join(seen.received) + " …")
     out.print(table)
+    if report.evidence is not None:
+        out.print()
+        out.rule("[bold]What an auditor finds", align="left")
+        out.print(judged(report.evidence))
+        out.print()
     cells = sum(t.comparison.cells for t in report.told)
     good = "[green]all equal to the plaintext to the last digit[/green]" if report.exact else "[red]NOT all equal[/red]"
     out.print(
         f"{len(report.told)} jobs, {cells} values, {good}, {report.seconds:.1f} s. Everything is stopped and deleted."
     )
+
+
+def judged(evidence: Evidence) -> Text:
+    """What an auditor finds in the bundle."""
+    logs = ", ".join(sorted(evidence.case.parts))
+    counts = {v: sum(c.verdict == v for c in evidence.checks) for v in ("passed", "failed", "open")}
+    text = Text(f"Of “{evidence.told.story.title}”, with the logs of {logs}, checked offline:\n")
+    for c in evidence.checks:
+        if c.verdict == "passed":
+            text.append(f"✓ {c.title}   ", "green")
+        elif c.verdict == "failed":
+            text.append(f"✗ {c.title}   ", "bold red")
+    text.append(f"\n{counts['open']} more checks need what is not in this bundle (heji audit verify).", "dim")
+    return text
+
+
+def keep(evidence: Evidence, folder: Path) -> None:
+    """The bundle and its reports, for who wants to read them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write(folder / "evidence.zip", evidence.bundle.write())
+    for language, name in (("en", "evidence.html"), ("zh", "evidence.zh.html")):
+        files.write(folder / name, html(evidence.case, evidence.checks, "zh" if language == "zh" else "en"))
+    out.print(f"Kept in {folder}: evidence.zip, evidence.html, evidence.zh.html.")
 
 
 def as_dict(report: Report) -> dict[str, object]:
@@ -141,5 +178,6 @@ def as_dict(report: Report) -> dict[str, object]:
             }
             for t in report.told
         ],
+        "evidence": report.evidence and to_json(report.evidence.case, report.evidence.checks),
         "coordinator_saw": [{"party": s.party, "held": s.held, "received": list(s.received)} for s in report.seen],
     }

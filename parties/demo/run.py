@@ -6,6 +6,7 @@ the plaintext, show → look into the coordinator's own store → stop everythin
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import tempfile
 import time
@@ -18,11 +19,17 @@ from typing import Any
 import duckdb
 
 from mpc.codec import decode
+from mpc.evidence.bundle import Bundle
+from mpc.evidence.case import Case, read_case
+from mpc.evidence.verify import Check, overall, verify
 from mpc.messages import Words
+from parties.auditor.export import export
+from parties.auditor.judge import listed
 from parties.consortium import init_consortium
 from parties.demo.plaintext import Comparison, compare, plaintext
 from parties.demo.stories import STORIES, Story
 from parties.demo.tables import DATA_PARTIES, DEFAULT_FIRMS, DEFAULT_SEED, MODELER, DemoTable, prepare
+from parties.member import Member
 from parties.modeler.client import Client
 from parties.node.tables import publish_table
 from parties.processes import Processes
@@ -53,17 +60,33 @@ class Seen:
     received: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """The bundle of one job, as an auditor would get it, and what the checks say."""
+
+    told: Told
+    bundle: Bundle
+    case: Case
+    checks: list[Check]
+
+
 @dataclass
 class Report:
     """Everything the demo shows."""
 
     told: list[Told] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
+    evidence: Evidence | None = None
     seconds: float = 0.0
 
     @property
     def exact(self) -> bool:
         return bool(self.told) and all(t.comparison.exact for t in self.told)
+
+    @property
+    def good(self) -> bool:
+        """Every number exact, and no check of the evidence failed."""
+        return self.exact and self.evidence is not None and overall(self.evidence.checks) == "passed"
 
 
 @contextmanager
@@ -106,7 +129,20 @@ def run_stories(
             client.close()
     report.seconds = time.monotonic() - began
     report.seen = look_into_the_coordinator(folder / COORDINATOR, tables, report.told[0])
+    helped = [t for t in report.told if t.result.statement["trust"] == "helper" and t.story.recipient == MODELER]
+    report.evidence = asyncio.run(evidence_of(folder, (helped or report.told)[0]))
     return report
+
+
+async def evidence_of(folder: Path, told: Told) -> Evidence:
+    """Collect the evidence of a job under its recipient's identity, and check it as anybody could, offline."""
+    member = Member(folder / told.story.recipient)
+    try:
+        bundle, _ = await export(member, told.job)
+    finally:
+        await member.close()
+    case = read_case(bundle, listed(member.roster, given=True))
+    return Evidence(told, bundle, case, verify(case))
 
 
 def run_story(client: Client, tables: tuple[DemoTable, ...], story: Story, progress: Callable[[str], None]) -> Told:
