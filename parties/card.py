@@ -26,9 +26,9 @@ from parties import files
 from parties.identity import Identity
 
 CARD = "card"
-ROLES = frozenset({"party", "coordinator", "helper", "modeler", "auditor", "recipient"})
+ROLES = frozenset({"party", "coordinator", "helper", "modeler", "auditor", "recipient", "witness"})
 #: roles of members that the others connect to
-SERVING = frozenset({"party", "coordinator", "helper"})
+SERVING = frozenset({"party", "coordinator", "helper", "witness"})
 #: Names are used as ``party.table``, so no word that DuckDB keeps for itself, no schema or database of DuckDB's, and
 #: not the ``any`` of policies. From duckdb_keywords(): every category but unreserved.
 RESERVED = frozenset(

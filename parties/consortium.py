@@ -45,12 +45,14 @@ def init_consortium(
     modelers: Sequence[str] = (),
     coordinator: str = "coordinator",
     helper: str = "helper",
+    witness: str = "",
     organisations: Mapping[str, str] | None = None,
     host: str = "127.0.0.1",
 ) -> Roster:
     """All members of a practice consortium on this machine, on free ports, with a roster that all have signed.
 
-    ``organisations``: member -> organisation, by default the member's own name. Raises LocalError config.exists,
+    ``organisations``: member -> organisation, by default the member's own name. ``witness``: a member that cosigns the
+    others' logs and does nothing else, "" for none. Raises LocalError config.exists,
     roster.invalid.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -60,8 +62,9 @@ def init_consortium(
         coordinator: ("coordinator",),
         helper: ("helper",),
         **dict.fromkeys(modelers, ("modeler",)),
+        **({witness: ("witness",)} if witness else {}),
     }
-    names = [*parties, *modelers, coordinator, helper]
+    names = [*parties, *modelers, coordinator, helper, *([witness] if witness else [])]
     if len(roles) != len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise LocalError(

@@ -132,6 +132,8 @@ def members_to_serve(consortium: Path) -> list[tuple[str, str, Path]]:
             found.append((name, "coordinator", folder))
         elif "helper" in roles:
             found.append((name, "helper", folder))
+        elif "witness" in roles:
+            found.append((name, "witness", folder))
     if not found:
         raise LocalError(
             "config.missing",

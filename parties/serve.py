@@ -21,7 +21,8 @@ from parties import credentials, logs, memory, metrics
 from parties.coordinator.service import CoordinatorService
 from parties.coordinator.store import Store as CoordinatorStore
 from parties.evidence.recorder import Recorder
-from parties.evidence.service import EvidenceService
+from parties.evidence.service import EvidenceService, WitnessService
+from parties.evidence.witness import Heads
 from parties.mail import PostOffice
 from parties.member import Member
 from parties.node.inputs import Inputs
@@ -31,6 +32,7 @@ from parties.node.store import Store as NodeStore
 from parties.rpc.v1 import (
     coordinator_pb2,
     coordinator_pb2_grpc,
+    evidence_pb2,
     evidence_pb2_grpc,
     node_pb2,
     node_pb2_grpc,
@@ -96,6 +98,17 @@ async def serve_coordinator(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server
     return server, stop
 
 
+async def serve_witness(folder: Path) -> tuple[grpc.aio.Server, Stop]:
+    """Start a witness: it cosigns, and keeps nothing but one size and root for every member."""
+    member = Member(folder)
+    heads = Heads(folder)
+    server = _server(member)
+    evidence_pb2_grpc.add_EvidenceServicer_to_server(WitnessService(member, heads), server)
+    service = evidence_pb2.DESCRIPTOR.services_by_name["Evidence"].full_name
+    stop = await _start(member, server, None, metrics.Metrics(), service, [_soon(lambda: None), _soon(heads.close)])
+    return server, stop
+
+
 def _recorder(member: Member) -> Recorder | None:
     """The member's evidence. ``HEJI_EVIDENCE=off`` is there to measure what evidence costs (make bench): members that
     keep none sign no receipts, and whoever keeps some refuses them."""
@@ -135,17 +148,18 @@ def _server(member: Member) -> grpc.aio.Server:
 async def _start(
     member: Member,
     server: grpc.aio.Server,
-    post: PostOffice,
+    post: PostOffice | None,
     counters: metrics.Metrics,
     service: str,
     closers: list[Stop],
 ) -> Stop:
-    """Add what every member serves, open the port, and return what stops all of it."""
-    post.serve(server)
+    """Add what every member serves, open the port, and return what stops all of it. ``post``: of members of jobs."""
+    if post is not None:
+        post.serve(server)
     healthy = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    peer = peer_pb2.DESCRIPTOR.services_by_name["Peer"].full_name
-    reflection.enable_server_reflection((service, peer, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    peer = [peer_pb2.DESCRIPTOR.services_by_name["Peer"].full_name] if post is not None else []
+    reflection.enable_server_reflection((service, *peer, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     address = member.config.listen
     try:
         bound = server.add_secure_port(address, credentials.server_credentials(member.identity, member.roster))

@@ -48,6 +48,7 @@ CHINESE: Mapping[str, str] = {
     "{} entries of {} lie in its log of {}, cosigned by {}: {} are needed": (
         "{} 条记录属于 {} 的日志（共 {} 条），联署者：{}；需要 {} 个联署"
     ),
+    "the witness {} did not cosign the log of {}": "见证方 {} 没有联署 {} 的日志",
     "of messages from and to {} only the other end is here": "与 {} 往来的消息只有另一端的记录",
     "attempt {}: {} approved another plan than the job's text compiles to": (
         "第 {} 次执行：{} 批准的计划不是作业文本编译所得"

@@ -84,9 +84,11 @@ class Check:
 @dataclass(frozen=True)
 class Settings:
     """What the one who verifies asks for. ``quorum``: cosignatures each log must have, None for more than half of the
-    job's other participants; ``software``: what may have run, empty for whatever all of them ran."""
+    job's other participants; ``witnesses``: members that must have cosigned every log besides; ``software``: what may
+    have run, empty for whatever all of them ran."""
 
     quorum: int | None = None
+    witnesses: tuple[str, ...] = ()
     software: tuple[str, ...] = ()
 
 
@@ -182,15 +184,19 @@ def logs(case: Case, settings: Settings) -> Findings:
 
 
 def _quorum(case: Case, settings: Settings, part: Part, point: Checkpoint) -> Findings:
-    others = [p for p in case.participants if p != part.member and p in case.roster.members]
-    keys = {f"heji/{p}": case.roster.members[p].identity for p in others}
-    who = sorted(name.removeprefix("heji/") for name in point.cosignatures(keys))
+    others = {p for p in case.participants if p != part.member and p in case.roster.members}
+    watching = {m.name for m in case.roster.members.values() if "witness" in m.roles}
+    keys = {f"heji/{p}": case.roster.members[p].identity for p in others | watching}
+    who = {name.removeprefix("heji/") for name in point.cosignatures(keys)}
     needed = len(others) // 2 + 1 if settings.quorum is None else settings.quorum
-    facts = (len(part.entries), part.member, point.size, ", ".join(who) or "-")
-    if len(who) >= needed:
+    facts = (len(part.entries), part.member, point.size, ", ".join(sorted(who)) or "-")
+    if len(who & others) >= needed:
         yield good("{} entries of {} lie in its log of {}, cosigned by {}", *facts)
     else:
         yield bad("{} entries of {} lie in its log of {}, cosigned by {}: {} are needed", *facts, needed)
+    for name in settings.witnesses:
+        if name not in who & watching:
+            yield bad("the witness {} did not cosign the log of {}", name, part.member)
 
 
 # -- 3

@@ -73,7 +73,8 @@ async def _own_part(member: Member, job: str, others: list[str]) -> bytes | None
         return None
     log = Log(member.folder, member.identity, member.clock)
     try:
-        await gather(member, log, log.checkpoint(), others)
+        asked = {*others, *member.roster.members_with("witness")}
+        await gather(member, log, log.checkpoint(), sorted(asked))
         return own_part(log, Documents(member.folder), member.name, job)
     except LocalError as error:
         if error.code != "evidence.missing":

@@ -74,11 +74,12 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--roster", type=Path, help="the consortium's roster.json as you know it")
     parser.add_argument("--quorum", type=int, help="cosignatures that each log must have")
+    parser.add_argument("--witness", action="append", default=[], help="who must have cosigned every log besides")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--html", type=Path, help="write a report for people to this file")
     wanted = parser.parse_args()
     try:
-        case, checks = judge(wanted.bundle, wanted.roster, Settings(quorum=wanted.quorum))
+        case, checks = judge(wanted.bundle, wanted.roster, Settings(wanted.quorum, tuple(wanted.witness)))
         if wanted.html:
             files.write(wanted.html, html(case, checks))
     except HejiError as error:

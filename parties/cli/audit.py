@@ -40,6 +40,11 @@ Quorum = Annotated[
     Parameter(help="cosignatures that each log must have; else of more than half of the other participants"),
 ]
 
+Witness = Annotated[
+    tuple[str, ...],
+    Parameter(name="--witness", negative="", help="a witness that must have cosigned every log (may repeat)"),
+]
+
 
 def register(app: App) -> None:
     """Add these commands to ``heji``."""
@@ -86,6 +91,7 @@ def verify(
     *,
     roster: RosterFile = None,
     quorum: Quorum = None,
+    witness: Witness = (),
     json: bool = False,
 ) -> None:
     """Check a bundle, offline: signatures, logs, messages, approvals, times. Exit status 1 if a check failed.
@@ -99,7 +105,7 @@ def verify(
     json: bool
         the same for programs
     """
-    case, checks = judge(bundle, roster, Settings(quorum=quorum))
+    case, checks = judge(bundle, roster, Settings(quorum, witness))
     plain(json_text(to_json(case, checks)) if json else text(case, checks).rstrip("\n"))
     if overall(checks) == "failed":
         raise SystemExit(1)
@@ -112,6 +118,7 @@ def report(
     out: Target,
     roster: RosterFile = None,
     quorum: Quorum = None,
+    witness: Witness = (),
     language: Annotated[Literal["en", "zh"], Parameter(help="English or Chinese")] = "en",
 ) -> None:
     """Write one self-contained page for people: what was asked, who approved, who learned what, every check.
@@ -123,7 +130,7 @@ def report(
     bundle: Path
         the file that `heji audit export` made
     """
-    case, checks = judge(bundle, roster, Settings(quorum=quorum))
+    case, checks = judge(bundle, roster, Settings(quorum, witness))
     files.write(out, html(case, checks, language))
     plain(f"{out}: {'no check failed' if overall(checks) == 'passed' else 'CHECKS FAILED'}.")
 

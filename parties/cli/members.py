@@ -45,6 +45,10 @@ def register(app: App) -> None:
     helper.command(helper_serve, name="serve")
     app.command(helper)
 
+    witness = App(name="witness", help="A witness outside the jobs, such as a regulator's: it cosigns members' logs.")
+    witness.command(witness_serve, name="serve")
+    app.command(witness)
+
     roster = App(name="roster", help="The list of members with their pinned keys, signed by all of them.")
     for command in (roster_add, roster_sign, roster_install, roster_show, roster_revoke):
         roster.command(command, name=command.__name__.removeprefix("roster_"))
@@ -59,6 +63,7 @@ def consortium_init(
     party: Annotated[tuple[str, ...], Parameter(negative="", help="a data holder's name (may repeat)")],
     modeler: Annotated[tuple[str, ...], Parameter(negative="", help="a modeler without data (may repeat)")] = (),
     coordinator: str = "coordinator",
+    witness: Annotated[str, Parameter(help="a member that cosigns the others' logs and does nothing else")] = "",
     organisation: Annotated[tuple[str, ...], Parameter(negative="", help="NAME=ORGANISATION (may repeat)")] = (),
 ) -> None:
     """Make a practice consortium: keys, certificates, a roster signed by all, a folder for each member.
@@ -68,9 +73,14 @@ def consortium_init(
     """
     organisations = dict(pair(o) for o in organisation)
     practice.init_consortium(
-        folder, parties=list(party), modelers=list(modeler), coordinator=coordinator, organisations=organisations
+        folder,
+        parties=list(party),
+        modelers=list(modeler),
+        coordinator=coordinator,
+        witness=witness,
+        organisations=organisations,
     )
-    plain(f"{folder}: {', '.join([*party, *modeler, coordinator, 'helper'])}")
+    plain(f"{folder}: {', '.join([*party, *modeler, coordinator, 'helper', *([witness] if witness else [])])}")
     plain(f"Next: heji node table add {folder}/{party[0]} FILE --key COLUMN --grant aggregate; heji up {folder}")
 
 
@@ -81,9 +91,9 @@ def node_init(
     name: str,
     address: str,
     organisation: str = "",
-    role: Annotated[tuple[str, ...], Parameter(negative="", help="party, coordinator, helper, modeler or auditor")] = (
-        "party",
-    ),
+    role: Annotated[
+        tuple[str, ...], Parameter(negative="", help="party, coordinator, helper, modeler, auditor or witness")
+    ] = ("party",),
 ) -> None:
     """Make a member's keys on its own premises, and a public card to hand to the others.
 
@@ -122,6 +132,16 @@ def helper_serve(folder: Folder, /, *, with_parent: WithParent = None) -> None:
     from parties import serve
 
     serve.run(folder, serve.serve_node, parent=with_parent)
+
+
+def witness_serve(folder: Folder, /, *, with_parent: WithParent = None) -> None:
+    """Serve a witness until Ctrl-C or SIGTERM: it cosigns checkpoints that continue what it cosigned before.
+
+    It has a place in the roster, no part in any job, and remembers one size and root for every member. Nothing else.
+    """
+    from parties import serve
+
+    serve.run(folder, serve.serve_witness, parent=with_parent)
 
 
 def node_check(folder: Folder, /) -> None:

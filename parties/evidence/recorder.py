@@ -123,9 +123,10 @@ class Recorder:
             log.warning("not witnessed", code=error.code)
 
     async def witnessed(self, others: Iterable[str]) -> Checkpoint:
-        """A checkpoint with the cosignatures of those others that can be had now."""
+        """A checkpoint with the cosignatures of those others, and of the roster's witnesses, that can be had now."""
         point = await asyncio.to_thread(self.log.checkpoint)
-        return await gather(self._member, self.log, point, others)
+        asked = {*others, *self._member.roster.members_with("witness")}
+        return await gather(self._member, self.log, point, sorted(asked))
 
     async def close(self) -> None:
         """What is under way ends; everything is on disk."""

@@ -15,7 +15,7 @@ from mpc.job import Job
 from parties.evidence.documents import Documents
 from parties.evidence.log import Log
 from parties.evidence.recorder import Recorder
-from parties.evidence.witness import answer
+from parties.evidence.witness import Heads, answer
 from parties.failures import abort
 from parties.mail import FRAME_BYTES
 from parties.member import Member
@@ -24,18 +24,26 @@ from parties.rpc.v1 import evidence_pb2, evidence_pb2_grpc
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class EvidenceService(evidence_pb2_grpc.EvidenceServicer):
-    """See evidence.proto."""
+class WitnessService(evidence_pb2_grpc.EvidenceServicer):
+    """Cosign of evidence.proto; Read is not implemented: a witness has nothing to show."""
 
-    def __init__(self, member: Member, recorder: Recorder) -> None:
-        self._member, self._recorder = member, recorder
+    def __init__(self, member: Member, heads: Heads) -> None:
+        self._member, self._heads = member, heads
 
     async def Cosign(self, request: evidence_pb2.CosignRequest, context: Context) -> evidence_pb2.CosignReply:
         try:
             caller = self._member.caller(context)
-            return answer(self._member, self._recorder.heads, caller, request)
+            return answer(self._member, self._heads, caller, request)
         except HejiError as error:
             await abort(context, error)
+
+
+class EvidenceService(WitnessService):
+    """See evidence.proto."""
+
+    def __init__(self, member: Member, recorder: Recorder) -> None:
+        super().__init__(member, recorder.heads)
+        self._recorder = recorder
 
     async def Read(self, request: evidence_pb2.ReadRequest, context: Context) -> AsyncIterator[evidence_pb2.ReadReply]:
         try:

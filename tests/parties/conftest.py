@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from parties.modeler.client import Client
-from parties.serve import serve_coordinator, serve_node
+from parties.serve import serve_coordinator, serve_node, serve_witness
 from tests.parties import world
 
 
@@ -27,7 +27,7 @@ class Running:
         self._opening = asyncio.Lock()
 
     async def start(self, name: str, **hooks: Any) -> None:
-        serve = serve_coordinator if name == "coordinator" else serve_node
+        serve = {"coordinator": serve_coordinator, "regulator": serve_witness}.get(name, serve_node)
         _server, self.stops[name] = await serve(self.folder / name, **hooks)
 
     async def stop(self, name: str) -> None:

@@ -43,10 +43,11 @@ def make(
     grants: Iterable[str] = ("aggregate", "group", "filter"),
     organisations: dict[str, str] | None = None,
     min_entities: int | None = None,
+    witness: str = "",
 ) -> Path:
     """A consortium below ``folder`` whose banks publish ``accounts`` and grant ``grants``."""
     consortium = folder / "consortium"
-    init_consortium(consortium, parties=list(banks), modelers=["analyst"], organisations=organisations)
+    init_consortium(consortium, parties=list(banks), modelers=["analyst"], organisations=organisations, witness=witness)
     for bank in banks:
         add_accounts(consortium, bank, rows_of(bank, count), grants=tuple(grants), min_entities=min_entities)
     return consortium
