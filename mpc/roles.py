@@ -236,16 +236,22 @@ def play_helper(session: Session, cast: Cast, sign: Sign, verify: Verify) -> Rou
 
 
 def play_coordinator(session: Session, cast: Cast, sign: Sign, verify: Verify) -> Rounds[Outcome]:
-    """The coordinator: adds masked vectors. All sums are collected before any total is handed on, so that a recipient
-    that is still speaking is never waited for while it waits."""
+    """The coordinator: adds masked vectors."""
     speaking, agreement = yield from _agree(session, cast, sign, verify)
-    outcome = Outcome(agreement)
+    return Outcome(agreement, (yield from add_up(speaking, cast)))
+
+
+def add_up(session: Session, cast: Cast) -> Rounds[Totals]:
+    """What the coordinator does without a secret of its own, so that an auditor can do it again: returns the masked
+    totals of recipients without a node. All sums are collected before any total is handed on, so that a recipient that
+    is still speaking is never waited for while it waits."""
+    totals: Totals = {}
     for s in cast.sums:
-        outcome.totals[s.name] = yield from total.collect(speaking, s)
+        totals[s.name] = yield from total.collect(session, s)
     for s in cast.sums:
         if s.recipient in cast.context.participants:
-            yield from total.deliver(speaking, s, outcome.totals.pop(s.name))
-    return outcome
+            yield from total.deliver(session, s, totals.pop(s.name))
+    return totals
 
 
 def open_outside(name: str, private: bytes, public: bytes, cast: Cast, outcome: Outcome, verify: Verify) -> Totals:

@@ -19,7 +19,7 @@ from pathlib import Path
 from mpc.errors import LocalError
 from mpc.query.catalog import Catalog
 from parties import files
-from parties.card import card_json, is_address, make_card
+from parties.card import SERVING, card_json, is_address, make_card
 from parties.clock import now
 from parties.config import template
 from parties.identity import Identity, make_identity, save_identity
@@ -46,6 +46,7 @@ def init_consortium(
     coordinator: str = "coordinator",
     helper: str = "helper",
     witness: str = "",
+    auditors: Sequence[str] = (),
     organisations: Mapping[str, str] | None = None,
     host: str = "127.0.0.1",
 ) -> Roster:
@@ -62,9 +63,10 @@ def init_consortium(
         coordinator: ("coordinator",),
         helper: ("helper",),
         **dict.fromkeys(modelers, ("modeler",)),
+        **dict.fromkeys(auditors, ("auditor",)),
         **({witness: ("witness",)} if witness else {}),
     }
-    names = [*parties, *modelers, coordinator, helper, *([witness] if witness else [])]
+    names = [*parties, *modelers, *auditors, coordinator, helper, *([witness] if witness else [])]
     if len(roles) != len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise LocalError(
@@ -74,7 +76,7 @@ def init_consortium(
         )
     for name in roles:
         check_name(name)
-    serving = [n for n, r in roles.items() if r != ("modeler",)]
+    serving = [n for n, r in roles.items() if SERVING & set(r)]
     ports = dict(zip(serving, free_ports(host, len(serving)), strict=True))
     addresses = {n: f"{host}:{ports[n]}" if n in ports else "" for n in roles}
     identities = {n: make_identity(n, now()) for n in roles}

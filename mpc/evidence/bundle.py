@@ -6,6 +6,7 @@
     logs/MEMBER.json       a participant's entries, proofs and documents, as it handed them out
     policies/PARTY.toml    an owner's policy at the time, if the owner gave it
     results/MEMBER.arrow   a recipient's result, if the recipient gave it
+    bodies/MEMBER.sealed   the messages that a coordinator heard, sealed to one auditor (mpc.evidence.sealed)
 
 Nothing is extracted and nothing is compressed: names are of this list, sizes are bounded by the file's own, and a file
 that ``write`` would not write again byte for byte is refused, so there is no room for anything else in it (checklist
@@ -32,7 +33,9 @@ MAX_BUNDLE_BYTES = 1 << 30
 MAX_FILES = 1000
 _MANIFEST, _SIGNATURE = "bundle.json", "bundle.sig"
 _NAMES = re.compile(
-    r"roster\.json|(logs/[a-z0-9_-]{1,64}\.json)|(policies/[a-z0-9_-]{1,64}\.toml)|(results/[a-z0-9_-]{1,64}\.arrow)"
+    r"roster\.json|(?:logs/{0}\.json)|(?:policies/{0}\.toml)|(?:results/{0}\.arrow)|(?:bodies/{0}\.sealed)".format(
+        "[a-z0-9_-]{1,64}"
+    )
 )
 
 

@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -17,9 +17,11 @@ from mpc.errors import LocalError
 from mpc.evidence.bundle import Bundle, invalid
 from mpc.evidence.entry import Entry, Event
 from mpc.evidence.note import Checkpoint, Malformed
+from mpc.evidence.sealed import open_sealed
 from mpc.job import Job
 from mpc.messages import Agreed, Announce
 from mpc.query.catalog import Catalog
+from mpc.run import Sent
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ class Case:
     bundle: Bundle
     roster: Roster
     parts: Mapping[str, Part]
+    #: by member the messages it heard, where they were sealed to whoever reads this
+    bodies: Mapping[str, tuple[Sent, ...]] = field(default_factory=dict)
 
     @property
     def job(self) -> str:
@@ -161,8 +165,9 @@ class Case:
         return any(p.about(attempt, "done") for p in self.parts.values())
 
 
-def read_case(bundle: Bundle, roster: Roster) -> Case:
-    """Raises LocalError evidence.invalid naming the part that has not its form."""
+def read_case(bundle: Bundle, roster: Roster, key: bytes = b"") -> Case:
+    """``key``: the X25519 private key of the auditor that bodies are sealed to, if there are any. Raises LocalError
+    evidence.invalid naming the part that has not its form."""
     parts = {}
     for name, raw in bundle.part("logs").items():
         try:
@@ -172,7 +177,8 @@ def read_case(bundle: Bundle, roster: Roster) -> Case:
             raise invalid(f"the part of {name} has not its form{told}") from None
     if not parts:
         raise invalid("it holds no log")
-    return Case(bundle, roster, parts)
+    sealed = bundle.part("bodies") if key else {}
+    return Case(bundle, roster, parts, {m: open_sealed(raw, bundle.job, m, key) for m, raw in sealed.items()})
 
 
 _FIELDS = {"member", "entries", "checkpoint", "inclusion", "newest", "consistency", "documents"}

@@ -38,6 +38,11 @@ CHINESE: Mapping[str, str] = {
     "masked vectors are in no bundle: the coordinator's sums rest on its signed log and on replay": (
         "掩码向量不在证据包中：协调方的求和以其签名日志和重放为据"
     ),
+    "a message of {} at {} is not the one in the log": "{} 在 {} 的消息与日志中的不同",
+    "the coordinator did not add up what it heard: {}": "协调方没有把它收到的内容正确相加：{}",
+    "attempt {}: {} messages to the coordinator add up to what it handed on": (
+        "第 {} 次执行：协调方收到的 {} 条消息相加，等于它交出的总数"
+    ),
     "needs all jobs of a period": "需要一个时期内的全部作业",
     "times do not run backwards, and approvals lie within the job's time": "时间没有倒退，批准都在作业有效期之内",
     "the roster lacks the signature of {}": "名册缺少 {} 的签名",

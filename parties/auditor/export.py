@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -10,8 +12,12 @@ import rfc8785
 
 from mpc.errors import HejiError, LocalError
 from mpc.evidence.bundle import BUNDLE, Bundle, manifest_of
+from mpc.evidence.sealed import seal
+from mpc.job import Job
+from parties.auditor import key
 from parties.evidence.documents import Documents
 from parties.evidence.log import Log
+from parties.evidence.retained import Retained
 from parties.evidence.service import missing, own_part
 from parties.evidence.witness import gather
 from parties.failures import from_rpc
@@ -26,12 +32,13 @@ PATIENCE = 60.0
 
 
 async def export(
-    member: Member, job: str, *, with_policy: bool = False, with_result: bool = False
+    member: Member, job: str, *, with_policy: bool = False, with_result: bool = False, seal_for: Path | None = None
 ) -> tuple[Bundle, dict[str, HejiError]]:
     """The bundle of ``job``, and why some members gave nothing.
 
-    ``with_policy``, ``with_result``: this member's own, which it may show and nobody else may. Raises LocalError
-    evidence.missing if nobody has anything, or this member has not what it wants to show.
+    ``with_policy``, ``with_result``: this member's own, which it may show and nobody else may. ``seal_for``: an
+    auditor's key, to which the coordinator seals what it heard. Raises LocalError evidence.missing if nobody has
+    anything, or this member has not what it wants to show; evidence.invalid if that auditor may not have it.
     """
     members = sorted({m for role in LOGGED for m in member.roster.members_with(role)})
     answers = dict(zip(members, await asyncio.gather(*(_read(member, m, job) for m in members)), strict=True))
@@ -46,10 +53,28 @@ async def export(
         files[f"policies/{member.name}.toml"] = read(member.folder / "policy.toml", "the policy")
     if with_result:
         files[f"results/{member.name}.arrow"] = await _own_result(member, job)
+    if seal_for is not None:
+        files[f"bodies/{member.name}.sealed"] = _sealed(member, job, seal_for)
     now = member.clock()
     manifest = rfc8785.dumps(manifest_of(job, member.name, now, files))
     made = Bundle(manifest, member.sign(BUNDLE, manifest), job, member.name, now, files)
     return Bundle.read(made.write()), absent
+
+
+def _sealed(member: Member, job: str, seal_for: Path) -> bytes:
+    """What this coordinator heard in the attempt that ended well, which is the last one."""
+    found = Documents(member.folder).of_job(job)
+    if not found or found[-1]["coordinator"] != member.name:
+        raise LocalError(
+            "evidence.missing",
+            f"{member.name} did not coordinate this job.",
+            "Only the coordinator seals messages: what it heard can be added up again without a secret.",
+        )
+    seats = {*found[-1]["approvals"], *Job.from_bytes(bytes.fromhex(found[-1]["job"][0])).recipients}
+    _, auditor = key.read(seal_for, member.roster, seats)
+    kept = Retained(member.folder, member.identity, member.config.retain_bytes)
+    heard = kept.heard((bytes.fromhex(job), int(found[-1]["attempt"])), member.name)
+    return seal(heard, job, member.name, auditor, os.urandom(32))
 
 
 async def own_evidence(member: Member, job: str) -> bytes:

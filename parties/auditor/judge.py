@@ -22,8 +22,11 @@ from parties.roster import Roster
 MARKS = {"passed": "passed", "failed": "FAILED", "open": "open  "}
 
 
-def judge(path: Path, roster: Path | None = None, settings: Settings | None = None) -> tuple[Case, list[Check]]:
-    """Read and check the bundle at ``path``. ``roster``: the consortium as the verifier knows it, else the bundle's.
+def judge(
+    path: Path, roster: Path | None = None, settings: Settings | None = None, key: bytes = b""
+) -> tuple[Case, list[Check]]:
+    """Read and check the bundle at ``path``. ``roster``: the consortium as the verifier knows it, else the bundle's;
+    ``key``: the auditor's, to open what is sealed to it.
 
     Raises LocalError evidence.invalid, config.missing, roster.invalid.
     """
@@ -33,7 +36,7 @@ def judge(path: Path, roster: Path | None = None, settings: Settings | None = No
     if roster is None and "roster.json" not in bundle.files:
         raise LocalError("evidence.invalid", "The bundle holds no roster.", "Give one with --roster roster.json.")
     raw = files.read(roster, "the roster") if roster else bundle.files["roster.json"]
-    case = read_case(bundle, listed(Roster.from_json(raw), given=roster is not None))
+    case = read_case(bundle, listed(Roster.from_json(raw), given=roster is not None), key)
     return case, verify(case, settings)
 
 

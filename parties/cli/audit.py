@@ -18,6 +18,7 @@ from mpc.evidence.case import read_part
 from mpc.evidence.report import html
 from mpc.evidence.verify import Settings, overall, to_json
 from parties import files
+from parties.auditor import key as auditor_key
 from parties.auditor.export import export as collect
 from parties.auditor.export import own_evidence
 from parties.auditor.judge import judge, text
@@ -45,11 +46,13 @@ Witness = Annotated[
     Parameter(name="--witness", negative="", help="a witness that must have cosigned every log (may repeat)"),
 ]
 
+Auditor = Annotated[Path | None, Parameter(name="--as", help="an auditor's folder, to open what is sealed to it")]
+
 
 def register(app: App) -> None:
     """Add these commands to ``heji``."""
     audit = App(name="audit", help="Evidence of a job: collect it, verify it offline, read it.")
-    for command in (export, verify, report, blame, replay):
+    for command in (export, verify, report, blame, replay, key):
         audit.command(command)
     app.command(audit)
 
@@ -61,6 +64,9 @@ def export(
     out: Target,
     with_policy: Annotated[bool, Parameter(negative="", help="add this owner's policy.toml")] = False,
     with_result: Annotated[bool, Parameter(negative="", help="add the result this member received")] = False,
+    seal_for: Annotated[
+        Path | None, Parameter(help="an auditor's key: seal to it what this coordinator heard, to be added up again")
+    ] = None,
     consortium: Consortium = None,
     as_: As = None,
 ) -> None:
@@ -77,7 +83,7 @@ def export(
     if out.exists():
         raise LocalError("config.exists", f"{out} exists.", "Choose another name with --out, or remove it first.")
     whole = _job_id(folder, job)
-    bundle, absent = asyncio.run(_collected(folder, whole, with_policy, with_result))
+    bundle, absent = asyncio.run(_collected(folder, whole, with_policy, with_result, seal_for))
     files.write(out, bundle.write())
     for who, why in sorted(absent.items()):
         err.print(f"Without the log of {who}: {why.message}")
@@ -92,6 +98,7 @@ def verify(
     roster: RosterFile = None,
     quorum: Quorum = None,
     witness: Witness = (),
+    as_: Auditor = None,
     json: bool = False,
 ) -> None:
     """Check a bundle, offline: signatures, logs, messages, approvals, times. Exit status 1 if a check failed.
@@ -105,7 +112,7 @@ def verify(
     json: bool
         the same for programs
     """
-    case, checks = judge(bundle, roster, Settings(quorum, witness))
+    case, checks = judge(bundle, roster, Settings(quorum, witness), auditor_key.private(as_) if as_ else b"")
     plain(json_text(to_json(case, checks)) if json else text(case, checks).rstrip("\n"))
     if overall(checks) == "failed":
         raise SystemExit(1)
@@ -119,6 +126,7 @@ def report(
     roster: RosterFile = None,
     quorum: Quorum = None,
     witness: Witness = (),
+    as_: Auditor = None,
     language: Annotated[Literal["en", "zh"], Parameter(help="English or Chinese")] = "en",
 ) -> None:
     """Write one self-contained page for people: what was asked, who approved, who learned what, every check.
@@ -130,9 +138,27 @@ def report(
     bundle: Path
         the file that `heji audit export` made
     """
-    case, checks = judge(bundle, roster, Settings(quorum, witness))
+    case, checks = judge(bundle, roster, Settings(quorum, witness), auditor_key.private(as_) if as_ else b"")
     files.write(out, html(case, checks, language))
     plain(f"{out}: {'no check failed' if overall(checks) == 'passed' else 'CHECKS FAILED'}.")
+
+
+def key(folder: Path, /, *, out: Target) -> None:
+    """Make an auditor's key for sealed messages, and write its public part, signed, to hand to coordinators.
+
+    Example: heji audit key auditor --out auditor-key.json
+
+    Parameters
+    ----------
+    folder: Path
+        the auditor's member folder
+    """
+    files.write(out, asyncio.run(_key(folder)))
+    plain(f"{out}: hand it to the coordinator. The private part is in {folder}/keys and leaves it never.")
+
+
+async def _key(folder: Path) -> bytes:
+    return auditor_key.make(Member(folder))
 
 
 def blame(*bundles: Path, roster: RosterFile = None, json: bool = False) -> None:
@@ -204,11 +230,11 @@ async def _replayed(folder: Path, job: str) -> list[Replayed]:
 
 
 async def _collected(
-    folder: Path, job: str, with_policy: bool, with_result: bool
+    folder: Path, job: str, with_policy: bool, with_result: bool, seal_for: Path | None
 ) -> tuple[Bundle, Mapping[str, HejiError]]:
     member = Member(folder)
     try:
-        return await collect(member, job, with_policy=with_policy, with_result=with_result)
+        return await collect(member, job, with_policy=with_policy, with_result=with_result, seal_for=seal_for)
     finally:
         await member.close()
 

@@ -63,6 +63,7 @@ def consortium_init(
     party: Annotated[tuple[str, ...], Parameter(negative="", help="a data holder's name (may repeat)")],
     modeler: Annotated[tuple[str, ...], Parameter(negative="", help="a modeler without data (may repeat)")] = (),
     coordinator: str = "coordinator",
+    auditor: Annotated[tuple[str, ...], Parameter(negative="", help="an auditor's name (may repeat)")] = (),
     witness: Annotated[str, Parameter(help="a member that cosigns the others' logs and does nothing else")] = "",
     organisation: Annotated[tuple[str, ...], Parameter(negative="", help="NAME=ORGANISATION (may repeat)")] = (),
 ) -> None:
@@ -78,9 +79,12 @@ def consortium_init(
         modelers=list(modeler),
         coordinator=coordinator,
         witness=witness,
+        auditors=list(auditor),
         organisations=organisations,
     )
-    plain(f"{folder}: {', '.join([*party, *modeler, coordinator, 'helper', *([witness] if witness else [])])}")
+    plain(
+        f"{folder}: {', '.join([*party, *modeler, *auditor, coordinator, 'helper', *([witness] if witness else [])])}"
+    )
     plain(f"Next: heji node table add {folder}/{party[0]} FILE --key COLUMN --grant aggregate; heji up {folder}")
 
 

@@ -329,7 +329,7 @@ def _hold(path: Path) -> int:
     os.close(descriptor)
     raise LocalError(
         "store.failed",
-        f"Another process is writing the evidence log in {path.parent}.",
+        f"The evidence log {path.parent} is in use by another process.",
         "A member's folder serves one process at a time: stop the other one.",
     )
 

@@ -64,7 +64,7 @@ async def serving(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(running.close)
         for name in names:
-            if name not in ("analyst", *without):
+            if name not in ("analyst", "auditor", *without):
                 await running.start(name, **(hooks or {}).get(name, {}))
         yield running
 

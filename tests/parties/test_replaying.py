@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ async def test_a_message_other_than_the_role_says_is_named(tmp_path: Path) -> No
             event = Entry.from_bytes(base64.b64decode(raw)).event
             if event.event == "sent" and "pool" in event.facts["step"]:
                 other = {**event.facts, "sha256": "00" * 32}
-                forged = make_entry(type(event)(**{**event.__dict__, "facts": other}), "bank_a", key.signing.sign)
+                forged = make_entry(replace(event, facts=other), "bank_a", key.signing.sign)
                 body["entries"][i] = [number, base64.b64encode(forged.to_bytes()).decode()]
 
     with pytest.raises(LocalError, match=r"pool0/.* to coordinator differs"):

@@ -44,10 +44,18 @@ def make(
     organisations: dict[str, str] | None = None,
     min_entities: int | None = None,
     witness: str = "",
+    auditors: Sequence[str] = (),
 ) -> Path:
     """A consortium below ``folder`` whose banks publish ``accounts`` and grant ``grants``."""
     consortium = folder / "consortium"
-    init_consortium(consortium, parties=list(banks), modelers=["analyst"], organisations=organisations, witness=witness)
+    init_consortium(
+        consortium,
+        parties=list(banks),
+        modelers=["analyst"],
+        organisations=organisations,
+        witness=witness,
+        auditors=auditors,
+    )
     for bank in banks:
         add_accounts(consortium, bank, rows_of(bank, count), grants=tuple(grants), min_entities=min_entities)
     return consortium

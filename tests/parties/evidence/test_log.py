@@ -228,7 +228,7 @@ def test_killed_between_any_two_writes_it_opens_and_goes_on(
 def test_two_processes_do_not_write_one_log(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("parties.evidence.log.PATIENCE", 2)
     log = opened(folder)
-    with pytest.raises(LocalError, match="Another process"):
+    with pytest.raises(LocalError, match="in use by another process"):
         opened(folder)
     log.close()
     opened(folder).close()
