@@ -121,7 +121,7 @@ def _leaves(e: Expr) -> Iterator[Expr]:
     if inner is not None:
         for x in inner:
             yield from _leaves(x)
-    elif not isinstance(e, Const):
+    elif numeric(e) and not isinstance(e, Const):  # a condition as 0 or 1 counts, and is no part of a sum
         yield e
 
 
@@ -141,6 +141,8 @@ def _inner(e: Expr) -> tuple[Expr, ...] | None:
 def _only(e: Expr, leaf: Expr) -> Expr:
     """``e`` with 0 in the place of all other leaves and constants."""
     e = bare(e)
+    if not numeric(e):
+        return build.ZERO
     if isinstance(e, Neg):
         return build.neg(_only(e.arg, leaf))
     if isinstance(e, Case):
