@@ -105,7 +105,7 @@ async def _role(
         given = await Inputs(member).vectors(
             cast,
             plan,
-            Limits(int(mine["min_entities"]), int(mine["min_contributors"])),
+            Limits.from_told(mine),
             strict_none=max(int(a["min_contributors"]) for a in approvals) > 1,
             coins=session.own,
             salt=store.salt,

@@ -21,8 +21,10 @@ Steps 5 and 6 need the store's memory, so the node calls them apart. Several rec
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
 
 from mpc.errors import LocalError
 from mpc.policy import refusal
@@ -62,11 +64,25 @@ class Limits:
     """What the owner's node must keep to inside the computation, for the whole job.
 
     ``min_entities``: fewest distinct own entities in a cell that is let out; 0: the result stays in the owner's
-    organisation, nothing is hidden. ``min_contributors``: 1 where no pooled total goes outside.
+    organisation, nothing is hidden. ``min_contributors``: 1 where no pooled total goes outside. ``max_share``: the most
+    that one entity may carry of what is added in a cell; None: no limit.
     """
 
     min_entities: int
     min_contributors: int
+    max_share: Decimal | None = None
+
+    def told(self) -> dict[str, Any]:
+        """As a signed approval says it; ``from_told`` reads it back."""
+        more = {} if self.max_share is None else {"max_share": str(self.max_share)}
+        return {"min_entities": self.min_entities, "min_contributors": self.min_contributors, **more}
+
+    @classmethod
+    def from_told(cls, told: Mapping[str, Any]) -> Limits:
+        share = told.get("max_share")
+        return cls(
+            int(told["min_entities"]), int(told["min_contributors"]), None if share is None else Decimal(str(share))
+        )
 
 
 @dataclass(frozen=True)
@@ -106,6 +122,7 @@ def check(plan: Plan, party: str, policy: Policy, request: Request) -> Limits:
     return Limits(
         min_entities=max((g.min_entities for _, g in used), default=0),
         min_contributors=max((g.min_contributors for n, g in used if n.others is not None), default=1),
+        max_share=min((g.max_share for _, g in used if g.max_share is not None), default=None),
     )
 
 

@@ -37,6 +37,7 @@ Obstacle = Literal[
     "contributors",
     "contributor_sets",
     "bits",
+    "joined",
 ]
 
 
@@ -90,6 +91,7 @@ class Need:
     others: int | None = None  # None: nothing of the owner is added to others' values
     several_sets: bool = False  # this plan adds the column to several sets of contributors
     bits: int = 0  # of a threshold: how many conditions on the column are shown, a bit for each entity
+    joined: bool = False  # computed over a join
 
 
 def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
@@ -111,9 +113,10 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
                     alone=not reveal.pooled and not isinstance(reveal, RowReveal),
                     others=len(organisations(reveal, request) - {recipient.organisation}) if pooled else None,
                     several_sets=reveal.pooled and use.use in ADDED and column_of(use) in mixed,
+                    joined=isinstance(reveal, JoinReveal),
                 )
                 for one in (need, *_shown_selection(reveal, need, request)):
-                    key = (column_of(use), one.use, one.recipient, one.alone, one.others, one.several_sets)
+                    key = (column_of(use), one.use, one.recipient, one.alone, one.others, one.several_sets, one.joined)
                     found.setdefault(key, one)
                     if one.use == "threshold":
                         conditions[column_of(use), one.recipient].add(one.where)
@@ -196,8 +199,15 @@ def chosen(policy: Policy, need: Need, request: Request) -> Grant | None:
     fitting = [g for g in policy.grants if not obstacles(g, need, request)]
     order = {"any": 0, "one": 1}
     return min(
-        fitting, default=None, key=lambda g: (g.min_entities, g.min_contributors, order[g.contributor_sets], g.line)
+        fitting,
+        default=None,
+        key=lambda g: (g.min_entities, -(g.max_share or 1), g.min_contributors, order[g.contributor_sets], g.line),
     )
+
+
+def not_in_joins(grant: Grant) -> tuple[str, ...]:
+    """The limits of a grant that are kept in totals of the owner's own rows only, so that joins need another grant."""
+    return ("max_share",) if grant.max_share is not None else ()
 
 
 def obstacles(grant: Grant, need: Need, request: Request) -> tuple[Obstacle, ...]:
@@ -214,5 +224,6 @@ def obstacles(grant: Grant, need: Need, request: Request) -> tuple[Obstacle, ...
         ("contributors", need.others is None or need.others >= grant.min_contributors),
         ("contributor_sets", grant.contributor_sets == "any" or not need.several_sets),
         ("bits", need.bits <= grant.max_bits),
+        ("joined", not need.joined or not not_in_joins(grant)),
     )
     return tuple(obstacle for obstacle, holds in conditions if not holds)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mpc.errors import LocalError
 from mpc.policy.grants import ALL, USES, Grant, Policy, write_grant
-from mpc.policy.needs import Need, Obstacle, Request, chosen, obstacles
+from mpc.policy.needs import Need, Obstacle, Request, chosen, not_in_joins, obstacles
 from mpc.query.plan import Use
 
 SHOWN = 12  # lines of a message; the facts hold all
@@ -163,6 +163,8 @@ def _because(reason: Obstacle, grant: Grant, need: Need, request: Request) -> st
         f"and this total has {need.others}",
         "contributor_sets": "lets a column into totals of one set of institutions, and this job adds it to several, "
         "whose difference could be solved for",
+        "joined": f"has {' and '.join(not_in_joins(grant))}, which this version keeps in totals of {need.table}'s own "
+        "rows and not over joins",
         "bits": f"allows {grant.max_bits} condition(s) to be shown of an entity, and this job shows {need.bits}",
     }[reason]
 

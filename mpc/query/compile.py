@@ -14,6 +14,7 @@ from importlib.metadata import version
 from mpc.errors import LocalError
 from mpc.query import build
 from mpc.query.aggregates import present, rows
+from mpc.query.behind import behind
 from mpc.query.bounds import check_rows, word_bound
 from mpc.query.catalog import Catalog
 from mpc.query.domains import Domains
@@ -22,13 +23,13 @@ from mpc.query.join_pool import join_pool, searched_of, term_of
 from mpc.query.local import local_query, ranked_query
 from mpc.query.nodes import Expr, JoinedTerm, Term, WordRef, rebuild
 from mpc.query.parse import Source, parse, parties_of, too_deep
-from mpc.query.plan import Finish, Key, Measure, Output, Plan, Pool, RankedMeasure, Ranking, Reach, Word
+from mpc.query.plan import Finish, Key, LocalQuery, Measure, Output, Plan, Pool, RankedMeasure, Ranking, Reach, Word
 from mpc.query.relations import GroupKey, QueryBinder, Rows, Scalars, Totals
 from mpc.query.reveals import reveals_of
 from mpc.query.separate import check_weights
 
 #: goes into every job and plan; a change of what is compiled changes the number
-PLANNER = f"heji-4/sqlglot-{version('sqlglot')}"
+PLANNER = f"heji-5/sqlglot-{version('sqlglot')}"
 
 __all__ = ["PLANNER", "compile_plan", "parties_of"]
 
@@ -176,11 +177,16 @@ def _pools(
                 f"pool{p}",
                 keys,
                 tuple(_measure(source, d, boxes) for d in chosen),
-                tuple(local_query(name, chosen, len(keys), _catalog(catalogs, name)) for name in names),
+                tuple(_source(name, chosen, len(keys), _catalog(catalogs, name)) for name in names),
                 _rankings(chosen, len(keys), catalogs),
             )
         )
     return tuple(pools), place
+
+
+def _source(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog) -> LocalQuery:
+    query = local_query(party, drafts, keys, catalog)
+    return replace(query, behind=behind(party, drafts, keys, catalog))
 
 
 def _rankings(drafts: Sequence[Draft], keys: int, catalogs: Mapping[str, Catalog]) -> tuple[Ranking, ...]:

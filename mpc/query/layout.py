@@ -7,7 +7,7 @@ absent from a local answer is zeros and zero entities. A word is the column's to
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from types import MappingProxyType
 from typing import Any
@@ -35,6 +35,10 @@ class Filled:
 
     words: tuple[tuple[RingWords, ...], ...]
     small: tuple[NDArray[np.bool_], ...]
+
+    def spoiling(self, more: Sequence[NDArray[np.bool_]]) -> Filled:
+        """The same with other cells to be spoiled besides, by measure."""
+        return replace(self, small=tuple(a | b for a, b in zip(self.small, more, strict=True)))
 
     def __repr__(self) -> str:
         return f"Filled({len(self.words)} measures)"

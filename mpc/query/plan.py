@@ -77,6 +77,19 @@ class Key:
 
 
 @dataclass(frozen=True)
+class Behind:
+    """Who is behind a party's numbers, for its own eyes (mpc/query/behind.py): run where an owner's limits ask for it.
+
+    Columns of the answer, one row for each cell and entity: ``k0 …`` as in ``LocalQuery``; ``c`` the form of the
+    entity's key and ``e`` the entity (NULL: a row without key); ``a0 …`` absolute addends as DOUBLE, never NULL.
+    ``measures``: of each measure the numbers of its addends. ``sql`` is "" where there are none.
+    """
+
+    sql: str
+    measures: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
 class LocalQuery:
     """What one party computes on its own tables: DuckDB SQL printed from plan nodes, never the modeler's text.
 
@@ -89,6 +102,7 @@ class LocalQuery:
     party: str
     sql: str
     tables: tuple[str, ...]
+    behind: Behind = Behind("", ())
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from mpc.query.layout import Rows, fill
 from mpc.query.plan import Plan
 from mpc.roles import Cast, pool_of, ring_of
 from parties.member import Member
+from parties.node.behind import dominated_measures
 from parties.node.joins import own_values, side_rows
 from parties.node.ranked import own_values_of
 from parties.node.sources.database import Tables
@@ -89,6 +90,11 @@ class Inputs:
                 for q in m.queries
                 if q.party == me
             }
+            behind = {
+                p: database.rows(q.behind.sql)
+                for p, q in queries
+                if p not in joins and q.behind.sql and limits.max_share is not None
+            }
             snapshot = database.snapshot(salt)
         filled = {
             p: fill(
@@ -101,6 +107,10 @@ class Inputs:
             )
             for p, answer in answers.items()
         }
+        for p, q in queries:
+            if p in behind and limits.max_share is not None:
+                over = dominated_measures(plan.pools[p], q.behind, behind[p], limits.max_share)
+                filled[p] = filled[p].spoiling(over)
         # one spoiled vector for each recipient, with noise of its own
         said = {s: filled[pool_of(s.name)] for s in cast.said_by(me) if pool_of(s.name) in filled}
         words = {

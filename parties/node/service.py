@@ -196,8 +196,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "roster": proposed.job.roster,
                 "planner": PLANNER,
                 "expires": proposed.job.expires,
-                "min_contributors": limits.min_contributors,
-                "min_entities": limits.min_entities,
+                **limits.told(),
                 **({"by_hand": {"person": word.person, "at": word.decided, "reason": word.reason}} if word else {}),
             }
         )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
 from mpc.errors import LocalError
 from mpc.policy.flow import ContributorSet, Limits, Request, check, contributor_sets_conflict, suggest
 from mpc.policy.grants import parse_policy
-from mpc.query.plan import LocalQuery, Plan
+from mpc.query.plan import JoinReveal, LocalQuery, Plan
 from tests.mpc.policy.plans import (
     ANALYST,
     BANK_A,
@@ -54,6 +55,25 @@ def test_a_granted_total_passes_under_the_grants_limits() -> None:
 )
 def test_recipients_are_named_in_four_ways(to: str) -> None:
     assert limits(ALONE, grant(to=to)) == Limits(10, 1)
+
+
+def test_of_the_shares_of_the_grants_that_are_used_the_smallest_holds() -> None:
+    by_region = plan(reveal(use("balance"), use("region", "group")))
+    labels = grant('["region"]', uses='["group"]', max_share="0.7")
+    assert limits(by_region, grant(max_share="0.9") + labels).max_share == Decimal("0.7")
+    assert limits(ALONE, grant(max_share="0.9") + labels).max_share == Decimal("0.9")
+    assert limits(ALONE, grant(max_share="0.9") + grant()).max_share is None  # each grant suffices by itself
+    told = limits(by_region, grant(max_share="0.9") + labels).told()
+    assert Limits.from_told(told) == Limits(10, 1, Decimal("0.7"))
+
+
+def test_a_share_that_is_not_kept_over_joins_fits_no_join() -> None:
+    (single,) = ALONE.reveals
+    joined = JoinReveal(**{**vars(single), "joined": ("bank_a", "tax"), "grouped_by": ()})
+    error = refusal(plan(joined), grant(max_share="0.9"))
+    assert error.facts["missing"][0]["reasons"] == ["joined"]
+    assert "has max_share, which this version keeps in totals" in error.message
+    assert limits(plan(joined), grant(max_share="0.9") + grant()) == Limits(10, 1)
 
 
 def test_all_columns_and_case_insensitive_names() -> None:

@@ -35,6 +35,7 @@ from mpc.ring import ring
 from mpc.roles import Places, searches_of
 from mpc.rounds import Rounds
 from mpc.run import Trace, run
+from parties.node.behind import dominated_measures
 from parties.node.joins import own_values, side_rows
 from parties.node.ranked import own_values_of
 from parties.node.sources.canonical import canonical
@@ -139,6 +140,14 @@ class World:
     def filled(self, plan: Plan, pool: int, party: str, *, min_entities: int = 0, strict: bool = False) -> Filled:
         answer = self.answer(plan, pool, party)
         return fill(plan, pool, answer, party=party, min_entities=min_entities, strict_none=strict)
+
+    def dominated(self, plan: Plan, pool: int, party: str, most: str) -> list[list[bool]]:
+        """Of each measure and cell whether one of the party's entities carries more than ``most``."""
+        behind = next(s.behind for s in plan.pools[pool].sources if s.party == party)
+        if not behind.sql:
+            return [[False] * plan.pools[pool].cells] * len(behind.measures)
+        answer = self.local(party).rows(behind.sql)
+        return [list(map(bool, m)) for m in dominated_measures(plan.pools[pool], behind, answer, Decimal(most))]
 
     def totals(self, plan: Plan, *, min_entities: int = 0, strict: bool = False) -> dict[str, RingWords]:
         """The sums of all parties' words, small cells flagged (with no noise on their words)."""

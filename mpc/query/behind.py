@@ -1,0 +1,207 @@
+"""Who is behind a party's numbers: one row for every cell and entity, for rules that look at entities one by one.
+
+    SELECT k0, …, c, e, SUM(a0) AS a0, … FROM (
+      SELECT <key> AS k0, …, <class> AS c, <entity> AS e, ABS(<addend>) AS a0, … FROM "table" WHERE …  -- each branch
+      UNION ALL …) GROUP BY k0, …, c, e
+
+Run by the owner's node for itself only; nothing of it leaves. ``c`` numbers the forms of key that the tables have, so
+``e`` is an entity within ``c``; without a key every row is one. ``a0 …`` are the absolute *addends* of sums.
+
+An addend is what one column brings into a sum, or one expression that is no sum of columns; constants are none. A sum
+is judged by each of its addends alone, since whoever knows the others, or asks for them too, takes them off: of
+SUM(x + 1000) that is x. Where no entity brings more than a share s of any addend, none brings more than s of any sum
+of them either: max |Σ a| ≤ Σ max |a| ≤ s · Σ total |a|.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+
+from mpc.query import build
+from mpc.query.catalog import Catalog
+from mpc.query.catalog import Column as Declared
+from mpc.query.fold import Draft
+from mpc.query.linear import part_of
+from mpc.query.local import Scan, key_sql
+from mpc.query.nodes import (
+    Agg,
+    Arith,
+    Case,
+    Coalesce,
+    Column,
+    Const,
+    Expr,
+    Neg,
+    Term,
+    aggregates,
+    numeric,
+)
+from mpc.query.plan import Behind
+from mpc.query.printer import identifier, literal, sql, units
+from mpc.query.rules.cancel import constant_factor
+from mpc.query.uses import bare, value_columns
+
+#: the name of a row's number in a table without key; no column of the table's has it (``_numbered``)
+_ROW = "row"
+
+
+@dataclass
+class _Query:
+    party: str
+    catalog: Catalog
+    scans: dict[Scan, None] = field(default_factory=dict)
+    classes: list[tuple[object, ...]] = field(default_factory=list)
+    addends: list[dict[Scan, str]] = field(default_factory=list)
+
+
+def behind(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog) -> Behind:
+    """The query for the measures of a pool, in their order."""
+    q = _Query(party, catalog)
+    measures = tuple(_measure(q, d) for d in drafts)
+    return Behind(_print(q, keys) if q.addends else "", measures)
+
+
+def _measure(q: _Query, d: Draft) -> tuple[int, ...]:
+    """The numbers of a measure's addends."""
+    found: dict[int, None] = {}
+    for word in d.words:
+        for _, atom in word.form.terms:
+            part = part_of(atom, q.party)
+            for agg in aggregates(part) if part is not None else ():
+                if agg.func in ("sum", "squares"):
+                    found.update(dict.fromkeys(_addends(q, agg)))
+    return tuple(found)
+
+
+def _addends(q: _Query, agg: Agg) -> Iterator[int]:
+    """The addends of an aggregate, the first of every branch as one column, and so on."""
+    by_scan = {scan: list(_printed(t, agg.func == "squares")) for scan, t in _scans(agg).items()}
+    for column in zip_longest(*by_scan.values()):
+        addend = {scan: text for scan, text in zip(by_scan, column, strict=True) if text is not None}
+        if addend not in q.addends:
+            q.addends.append(addend)
+            q.scans.update(dict.fromkeys(addend))
+        yield q.addends.index(addend)
+
+
+def _scans(agg: Agg) -> dict[Scan, Term]:
+    """The branches of an aggregate; equal ones are told apart by their turn."""
+    found: dict[Scan, Term] = {}
+    for t in agg.terms:
+        turn = sum(1 for s in found if (s.table, s.where, s.keys) == (t.table, t.where, t.keys))
+        found[Scan(t.table, t.where, t.keys, turn)] = t
+    return found
+
+
+def _printed(t: Term, squares: bool) -> Iterator[str]:
+    for addend in addends(t.value) if t.value is not None else ():
+        text = f"abs(CAST({units(addend)} AS DOUBLE))"
+        yield text
+        if squares:
+            yield f"{text} * {text}"
+
+
+# ---- addends
+
+
+def addends(e: Expr) -> Iterator[Expr]:
+    """What each column brings into the sum of ``e``, and each part of it that is no sum of columns."""
+    for leaf in dict.fromkeys(_leaves(e)):
+        yield _only(e, leaf)
+        if not isinstance(leaf, Column):
+            yield from (c for c in dict.fromkeys(value_columns(leaf)) if numeric(c))
+
+
+def _leaves(e: Expr) -> Iterator[Expr]:
+    """Columns, and parts that are no sum, product with a constant, or choice of others."""
+    e = bare(e)
+    inner = _inner(e)
+    if inner is not None:
+        for x in inner:
+            yield from _leaves(x)
+    elif numeric(e) and not isinstance(e, Const):  # a condition as 0 or 1 counts, and is no part of a sum
+        yield e
+
+
+def _inner(e: Expr) -> tuple[Expr, ...] | None:
+    """The parts of an expression that is linear in them, or chooses one of them."""
+    if isinstance(e, Neg):
+        return (e.arg,)
+    if isinstance(e, Arith) and e.op in "+-" and numeric(e.left) and numeric(e.right):
+        return e.left, e.right
+    if isinstance(e, Arith) and e.op == "*" and (parts := constant_factor(e)):
+        return (parts[1],)
+    if isinstance(e, Case):
+        return (*(v for _, v in e.whens), e.default)
+    return e.args if isinstance(e, Coalesce) else None
+
+
+def _only(e: Expr, leaf: Expr) -> Expr:
+    """``e`` with 0 in the place of all other leaves and constants."""
+    e = bare(e)
+    if not numeric(e):
+        return build.ZERO
+    if isinstance(e, Neg):
+        return build.neg(_only(e.arg, leaf))
+    if isinstance(e, Case):
+        arms = [(c, _only(v, leaf)) for c, v in e.whens]
+        return build.case(arms, _only(e.default, leaf))
+    if isinstance(e, Coalesce):
+        return build.coalesce([*(_only(a, leaf) for a in e.args[:-1]), _only(e.args[-1], leaf)])
+    if isinstance(e, Arith) and _inner(e) is not None:
+        if e.op == "*":
+            factor = next(x for x in (e.left, e.right) if isinstance(x, Const))
+            rest = e.right if factor is e.left else e.left
+            return build.arith("*", _only(rest, leaf), factor)
+        return build.arith(e.op, _only(e.left, leaf), _only(e.right, leaf))
+    return e if e == leaf else build.ZERO
+
+
+# ---- printing
+
+
+def _print(q: _Query, keys: int) -> str:
+    by = ", ".join([*(f"k{i}" for i in range(keys)), "c", "e"])
+    sums = ", ".join(f"COALESCE(SUM(a{i}), 0) AS a{i}" for i in range(len(q.addends)))
+    return f"SELECT {by}, {sums} FROM ({' UNION ALL '.join(_scan(q, s) for s in q.scans)}) GROUP BY {by}"
+
+
+def _scan(q: _Query, scan: Scan) -> str:
+    key = _key(q, scan)
+    form: tuple[object, ...] = tuple((c.name.lower(), c.kind, c.scale) for c in key) or (scan.table.lower(),)
+    if form not in q.classes:
+        q.classes.append(form)
+    columns = [f"{key_sql(k)} AS k{i}" for i, k in enumerate(scan.keys)]
+    columns += [f"{q.classes.index(form)} AS c", f"{_entity(q, scan, key)} AS e"]
+    columns += [f"{a.get(scan, 'CAST(NULL AS DOUBLE)')} AS a{i}" for i, a in enumerate(q.addends)]
+    where = f" WHERE {sql(scan.where)}" if scan.where is not None else ""
+    table = identifier(scan.table)
+    rows = table if key else f"(SELECT *, row_number() OVER () AS {_numbered(q, scan)} FROM {table}) AS {table}"
+    return f"SELECT {', '.join(columns)} FROM {rows}{where}"
+
+
+def _key(q: _Query, scan: Scan) -> tuple[Declared, ...]:
+    table = q.catalog.table(scan.table)
+    return table.keys if table else ()
+
+
+def _entity(q: _Query, scan: Scan, key: Sequence[Declared]) -> str:
+    """The entity of a row as text; of several columns with the length before each, so that no two are alike."""
+    if not key:
+        return f"CAST({_numbered(q, scan)} AS VARCHAR)"
+    texts = [f"CAST({identifier(c.name)} AS VARCHAR)" for c in key]
+    if len(texts) == 1:
+        return texts[0]
+    return " || ".join(f"CAST(length({t}) AS VARCHAR) || {literal(':')} || {t}" for t in texts)
+
+
+def _numbered(q: _Query, scan: Scan) -> str:
+    """A name that no column of the table has."""
+    table = q.catalog.table(scan.table)
+    taken = {c.name.lower() for c in table.columns} if table else set()
+    name = _ROW
+    while name in taken:
+        name += "_"
+    return identifier(name)
