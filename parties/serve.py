@@ -59,6 +59,7 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
     inputs = Inputs(member)
     counters = metrics.Metrics()
     service = NodeService(member, store, post, inputs, Permission(member), metrics=counters, recorder=recorder, **hooks)
+    console = await _console(member, store, inputs, recorder, lambda: service.under_way)
     server = _server(member)
     node_pb2_grpc.add_NodeServicer_to_server(service, server)
     if recorder is not None:
@@ -69,7 +70,7 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
         post,
         counters,
         node_pb2.DESCRIPTOR.services_by_name["Node"].full_name,
-        [service.stop, _soon(store.close), *([recorder.close] if recorder else [])],
+        [service.stop, console, _soon(store.close), *([recorder.close] if recorder else [])],
     )
     return server, stop
 
@@ -113,6 +114,20 @@ def _recorder(member: Member) -> Recorder | None:
     """The member's evidence. ``HEJI_EVIDENCE=off`` is there to measure what evidence costs (make bench): members that
     keep none sign no receipts, and whoever keeps some refuses them."""
     return None if os.environ.get("HEJI_EVIDENCE") == "off" else Recorder(member)
+
+
+async def _console(
+    member: Member, store: NodeStore, inputs: Inputs, recorder: Recorder | None, running: Callable[[], int]
+) -> Stop:
+    """Serve the operator's console, if the settings have an address for it; returns what stops it."""
+    if not member.config.console:
+        return _soon(lambda: None)
+    from parties.console.app import Console  # only where it is served
+    from parties.console.serving import serve as serve_console
+    from parties.console.session import Sessions, token_of
+
+    sessions = Sessions(token_of(member.folder), member.clock)
+    return await serve_console(Console(member, store, inputs, sessions, recorder, running).app(), member)
 
 
 def run(folder: Path, start: Start, *, also: Sequence[tuple[Start, Path]] = (), parent: int | None = None) -> None:

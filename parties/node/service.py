@@ -99,6 +99,11 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._metrics = metrics or Metrics()
         self._attempts: dict[AttemptKey, Attempt] = {}
 
+    @property
+    def under_way(self) -> int:
+        """Attempts that are approved or running here."""
+        return len(self._attempts)
+
     async def Publish(self, request: node_pb2.PublishRequest, context: Context) -> node_pb2.SignedCatalog:
         try:
             self._member.caller(context)

@@ -77,6 +77,20 @@ class JobRow:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """A job as its operator sees it. ``error``: the code it ended with, "" if it did not fail."""
+
+    id: str
+    state: str
+    submitter: str
+    recipients: tuple[str, ...]
+    purpose: str
+    sql: str
+    updated: int
+    error: str
+
+
+@dataclass(frozen=True)
 class Decision:
     """A job that a person decides about. ``plan``, ``policy``: the digests the question was about."""
 
@@ -205,6 +219,23 @@ class Store:
         """(job, table, column, organisation, conditions) of all jobs after a day."""
         rows = self._db.rows("SELECT * FROM bits WHERE day > ?", since)
         return [(r["job"], r["table_name"], r["column_name"], r["organisation"], r["bits"]) for r in rows]
+
+    def jobs(self, most: int) -> list[Seen]:
+        """Jobs this node approved, the newest first."""
+        rows = self._db.rows("SELECT * FROM jobs ORDER BY updated DESC, id LIMIT ?", most)
+        return [
+            Seen(
+                r["id"],
+                r["state"],
+                r["submitter"],
+                tuple(json.loads(r["recipients"])),
+                r["purpose"],
+                r["sql"],
+                r["updated"],
+                r["error"] or "",
+            )
+            for r in rows
+        ]
 
     def ask(self, question: Decision) -> None:
         """Put a job before a person; a question about another plan or policy takes the place of an earlier one."""

@@ -1,0 +1,262 @@
+"""The pages, and what may be done on them.
+
+    /              how the node is, and how many requests wait
+    /pending       what waits for a person; /pending/JOB: all about it, approve or reject
+    /policy        the policy in force, grant by grant, and its text
+    /released      which jobs this node took part in, for whom and when
+
+Every page but /login and /style.css asks for a session. Nothing is loaded from anywhere else, there are no scripts, and
+what others wrote (SQL, purposes, names) is escaped by the templates. Decisions go through the same store as those of
+``heji jobs approve``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import parse_qs
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from mpc.errors import HejiError, LocalError
+from mpc.evidence.note import Checkpoint
+from mpc.policy.grants import BITS_DAYS, Grant
+from parties import files
+from parties.console.session import LASTS, Session, Sessions
+from parties.console.words import speaker
+from parties.evidence.log import origin_of
+from parties.evidence.recorder import Recorder
+from parties.member import Member
+from parties.node.inputs import Inputs
+from parties.node.permission import read_policy
+from parties.node.store import Decision, Store
+
+COOKIE, LANGUAGE = "__Host-heji", "heji-language"
+MAX_FORM_BYTES = 64 * 1024
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+Page = Callable[[Request, Session], Awaitable[Response]]
+
+
+class Console:
+    """The pages of one node."""
+
+    def __init__(
+        self,
+        member: Member,
+        store: Store,
+        inputs: Inputs,
+        sessions: Sessions,
+        recorder: Recorder | None,
+        running: Callable[[], int],
+    ) -> None:
+        """``running``: how many jobs are under way."""
+        self._member, self._store, self._inputs, self._sessions = member, store, inputs, sessions
+        self._recorder, self._running = recorder, running
+        self._pages = Environment(
+            loader=PackageLoader("parties.console"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        )
+
+    def app(self) -> Starlette:
+        """The application to serve."""
+        routes = [
+            Route("/login", self._login, methods=["GET", "POST"]),
+            Route("/style.css", self._style),
+            Route("/logout", self._guarded(self._logout), methods=["POST"]),
+            Route("/", self._guarded(self._overview)),
+            Route("/pending", self._guarded(self._pending)),
+            Route("/pending/{job:str}", self._guarded(self._request), methods=["GET", "POST"]),
+            Route("/policy", self._guarded(self._policy)),
+            Route("/released", self._guarded(self._released)),
+            Route("/{rest:path}", self._guarded(self._nowhere)),
+        ]
+        return Starlette(routes=routes)
+
+    # -- coming in
+
+    async def _login(self, request: Request) -> Response:
+        problem = ""
+        if request.method == "POST":
+            form = await _form(request)
+            person = form.get("person", "").strip()[:80]
+            cookie = self._sessions.login(form.get("token", ""), person) if person.isprintable() and person else None
+            if cookie is not None:
+                response: Response = RedirectResponse("/", 303, headers=_HEADERS)
+                response.set_cookie(
+                    COOKIE, cookie, max_age=LASTS, path="/", secure=True, httponly=True, samesite="strict"
+                )
+                return response
+            locked = self._sessions.locked
+            problem = "Too many wrong tokens: wait a minute." if locked else "This is not the token."
+        return self._page(request, "login.html", None, status=403 if problem else 200, problem=problem)
+
+    def _guarded(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
+        """Only with a session; forms only with its secret."""
+
+        async def handle(request: Request) -> Response:
+            session = self._sessions.find(request.cookies.get(COOKIE, ""))
+            if session is None:
+                return RedirectResponse("/login", 303, headers=_HEADERS)
+            if request.method == "POST":
+                form = await _form(request)
+                if form.get("csrf") != session.csrf:
+                    told = "The form is not from this session. Go back and try again."
+                    return self._page(request, "told.html", session, status=403, told=told)
+                request.state.form = form
+            return await page(request, session)
+
+        return handle
+
+    async def _logout(self, request: Request, _session: Session) -> Response:
+        self._sessions.logout(request.cookies.get(COOKIE, ""))
+        response = RedirectResponse("/login", 303, headers=_HEADERS)
+        response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
+        return response
+
+    # -- pages
+
+    async def _overview(self, request: Request, session: Session) -> Response:
+        member = self._member
+        listed = member.roster.member(member.name)
+        return self._page(
+            request,
+            "overview.html",
+            session,
+            waiting=len(self._waiting()),
+            roster=member.roster,
+            tables=self._inputs.catalog().tables,
+            running=self._running(),
+            free=f"{shutil.disk_usage(member.folder).free / 1e9:.1f}",
+            until=_time(listed.valid_until),
+            entries=len(self._recorder.log) if self._recorder else 0,
+            cosigned=", ".join(self._cosigned()) or "-",
+        )
+
+    async def _pending(self, request: Request, session: Session) -> Response:
+        decided = [d for d in reversed(self._store.decisions()) if d.state != "pending"][:20]
+        return self._page(request, "pending.html", session, waiting=self._waiting(), decided=decided)
+
+    async def _request(self, request: Request, session: Session) -> Response:
+        found = self._store.decision(request.path_params["job"])
+        if found is None:
+            return await self._nowhere(request, session)
+        problem = told = ""
+        if request.method == "POST":
+            problem, told, found = self._decide(found, request.state.form, session)
+        status = 409 if problem else 200
+        return self._page(request, "request.html", session, status=status, d=found, problem=problem, told=told)
+
+    async def _policy(self, request: Request, session: Session) -> Response:
+        path = self._member.folder / "policy.toml"
+        try:
+            policy, problem = read_policy(self._member.folder), ""
+        except HejiError as error:
+            policy, problem = None, error.message
+        raw = files.read(path, "the policy").decode(errors="replace") if path.exists() else ""
+        return self._page(request, "policy.html", session, policy=policy, problem=problem, text=raw, limits=_limits)
+
+    async def _released(self, request: Request, session: Session) -> Response:
+        since = dt.datetime.fromtimestamp(self._member.clock(), dt.UTC).date() - dt.timedelta(days=BITS_DAYS)
+        shown: dict[tuple[str, str], int] = {}
+        for _job, table, column, organisation, bits in self._store.bits(since.isoformat()):
+            shown[f"{table}.{column}", organisation] = shown.get((f"{table}.{column}", organisation), 0) + bits
+        return self._page(
+            request, "released.html", session, jobs=self._store.jobs(200), shown=sorted(shown.items()), days=BITS_DAYS
+        )
+
+    async def _nowhere(self, request: Request, session: Session) -> Response:
+        return self._page(request, "told.html", session, status=404, told="This page is not there.")
+
+    async def _style(self, _request: Request) -> Response:
+        text = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
+        return Response(text, media_type="text/css", headers={**_HEADERS, "Cache-Control": "max-age=600"})
+
+    # -- what they do
+
+    def _waiting(self) -> list[Decision]:
+        now = self._member.clock()
+        return [d for d in self._store.decisions() if d.state == "pending" and d.expires > now]
+
+    def _decide(self, asked: Decision, form: dict[str, str], session: Session) -> tuple[str, str, Decision]:
+        """(problem, what happened, the request as it stands now)."""
+        reason = form.get("reason", "").strip()[:500]
+        approve = form.get("verdict") == "approved"
+        if form.get("verdict") not in ("approved", "rejected") or not reason.isprintable():
+            return "This page is not there.", "", asked
+        if not approve and not reason:
+            return "A rejection needs a reason.", "", asked
+        try:
+            state: Literal["approved", "rejected"] = "approved" if approve else "rejected"
+            done = self._store.decide(asked.job, state, session.person, reason, self._member.clock())
+        except LocalError as error:
+            return error.message, "", asked
+        approved, rejected = "Approved. The job runs when the others agree.", "Rejected. Whoever asked is told why."
+        return "", approved if approve else rejected, done
+
+    def _cosigned(self) -> list[str]:
+        point: Checkpoint | None = self._recorder.log.latest() if self._recorder else None
+        keys = {origin_of(m.name): bytes.fromhex(m.identity) for m in self._member.roster.members}
+        return sorted(o.removeprefix("heji/") for o in point.cosignatures(keys)) if point else []
+
+    def _page(self, request: Request, name: str, session: Session | None, status: int = 200, **facts: Any) -> Response:
+        wish = request.query_params.get("language") or request.cookies.get(LANGUAGE) or _accepted(request)
+        language = "zh" if wish.startswith("zh") else "en"
+        say = speaker(language)
+        html = self._pages.get_template(name).render(
+            _=say,
+            time=_time,
+            language=language,
+            session=session,
+            name=self._member.name,
+            path=request.url.path,
+            **facts,
+        )
+        response = HTMLResponse(html, status, headers=_HEADERS)
+        if request.query_params.get("language"):
+            response.set_cookie(LANGUAGE, language, max_age=10**7, secure=True, httponly=True, samesite="strict")
+        return response
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of a form; empty where it is too long or not text."""
+    raw = b""
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > MAX_FORM_BYTES:
+            return {}
+    try:
+        return {k: v[-1] for k, v in parse_qs(raw.decode("utf-8"), keep_blank_values=True, max_num_fields=20).items()}
+    except ValueError:
+        return {}
+
+
+def _accepted(request: Request) -> str:
+    """The language the browser asks for first."""
+    return request.headers.get("accept-language", "en").split(",")[0].strip().lower()
+
+
+def _limits(g: Grant, say: Callable[..., str]) -> list[str]:
+    """What a grant asks for besides."""
+    found = [say("at least {} entities a cell", g.min_entities)] if g.min_entities else []
+    found += [say("at least {} institutions", g.min_contributors)] if g.min_contributors > 1 else []
+    found += [say("no entity above {} of a sum", g.max_share)] if g.max_share is not None else []
+    found += [say("until {}", g.expires)] if g.expires else []
+    return found + ([say("each job waits for you")] if g.approval == "manual" else [])
+
+
+def _time(seconds: int) -> str:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,98 @@
+"""The console's words in Chinese, by their English originals. A test finds what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+CHINESE: Mapping[str, str] = {
+    "Console of {}": "{} 的控制台",
+    "Log in": "登录",
+    "Log out": "退出",
+    "Your name": "您的姓名",
+    "It stands beside your decisions.": "它会与您的决定一起记录。",
+    "Token": "口令",
+    "The line in keys/console-token of the node's folder.": "节点文件夹中 keys/console-token 里的那一行。",
+    "This is not the token.": "口令不正确。",
+    "Too many wrong tokens: wait a minute.": "错误次数过多：请等一分钟。",
+    "Overview": "概览",
+    "Waiting for you": "等待您决定",
+    "Policy in force": "现行策略",
+    "What was released": "已释放的结果",
+    "Nothing waits.": "没有等待决定的请求。",
+    "Nothing yet.": "还没有。",
+    "One request waits for your decision.": "有一个请求等待您决定。",
+    "{} requests wait for your decision.": "有 {} 个请求等待您决定。",
+    "Member": "成员",
+    "Consortium": "联合体",
+    "Roster": "名册",
+    "version {}": "第 {} 版",
+    "Jobs under way": "正在进行的任务",
+    "Tables": "数据表",
+    "rows published": "公布的行数",
+    "Grants": "授权",
+    "Disk": "磁盘",
+    "{} GB free": "剩余 {} GB",
+    "Evidence log": "证据日志",
+    "{} entries, cosigned by {}": "{} 条记录，联署者：{}",
+    "Keys valid until": "密钥有效期至",
+    "Request": "请求",
+    "From": "提交者",
+    "To": "接收方",
+    "Purpose": "用途",
+    "none given": "未说明",
+    "Asked": "提出时间",
+    "Expires": "失效时间",
+    "What it would do, and who would learn what": "它会做什么，谁会得知什么",
+    "Reason": "理由",
+    "Whoever asked is told.": "会告知提交者。",
+    "Approve": "批准",
+    "Reject": "拒绝",
+    "A rejection needs a reason.": "拒绝须写明理由。",
+    "Approved. The job runs when the others agree.": "已批准。其他各方同意后任务即运行。",
+    "Rejected. Whoever asked is told why.": "已拒绝。提交者会得知理由。",
+    "Decided before": "此前的决定",
+    "{} by {}": "{}，由 {}",
+    "approved": "已批准",
+    "rejected": "已拒绝",
+    "pending": "等待中",
+    "The text of policy.toml as it stands now. Change the file; the next job is judged by it.": (
+        "policy.toml 的现行文本。修改该文件即可；下一个任务即按新文本判断。"
+    ),
+    "Digest": "摘要",
+    "policy.toml cannot be read: nothing is approved.": "policy.toml 无法读取：不会批准任何请求。",
+    "Line": "行",
+    "Columns": "列",
+    "Uses": "用途类别",
+    "Limits": "限制",
+    "each job waits for you": "每个任务都等待您决定",
+    "at least {} entities a cell": "每格至少 {} 个主体",
+    "at least {} institutions": "至少 {} 家机构",
+    "no entity above {} of a sum": "任何主体不超过总和的 {}",
+    "until {}": "至 {}",
+    "nothing": "无",
+    "When": "时间",
+    "State": "状态",
+    "approved here": "本节点已批准",
+    "under way": "进行中",
+    "sending": "发送中",
+    "given up": "已放弃",
+    "done": "完成",
+    "released": "已释放",
+    "Conditions shown of single entities in the last {} days": "最近 {} 天内对单个主体显示的条件",
+    "Column": "列",
+    "To whom": "对谁",
+    "Conditions": "条件数",
+    "This page is not there.": "没有这个页面。",
+    "The form is not from this session. Go back and try again.": "表单不属于本次登录。请返回重试。",
+    "Back": "返回",
+    "中文": "English",
+}
+
+
+def speaker(language: str) -> Callable[..., str]:
+    """Says a template with its arguments in a language ("zh", else English)."""
+
+    def say(template: str, *args: object) -> str:
+        return (CHINESE.get(template, template) if language == "zh" else template).format(*args)
+
+    return say

@@ -1,0 +1,252 @@
+"""The operator's console: nobody without the token, no form from elsewhere, and the words of others are only words."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import re
+import shutil
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from mpc.errors import LocalError
+from parties.console import words
+from parties.console.session import LASTS, MINUTE, MOST_WRONG, Sessions, token_of
+from parties.console.words import CHINESE
+from parties.consortium import free_ports
+from tests.parties import world
+from tests.parties.conftest import Running, serving
+
+HOSTILE = "<script>alert('x')</script>"
+
+
+@dataclass
+class Browser:
+    """A person's browser: keeps cookies, follows nothing by itself."""
+
+    port: int
+    certificate: Path
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    def ask(self, method: str, path: str, body: str = "", **headers: str) -> tuple[int, Any, str]:
+        context = ssl.create_default_context(cafile=str(self.certificate))
+        context.check_hostname = False  # the certificate is pinned: it is the only root
+        link = http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=20)
+        cookie = "; ".join(f"{k}={v}" for k, v in self.cookies.items())
+        kind = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
+        link.request(method, path, body or None, {"Cookie": cookie, **kind, **headers})
+        answer = link.getresponse()
+        for line in answer.headers.get_all("Set-Cookie") or []:
+            name, _, value = line.partition(";")[0].partition("=")
+            self.cookies[name] = value
+        text = answer.read().decode()
+        link.close()
+        return answer.status, answer.headers, text
+
+    def get(self, path: str, **headers: str) -> str:
+        status, _, text = self.ask("GET", path, **headers)
+        assert status == 200, (status, text)
+        return text
+
+    def post(self, path: str, **fields: str) -> tuple[int, Any, str]:
+        return self.ask("POST", path, urlencode(fields))
+
+    def login(self, folder: Path, person: str = "Li Na") -> None:
+        status, headers, _ = self.post("/login", person=person, token=token_of(folder).decode())
+        assert (status, headers["Location"]) == (303, "/")
+
+    def csrf(self, page: str) -> str:
+        found = re.search(r'name="csrf" value="([^"]+)"', page)
+        assert found
+        return found[1]
+
+
+@dataclass
+class Scene:
+    running: Running
+    folder: Path
+    browser: Browser
+
+    async def apart(self, work: Any, *args: Any, **kwargs: Any) -> Any:
+        return await self.running.apart(work, *args, **kwargs)
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    """Three banks; bank_a decides by hand and has a console."""
+    consortium = world.make(tmp_path)
+    folder = consortium / "bank_a"
+    [port] = free_ports("127.0.0.1", 1)
+    settings = (folder / "member.toml").read_text()
+    (folder / "member.toml").write_text(settings + f'\nconsole = "127.0.0.1:{port}"\n')
+    policy = (folder / "policy.toml").read_text()
+    (folder / "policy.toml").write_text(policy.replace('approval = "auto"', 'approval = "manual"'))
+    assert 'approval = "manual"' in (folder / "policy.toml").read_text()
+    async with serving(consortium) as running:
+        yield Scene(running, folder, Browser(port, folder / "keys" / "tls.crt"))
+
+
+async def waiting(scene: Scene, purpose: str = HOSTILE) -> str:
+    """A job that waits for bank_a's word."""
+    job = (await scene.running.ask("analyst", "submit", world.TOGETHER, "analyst", purpose=purpose)).id
+    for _ in range(100):
+        if job[:16] in await scene.apart(scene.browser.get, "/pending"):
+            return str(job)
+        await asyncio.sleep(0.1)
+    raise AssertionError("the job never came")
+
+
+async def test_nothing_is_shown_without_the_token(scene: Scene) -> None:
+    for path in ("/", "/pending", "/pending/" + "ab" * 32, "/policy", "/released", "/nothing"):
+        status, headers, text = await scene.apart(scene.browser.ask, "GET", path)
+        assert (status, headers["Location"], text) == (303, "/login", "")
+    for path in ("/logout", "/pending/" + "ab" * 32):
+        status, _, _ = await scene.apart(scene.browser.post, path, verdict="approved", csrf="")
+        assert status == 303
+    assert "bank_a" in await scene.apart(scene.browser.get, "/login")
+
+
+async def test_wrong_tokens_and_too_many(scene: Scene) -> None:
+    for _ in range(MOST_WRONG):
+        status, headers, text = await scene.apart(scene.browser.post, "/login", person="x", token="guess")
+        assert (status == 403 and "not the token" in text) or "Too many" in text
+        assert "Set-Cookie" not in headers
+    good = token_of(scene.folder).decode()
+    status, _, text = await scene.apart(scene.browser.post, "/login", person="x", token=good)
+    assert status == 403 and "Too many wrong tokens" in text
+
+
+async def test_cookies_and_headers(scene: Scene) -> None:
+    good = token_of(scene.folder).decode()
+    _, headers, _ = await scene.apart(scene.browser.post, "/login", person="Li Na", token=good)
+    cookie = headers["Set-Cookie"].lower()
+    assert all(w in cookie for w in ("__host-heji=", "httponly", "secure", "samesite=strict", "path=/"))
+    _, headers, text = await scene.apart(scene.browser.ask, "GET", "/")
+    policy = headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'") and "unsafe" not in policy and "script" not in policy
+    assert (headers["X-Frame-Options"], headers["Cache-Control"]) == ("DENY", "no-store")
+    assert "Server" not in headers
+    assert "<script" not in text and "http://" not in text and "https://" not in text
+    assert (scene.folder / "keys" / "console-token").stat().st_mode & 0o077 == 0
+
+
+async def test_a_request_is_approved_and_runs(scene: Scene) -> None:
+    await scene.apart(scene.browser.login, scene.folder)
+    job = await waiting(scene)
+    overview = await scene.apart(scene.browser.get, "/")
+    assert "One request waits" in overview and "accounts" in overview
+    page = await scene.apart(scene.browser.get, f"/pending/{job}")
+    assert "SUM(balance)" in page and "coordinator" in page and HOSTILE not in page
+    assert "&lt;script&gt;" in page
+    status, _, page = await scene.apart(
+        scene.browser.post, f"/pending/{job}", csrf=scene.browser.csrf(page), verdict="approved", reason="monthly"
+    )
+    assert status == 200 and "approved by Li Na: monthly" in page
+    await scene.running.ask("analyst", "wait", job)
+    released = await scene.apart(scene.browser.get, "/released")
+    assert "analyst" in released and ("done" in released or "released" in released) and HOSTILE not in released
+
+
+async def test_a_request_is_rejected_with_a_reason(scene: Scene) -> None:
+    await scene.apart(scene.browser.login, scene.folder)
+    job = await waiting(scene, "study")
+    csrf = scene.browser.csrf(await scene.apart(scene.browser.get, f"/pending/{job}"))
+    status, _, page = await scene.apart(scene.browser.post, f"/pending/{job}", csrf=csrf, verdict="rejected")
+    assert status == 409 and "needs a reason" in page
+    status, _, page = await scene.apart(
+        scene.browser.post, f"/pending/{job}", csrf=csrf, verdict="rejected", reason="not before the audit"
+    )
+    assert status == 200 and "rejected by Li Na" in page
+    with pytest.raises(LocalError, match="not before the audit"):
+        await scene.running.ask("analyst", "wait", job)
+    assert "not before the audit" in await scene.apart(scene.browser.get, "/pending")
+
+
+async def test_forms_from_elsewhere_are_refused(scene: Scene) -> None:
+    await scene.apart(scene.browser.login, scene.folder)
+    job = await waiting(scene, "study")
+    for fields in ({}, {"csrf": "guess"}, {"csrf": ""}):
+        status, _, page = await scene.apart(scene.browser.post, f"/pending/{job}", verdict="approved", **fields)
+        assert status == 403 and "not from this session" in page
+    status, _, _ = await scene.apart(scene.browser.ask, "POST", f"/pending/{job}", "x" * 100_000)
+    assert status == 403
+    assert job[:16] in await scene.apart(scene.browser.get, "/pending")
+    await scene.running.ask("analyst", "cancel", job)
+
+
+async def test_logging_out_ends_the_session(scene: Scene) -> None:
+    await scene.apart(scene.browser.login, scene.folder)
+    csrf = scene.browser.csrf(await scene.apart(scene.browser.get, "/"))
+    cookie = scene.browser.cookies["__Host-heji"]
+    await scene.apart(scene.browser.post, "/logout", csrf=csrf)
+    scene.browser.cookies["__Host-heji"] = cookie  # who kept it has nothing
+    status, _, _ = await scene.apart(scene.browser.ask, "GET", "/")
+    assert status == 303
+
+
+async def test_both_languages_and_a_broken_policy(scene: Scene) -> None:
+    await scene.apart(scene.browser.login, scene.folder)
+    assert "现行策略" in await scene.apart(scene.browser.get, "/policy", **{"Accept-Language": "zh-CN,zh;q=0.9"})
+    assert "Policy in force" in await scene.apart(scene.browser.get, "/policy", **{"Accept-Language": "de"})
+    assert "概览" in await scene.apart(scene.browser.get, "/?language=zh")
+    assert "等待您决定" in await scene.apart(scene.browser.get, "/pending")  # kept in a cookie
+    (scene.folder / "policy.toml").write_text(f"[[grant]]\ntable = 3 # {HOSTILE}\n")
+    page = await scene.apart(scene.browser.get, "/policy?language=en")
+    assert "cannot be read" in page and HOSTILE not in page
+
+
+async def test_an_address_in_use_is_told(scene: Scene) -> None:
+    settings = (scene.folder / "member.toml").read_text()
+    other = scene.folder.parent / "bank_b"
+    line = next(x for x in settings.splitlines() if x.startswith("console ="))
+    await scene.running.stop("bank_b")
+    (other / "member.toml").write_text((other / "member.toml").read_text() + f"\n{line}\n")
+    with pytest.raises(LocalError, match="console cannot listen"):
+        await scene.running.start("bank_b")
+
+
+def test_sessions_end() -> None:
+    now = [1000]
+    sessions = Sessions(b"token", lambda: now[0])
+    cookie = sessions.login("token\n", "Li Na")
+    assert cookie and sessions.find(cookie)
+    assert "csrf" not in repr(sessions.find(cookie))
+    now[0] += LASTS
+    assert sessions.find(cookie) is None
+    for _ in range(MOST_WRONG):
+        sessions.login("no", "x")
+    assert sessions.login("token", "x") is None
+    now[0] += MINUTE
+    assert sessions.login("token", "x")
+
+
+def test_every_word_has_its_chinese() -> None:
+    folder = Path(words.__file__).parent
+    found = set()
+    for page in (folder / "templates").glob("*.html"):
+        found |= set(re.findall(r'_\("([^"]+)"', page.read_text(encoding="utf-8")))
+    code = (folder / "app.py").read_text(encoding="utf-8")
+    found |= set(re.findall(r'say\("([^"]+)"', code)) | set(re.findall(r'(?:problem|told)=?"([A-Z][^"]+)"', code))
+    assert found <= CHINESE.keys(), found - CHINESE.keys()
+    for english, chinese in CHINESE.items():
+        assert english.count("{}") == chinese.count("{}"), english
+
+
+@pytest.mark.slow
+async def test_in_a_browser(scene: Scene, tmp_path: Path) -> None:
+    """Headless Chromium shows the login page over the node's own certificate, with its style."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    picture = tmp_path / "login.png"
+    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--ignore-certificate-errors"]
+    command += ["--window-size=900,700", f"--screenshot={picture}", f"https://127.0.0.1:{scene.browser.port}/login"]
+    await scene.apart(subprocess.run, command, check=True, capture_output=True, timeout=90)
+    assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size > 5_000
