@@ -26,6 +26,7 @@ CODES: Mapping[str, str] = {
     "plan.inexact": "an expression cannot be computed exactly (floating point)",
     "plan.unsafe_weights": "weights or combinations from which the parts of a pooled total could be told apart",
     "plan.trust": "the query needs a weaker trust level than the job accepts",
+    "plan.verified": "verified sums do not go with this query",
     "plan.helper": "there is no helper, or it belongs to an institution that takes part in the join",
     "plan.rows": "single rows of a join go to a party whose own table gives the rows, and to nobody else",
     "plan.two_party": "two parties and a total for one of them would reveal the other's input",
@@ -65,6 +66,7 @@ CODES: Mapping[str, str] = {
     "protocol.point": "a public key is of low order or malformed",
     "protocol.size": "a message is larger than the plan allows",
     "protocol.reuse": "a stream would be drawn a second time",
+    "protocol.sum": "a sum is not that of the values the contributors bound themselves to",
     "protocol.replay": "a replayed role differs from what was recorded",
     # evidence
     "evidence.rollback": "a log is shorter than, or other than, what was signed last",

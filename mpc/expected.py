@@ -19,6 +19,8 @@ A_BYTE = 6.5e-9
 A_ROW = 3.5e-7
 #: for each round of a search, in which little is said and everybody waits
 A_ROUND = 5e-3
+#: for each element of a verified sum that a contributor binds itself to, two at a time on two cores
+A_COMMITMENT = 4e-5
 #: memory of a node at rest, and for each word of a shared column: the share, masks, what is on its way
 START_BYTES, WORD_BYTES = 200 << 20, 40
 
@@ -42,4 +44,5 @@ def expected_seconds(plan: Plan, recipients: int) -> float:
     said += sum(t.bytes for s in searches for t in search_traffic(s))
     rounds = sum(s.rounds for s in searches)
     rounds += sum(s.rounds for _, pool in plan.joins if (s := Joint(pool, "helper", 1).search) is not None)
-    return START + A_BYTE * (words + said) + A_ROW * rows + A_ROUND * rounds
+    bound = words // 16 if plan.verified else 0
+    return START + A_BYTE * (words + said) + A_ROW * rows + A_ROUND * rounds + A_COMMITMENT * bound

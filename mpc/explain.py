@@ -88,9 +88,9 @@ def _steps(plan: Plan, recipients: tuple[str, ...]) -> list[dict[str, Any]]:
             steps.append(
                 {
                     "step": f"{p.name}/w{bits}",
-                    "protocol": "P3 secure sum",
+                    "protocol": "P11 verified sum" if plan.verified else "P3 secure sum",
                     "trust": "parties",
-                    "rounds": blocks * len(recipients),
+                    "rounds": (blocks + (3 if plan.verified else 0)) * len(recipients),
                     "words": words,
                     "ring": bits,
                     "bytes": dict.fromkeys(p.parties, sent),

@@ -20,6 +20,7 @@ class Job:
     """Everything the modeler asks for. Times are Unix seconds; digests and keys are lower-case hex.
 
     ``recipient_keys``: X25519 public keys of recipients without a node (the submitter itself; it signs the job).
+    ``verified``: the recipient is to verify that sums are of what the parties bound themselves to (P11).
     ``trust``: the weakest level the modeler accepts, "parties" (nothing rests on a third seat) or "helper".
     """
 
@@ -34,6 +35,7 @@ class Job:
     purpose: str = ""
     trust: str = "helper"
     allow_two_party: bool = False
+    verified: bool = False
     recipient_keys: Mapping[str, str] = field(default_factory=dict)
     planner: str = ""
 
@@ -53,6 +55,7 @@ class Job:
                 "purpose": self.purpose,
                 "trust": self.trust,
                 "allow_two_party": self.allow_two_party,
+                "verified": self.verified,
                 "recipient_keys": dict(self.recipient_keys),
                 "planner": self.planner,
             }
@@ -81,6 +84,7 @@ class Job:
                 ),
                 type(job.created) is int and type(job.expires) is int and job.created < job.expires,
                 type(job.allow_two_party) is bool,
+                type(job.verified) is bool,
                 job.trust in ("helper", "parties"),
                 len(bytes.fromhex(job.nonce)) == 16,
             ]

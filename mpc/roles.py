@@ -25,10 +25,11 @@ from mpc.crypto.labels import digest
 from mpc.job import Job
 from mpc.joint import Joint, SideRows
 from mpc.messages import RingWords
-from mpc.protocols import ranked, total
+from mpc.protocols import ranked, total, verified
 from mpc.protocols.agree import Agreement, Context, Sign, Verify, agree, pair_coins, verify_agreement
 from mpc.protocols.ranked import Found, OwnValues, Search
 from mpc.protocols.total import Sum
+from mpc.protocols.verified import Binding
 from mpc.query.plan import Plan, Ring
 from mpc.rounds import Rounds, Session
 from mpc.traffic import search_traffic, traffic
@@ -45,6 +46,7 @@ class Cast:
     context: Context
     coordinator: str
     sums: tuple[Sum, ...]
+    verified: bool = False
     joints: tuple[tuple[int, Joint], ...] = ()
     searches: tuple[Places, ...] = ()
 
@@ -87,6 +89,8 @@ class Outcome:
 
     agreement: Agreement
     totals: Totals = field(default_factory=dict)
+    #: of verified sums, at the coordinator: what recipients without a node verify them with
+    bindings: dict[str, Binding] = field(default_factory=dict)
 
 
 def cast_of(
@@ -113,7 +117,8 @@ def cast_of(
     statement = digest("statement", job_bytes, bytes.fromhex(job.roster), bytes.fromhex(plan.digest()), *approved)
     outside = {r: bytes.fromhex(job.recipient_keys[r]) for r in job.recipients if r not in inside}
     context = Context(bytes.fromhex(job.id), attempt, statement, participants, outside)
-    return Cast(context, coordinator, sums_of(plan, job.recipients), joints, tuple(searches_of(plan, helper)))
+    sums = sums_of(plan, job.recipients)
+    return Cast(context, coordinator, sums, plan.verified, joints, tuple(searches_of(plan, helper)))
 
 
 def searches_of(plan: Plan, helper: str) -> Iterator[Places]:
@@ -141,12 +146,26 @@ def allowed_bytes(cast: Cast, sender: str, receiver: str) -> int:
         delivered = sender == cast.coordinator and receiver == s.recipient
         if contributed or delivered:
             size += s.length * s.bits // 8 + header * sum(1 for _ in s.blocks())
+        if cast.verified:
+            size += _binding_bytes(s, sender, receiver, cast.coordinator, header)
     for _, j in cast.joints:
         size += sum(t.bytes + header * t.messages for t in traffic(j) if (t.sender, t.receiver) == (sender, receiver))
     for p in cast.searches:
         said = (t for t in search_traffic(p.search) if (t.sender, t.receiver) == (sender, receiver))
         size += sum(t.bytes + header * t.messages for t in said)
     return size
+
+
+def _binding_bytes(s: Sum, sender: str, receiver: str, coordinator: str, header: int) -> int:
+    """What members say about a verified sum besides the sum."""
+    word, column = 96 + header, 32 * verified.blocks(s) + header
+    if sender in s.contributors and receiver in s.contributors:
+        return word
+    if sender in s.contributors and receiver == coordinator:
+        return word + 2 * column
+    if sender == coordinator and receiver == s.recipient:
+        return len(s.contributors) * (word + column) + column
+    return 0
 
 
 def rounds_of(cast: Cast, name: str) -> int:
@@ -157,7 +176,8 @@ def rounds_of(cast: Cast, name: str) -> int:
     ]
     joined = sum(t.messages for _, j in cast.joints for t in traffic(j) if name in (t.sender, t.receiver))
     joined += sum(t.messages for p in cast.searches for t in search_traffic(p.search) if name in (t.sender, t.receiver))
-    return 2 + joined + sum(1 for s in said + heard for _ in s.blocks())
+    bound = sum(3 if s in said else 2 * len(s.contributors) + 1 for s in said + heard) if cast.verified else 0
+    return 2 + joined + bound + sum(1 for s in said + heard for _ in s.blocks())
 
 
 def sums_of(plan: Plan, recipients: tuple[str, ...]) -> tuple[Sum, ...]:
@@ -217,10 +237,18 @@ def play_party(
         for places, what in found:
             if (places.pool, 64) == (p, ring_of(s)):
                 mine = places.put(what, mine, first=session.me == places.search.parties[0])
-        yield from total.contribute(speaking, s, mine, cast.coordinator)
+        if cast.verified:
+            here = cast.context.digest()
+            yield from verified.contribute(speaking, s, mine, cast.coordinator, here, sign, verify)
+        else:
+            yield from total.contribute(speaking, s, mine, cast.coordinator)
     outcome = Outcome(agreement)
     for s in cast.heard_by(session.me):
-        outcome.totals[s.name] = yield from total.receive(speaking, s, cast.coordinator)
+        if cast.verified:
+            here = cast.context.digest()
+            outcome.totals[s.name] = yield from verified.receive(speaking, s, cast.coordinator, here, verify)
+        else:
+            outcome.totals[s.name] = yield from total.receive(speaking, s, cast.coordinator)
     return outcome
 
 
@@ -238,20 +266,29 @@ def play_helper(session: Session, cast: Cast, sign: Sign, verify: Verify) -> Rou
 def play_coordinator(session: Session, cast: Cast, sign: Sign, verify: Verify) -> Rounds[Outcome]:
     """The coordinator: adds masked vectors."""
     speaking, agreement = yield from _agree(session, cast, sign, verify)
-    return Outcome(agreement, (yield from add_up(speaking, cast)))
+    totals, bindings = yield from add_up(speaking, cast)
+    return Outcome(agreement, totals, bindings)
 
 
-def add_up(session: Session, cast: Cast) -> Rounds[Totals]:
+def add_up(session: Session, cast: Cast) -> Rounds[tuple[Totals, dict[str, Binding]]]:
     """What the coordinator does without a secret of its own, so that an auditor can do it again: returns the masked
     totals of recipients without a node. All sums are collected before any total is handed on, so that a recipient that
     is still speaking is never waited for while it waits."""
     totals: Totals = {}
+    bindings: dict[str, Binding] = {}
     for s in cast.sums:
-        totals[s.name] = yield from total.collect(session, s)
+        if cast.verified:
+            totals[s.name], bindings[s.name] = yield from verified.collect(session, s)
+        else:
+            totals[s.name] = yield from total.collect(session, s)
     for s in cast.sums:
-        if s.recipient in cast.context.participants:
+        if s.recipient not in cast.context.participants:
+            continue
+        if cast.verified:
+            yield from verified.deliver(session, s, totals.pop(s.name), bindings.pop(s.name))
+        else:
             yield from total.deliver(session, s, totals.pop(s.name))
-    return totals
+    return totals, bindings
 
 
 def open_outside(name: str, private: bytes, public: bytes, cast: Cast, outcome: Outcome, verify: Verify) -> Totals:
@@ -266,6 +303,9 @@ def open_outside(name: str, private: bytes, public: bytes, cast: Cast, outcome: 
     session = Session(name, Coins(bytes(32)), pairs)  # an outside recipient draws no coins of its own
     for s in cast.heard_by(name):
         total.open_total(session, s, outcome.totals[s.name])
+        if cast.verified:
+            binding = outcome.bindings.get(s.name, Binding({}, ()))
+            verified.check(session, s, outcome.totals[s.name], binding, context.digest(), verify)
     return outcome.totals
 
 

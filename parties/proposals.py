@@ -127,7 +127,7 @@ def propose(member: Member, raw: bytes, signature: bytes | None, catalogs: Mappi
                 "Submit the query again: it will be planned on the new catalog.",
             )
         used[party] = catalogs[party]
-    plan = compile_plan(job.sql, used, recipients=job.recipients, trust=job.trust)
+    plan = compile_plan(job.sql, used, recipients=job.recipients, trust=job.trust, verified=job.verified)
     if set(plan.parties) != set(job.catalogs):
         raise LocalError(
             "job.invalid", "The job names catalogs of parties that its query does not use, or leaves some out."

@@ -72,7 +72,8 @@ async def _attempt(member: Member, part: Part, d: Document) -> Replayed:
             f"The job was planned by {d.what.planner}; this is {PLANNER}.",
             "Replay it with that version.",
         )
-    plan = compile_plan(d.what.sql, d.published, recipients=d.what.recipients, trust=d.what.trust)
+    job = d.what
+    plan = compile_plan(job.sql, d.published, recipients=job.recipients, trust=job.trust, verified=job.verified)
     inside = tuple(sorted(r for r in d.what.recipients if member.has_node(r)))
     cast = cast_of(
         d.job.text,

@@ -127,6 +127,7 @@ def opened_result(
         "roster": job.roster,
         "planner": plan.version,
         "suppressed_values": cells,
+        "verified": plan.verified,
         "policies": {p: json.loads(a)["policy"] for p, a in sorted(approvals.items())},
         "nonce": secrets.token_hex(32),  # in front of a digest of the result, so that nobody searches for it
     }

@@ -43,6 +43,12 @@ CHINESE: Mapping[str, str] = {
     "attempt {}: {} messages to the coordinator add up to what it handed on": (
         "第 {} 次执行：协调方收到的 {} 条消息相加，等于它交出的总数"
     ),
+    "{} sent data in attempt {} before it bound itself to points": (
+        "{} 在第 {} 次执行中先发送数据，后才公布承诺点的摘要"
+    ),
+    "{} bound itself to points before it sent data in attempt {}": "{} 先公布承诺点的摘要，后在第 {} 次执行中发送数据",
+    "{} verified that the sums are of what the parties bound themselves to": "{} 已验证：总和正是各方所承诺数值之和",
+    "{} opened the sums without verifying them": "{} 打开了总和而没有验证",
     "needs all jobs of a period": "需要一个时期内的全部作业",
     "times do not run backwards, and approvals lie within the job's time": "时间没有倒退，批准都在作业有效期之内",
     "the roster lacks the signature of {}": "名册缺少 {} 的签名",

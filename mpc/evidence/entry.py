@@ -40,7 +40,7 @@ EVENTS: Mapping[str, str] = {
     "sent": "a message went out: step, peer, number, length, digest, the peer's signed receipt",
     "received": "a message came in: step, peer, number, length, digest, the receipt that was signed",
     "added": "the coordinator added up the sums: names, digests of the masked totals",
-    "revealed": "this recipient opened the result: digest of result and statement, which holds 32 random bytes",
+    "revealed": "this recipient opened the result: its digest (32 random bytes are in it), whether sums were verified",
     "aborted": "the attempt ended without a result: code, whom it names, step",
     "done": "the role has ended and every word it said is receipted",
     "destroyed": "what was kept for replay was destroyed: what it was",

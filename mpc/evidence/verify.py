@@ -445,7 +445,22 @@ def commitments(case: Case, _: Settings) -> Findings:
 
 
 def points(case: Case, _: Settings) -> Findings:
-    yield open_("the job asked for no verified sums")
+    """Every contributor signed the hash of its points before it sent data."""
+    for number, d in case.attempts.items():
+        if not d.what.verified:
+            yield open_("the job asked for no verified sums")
+            continue
+        for p in sorted(d.what.catalogs):
+            part = case.parts.get(p)
+            if part is None:
+                continue
+            sent = part.about(number, "sent")
+            bound = [e.seq for e in sent if str(e.facts["step"]).endswith("/verified/hash")]
+            data = [e.seq for e in sent if "/block/" in str(e.facts["step"])]
+            if data and (not bound or bound[0] > data[0]):
+                yield bad("{} sent data in attempt {} before it bound itself to points", p, number, by=_if_whole(part))
+            elif data:
+                yield good("{} bound itself to points before it sent data in attempt {}", p, number)
 
 
 def additions(case: Case, _: Settings) -> Findings:
@@ -468,7 +483,7 @@ def additions(case: Case, _: Settings) -> Findings:
         said = [Said(str(e.facts["peer"]), str(e.facts["step"]), bytes.fromhex(e.facts["sha256"])) for e in sent]
         role = add_up(Session(d.coordinator, Coins(bytes(32))), _cast(case, d, plan))  # it draws no coins
         try:
-            totals = rerun(d.coordinator, role, bodies, said)
+            totals, _bindings = rerun(d.coordinator, role, bodies, said)
         except HejiError as problem:
             yield bad("the coordinator did not add up what it heard: {}", problem.message, by=d.coordinator)
             continue
@@ -480,7 +495,19 @@ def additions(case: Case, _: Settings) -> Findings:
 
 
 def equations(case: Case, _: Settings) -> Findings:
-    yield open_("the job asked for no verified sums")
+    """Who opened the sum verified it, and signed that it did: nobody else has the sum."""
+    for number, d in case.attempts.items():
+        if not d.what.verified:
+            yield open_("the job asked for no verified sums")
+            continue
+        for r in d.what.recipients:
+            told = _events(case, r, number, "revealed")
+            if told and told[-1].facts.get("verified"):
+                yield good("{} verified that the sums are of what the parties bound themselves to", r)
+            elif told:
+                yield bad("{} opened the sums without verifying them", r, by=r)
+            else:
+                yield open_("{} acknowledged no result in this bundle", r)
 
 
 # -- 11
@@ -620,7 +647,8 @@ def plan_of(d: Document) -> Plan | None:
     for p, catalog in d.published.items():
         if catalog.digest() != d.what.catalogs.get(p):
             raise ValueError(f"{p}'s catalog is not the one the job names")
-    return compile_plan(d.what.sql, d.published, recipients=d.what.recipients, trust=d.what.trust)
+    job = d.what
+    return compile_plan(job.sql, d.published, recipients=job.recipients, trust=job.trust, verified=job.verified)
 
 
 def _cast(case: Case, d: Document, plan: Plan) -> Cast:

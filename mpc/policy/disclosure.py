@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mpc.coins import Coins
 from mpc.messages import RingWords
+from mpc.protocols.verified import NOISE_BITS
 from mpc.query.layout import Filled
 from mpc.query.plan import Plan, Ring
 from mpc.ring import ring
@@ -34,9 +35,12 @@ def vector(plan: Plan, pool: int, bits: Ring, filled: Filled, coins: Coins, path
         small = filled.small[m]
         # always drawn, so that neither time nor the streams used tell how many cells are small
         noise = r.from_stream(coins.words(f"{path}/w{bits}/m{m}/{'flag' if w < 0 else w}", r.WIDTH * cells))
+        if plan.verified:
+            noise[:, 1] &= np.uint64((1 << (NOISE_BITS - 64)) - 1)  # no sum may wrap; it still hides what is under it
         noise[~small] = 0
         if w < 0:
-            np.bitwise_or(noise, small, out=noise, casting="unsafe")  # a flag is never 0 where it is set
+            first = noise.reshape(cells, -1)[:, 0]
+            np.bitwise_or(first, small, out=first, casting="unsafe")  # a flag is never 0 where it is set
         r.add_into(values, noise)
         columns.append(values)
     return np.concatenate(columns)

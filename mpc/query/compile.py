@@ -12,6 +12,7 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from mpc.errors import LocalError
+from mpc.protocols.verified import MOST, VALUE_BITS
 from mpc.query import build
 from mpc.query.aggregates import present, rows
 from mpc.query.behind import behind
@@ -23,7 +24,20 @@ from mpc.query.join_pool import join_pool, searched_of, term_of
 from mpc.query.local import local_query, ranked_query
 from mpc.query.nodes import Expr, JoinedTerm, Term, WordRef, rebuild
 from mpc.query.parse import Source, parse, parties_of, too_deep
-from mpc.query.plan import Finish, Key, LocalQuery, Measure, Output, Plan, Pool, RankedMeasure, Ranking, Reach, Word
+from mpc.query.plan import (
+    Finish,
+    Key,
+    LocalQuery,
+    Measure,
+    Output,
+    Plan,
+    Pool,
+    RankedMeasure,
+    Ranking,
+    Reach,
+    Word,
+    shows_rows,
+)
 from mpc.query.relations import GroupKey, QueryBinder, Rows, Scalars, Totals
 from mpc.query.reveals import reveals_of
 from mpc.query.separate import check_weights
@@ -34,9 +48,12 @@ PLANNER = f"heji-5/sqlglot-{version('sqlglot')}"
 __all__ = ["PLANNER", "compile_plan", "parties_of"]
 
 
-def compile_plan(sql: str, catalogs: Mapping[str, Catalog], *, recipients: tuple[str, ...], trust: str) -> Plan:
+def compile_plan(
+    sql: str, catalogs: Mapping[str, Catalog], *, recipients: tuple[str, ...], trust: str, verified: bool = False
+) -> Plan:
     """The plan of a query. ``catalogs`` by party; those of parties the query does not name change nothing.
 
+    ``verified``: the recipient is to verify the sums (P11).
     Raises LocalError sql.*, plan.*, with line and column among the facts where they are known.
     """
     try:
@@ -46,6 +63,8 @@ def compile_plan(sql: str, catalogs: Mapping[str, Catalog], *, recipients: tuple
         plan = _plan(source, _as_totals(source, relation), binder.catalogs)
     except RecursionError:
         raise too_deep() from None
+    if verified:
+        plan = _verified(plan)
     if plan.trust == "helper" and trust == "parties":
         raise LocalError(
             "plan.trust",
@@ -58,6 +77,33 @@ def compile_plan(sql: str, catalogs: Mapping[str, Catalog], *, recipients: tuple
             ),
         )
     return plan
+
+
+def _verified(plan: Plan) -> Plan:
+    """The same with all words in Z_2^128, where nothing wraps. Raises LocalError plan.verified."""
+    why = None
+    if plan.helped:
+        why = "in a join, or in a search for a value, parties add shares, which say nothing about their data"
+    elif any(shows_rows(p) for p in plan.pools):
+        why = "it shows rows"
+    elif any(len(p.parties) > MOST for p in plan.pools):
+        why = f"more than {MOST} parties add to a total"
+    elif any(w.bound >= 1 << VALUE_BITS for p in plan.pools for m in p.measures for w in m.words):
+        why = f"a total may pass 2^{VALUE_BITS} units of its last digit"
+    if why is not None:
+        raise LocalError(
+            "plan.verified",
+            f"The sums of this query cannot be verified: {why}.",
+            "Ask for it without --verified; replay still shows afterwards who deviated.",
+        )
+    pools = tuple(
+        replace(
+            p,
+            measures=tuple(replace(m, words=tuple(replace(w, ring=128) for w in m.words)) for m in p.measures),
+        )
+        for p in plan.pools
+    )
+    return replace(plan, pools=pools, verified=True)
 
 
 def _why_helped(plan: Plan) -> str:

@@ -159,7 +159,7 @@ def read(plan: Plan, totals: Mapping[str, RingWords], own: Mapping[int, Rows] = 
             start[name] = begin + cells
             column = totals[name][begin : begin + cells]
             if w < 0:
-                flags[p][m] = tuple(bool(v) for v in column != 0)
+                flags[p][m] = tuple(bool(v) for v in (column != 0).reshape(cells, -1).any(axis=1))
             else:
                 words[p][m][w] = tuple(ring(bits).to_ints(column))
     _verify_bounds(plan, words, flags)

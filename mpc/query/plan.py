@@ -365,6 +365,7 @@ class Plan:
     finish: Finish
     reveals: tuple[Reveal, ...]
     notes: tuple[str, ...]  # what explain tells besides ("HAVING hides nothing from the recipient")
+    verified: bool = False  # sums of Z_2^128, which the recipient verifies (mpc.protocols.verified)
 
     @property
     def joins(self) -> tuple[tuple[int, JoinPool], ...]:
@@ -396,8 +397,8 @@ class Plan:
         return body
 
     def columns(self, ring: Ring) -> Iterator[tuple[int, int, int, int]]:
-        """The vector of this ring, column by column: (pool, measure, word, cells); word -1 is the flag (64 bits), which
-        cells that are single rows do not have.
+        """The vector of this ring, column by column: (pool, measure, word, cells); word -1 is the flag (64 bits, of
+        verified sums 128), which cells that are single rows do not have.
 
         Order: pools, measures, words, then the measure's flag. The vector of a party that is no source of a pool
         skips that pool's columns; masks are per pool (see mpc.protocols.total).
@@ -407,7 +408,7 @@ class Plan:
                 for w, word in enumerate(measure.words):
                     if word.ring == ring:
                         yield p, m, w, pool.cells
-                if ring == 64 and not shows_rows(pool):
+                if ring == (128 if self.verified else 64) and not shows_rows(pool):
                     yield p, m, -1, pool.cells
 
 

@@ -46,6 +46,10 @@ TwoParty = Annotated[
     bool, Parameter(negative="", help="two parties and a total for one of them: it learns the other's input")
 ]
 
+Verified = Annotated[
+    bool, Parameter(negative="", help="verify that totals are of what the parties bound themselves to beforehand")
+]
+
 #: digits of a job's id in lists; `heji jobs show` takes them for the whole id
 SHOWN_DIGITS = 16
 
@@ -95,6 +99,7 @@ def explain(
     purpose: Purpose = "",
     trust: Trust = "helper",
     allow_two_party: TwoParty = False,
+    verified: Verified = False,
     consortium: Consortium = None,
     as_: As = None,
     full: Annotated[bool, Parameter(name="--sql", negative="", help="each party's local SQL in full")] = False,
@@ -113,7 +118,9 @@ def explain(
     """
     text = sql_text(sql, file)
     with client(consortium, as_, to) as heji:
-        told = heji.explain(text, to or None, purpose=purpose, trust=trust, allow_two_party=allow_two_party)
+        told = heji.explain(
+            text, to or None, purpose=purpose, trust=trust, allow_two_party=allow_two_party, verified=verified
+        )
     if json:
         plain(json_text(told))
         return
@@ -136,6 +143,7 @@ def query(
     purpose: Purpose = "",
     trust: Trust = "helper",
     allow_two_party: TwoParty = False,
+    verified: Verified = False,
     days: Annotated[
         int | None, Parameter(help="how long it may wait for owners that decide by hand; returns at once with the job")
     ] = None,
@@ -162,7 +170,13 @@ def query(
             if days is not None and not 1 <= days <= 31:
                 raise LocalError("config.invalid", "--days takes 1 to 31.")
             job = heji.submit(
-                text, recipients, purpose=purpose, trust=trust, allow_two_party=allow_two_party, days=days or 0
+                text,
+                recipients,
+                purpose=purpose,
+                trust=trust,
+                allow_two_party=allow_two_party,
+                verified=verified,
+                days=days or 0,
             )
             plain(json_text({"job": job.id}) if format == "json" else job.id)
             err.print(
@@ -173,7 +187,13 @@ def query(
             return
         with progress() as watch:
             result = heji.query(
-                text, recipients, purpose=purpose, trust=trust, allow_two_party=allow_two_party, watch=watch
+                text,
+                recipients,
+                purpose=purpose,
+                trust=trust,
+                allow_two_party=allow_two_party,
+                verified=verified,
+                watch=watch,
             )
     deliver(result, format, out)
 
@@ -273,6 +293,7 @@ def deliver(result: Result, form: str, target: Path | None) -> None:
         err.print(
             Text(
                 f"job {statement['job'][:16]} · from {', '.join(statement['parties'])} · trust {statement['trust']}"
+                + (" · verified" if statement.get("verified") else "")
                 + (f" · {n} values suppressed" if (n := statement["suppressed_values"]) else ""),
                 style="dim",
             )

@@ -23,6 +23,7 @@ import structlog
 from mpc.coins import own_coins
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.protocols.agree import Agreement
+from mpc.protocols.verified import Binding
 from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_coordinator, rounds_of
 from mpc.rounds import Round, Session
 from mpc.run import Sent
@@ -254,5 +255,21 @@ def proof_bytes(finished: Finished) -> bytes:
             "approvals": {p: [a.statement.hex(), a.signature.hex()] for p, a in finished.approvals.items()},
             "announced": {p: [a.public_key.hex(), a.signature.hex()] for p, a in agreement.announced.items()},
             "agreed": {p: [a.digest.hex(), a.signature.hex()] for p, a in agreement.agreed.items()},
+            "bindings": {name: _binding(b) for name, b in finished.outcome.bindings.items()},
         }
     ).encode()
+
+
+def _binding(binding: Binding) -> dict[str, object]:
+    """What a verified sum is checked with, as JSON."""
+    return {
+        "bound": {
+            p: {
+                "digest": b.word.digest.hex(),
+                "signature": b.word.signature.hex(),
+                "points": [x.hex() for x in b.points],
+            }
+            for p, b in binding.bound.items()
+        },
+        "scalars": [f"{x:064x}" for x in binding.scalars],
+    }

@@ -33,6 +33,7 @@ from mpc.explain import explain
 from mpc.job import Job
 from mpc.messages import Agreed, Announce
 from mpc.protocols.agree import Agreement
+from mpc.protocols.verified import Binding, Bound
 from mpc.query.catalog import Catalog
 from mpc.query.compile import PLANNER, compile_plan, parties_of
 from mpc.query.plan import Plan
@@ -117,9 +118,10 @@ class Client:
         purpose: str = "",
         trust: str = "helper",
         allow_two_party: bool = False,
+        verified: bool = False,
     ) -> dict[str, Any]:
         """What would happen, and what every owner would say, before anything runs (JSON-able)."""
-        return self._wait(self._explain(sql, to, purpose, trust, allow_two_party))
+        return self._wait(self._explain(sql, to, purpose, trust, allow_two_party, verified))
 
     def plan(self, sql: str, recipients: tuple[str, ...], trust: str = "helper") -> Plan:
         """The plan of anybody's query, on the catalogs as they are now. Nobody is asked, nothing runs."""
@@ -135,10 +137,11 @@ class Client:
         purpose: str = "",
         trust: str = "helper",
         allow_two_party: bool = False,
+        verified: bool = False,
         watch: Watcher = lambda _status: None,
     ) -> Result:
         """Submit, wait and fetch. ``to``: recipient(s), else this member. Raises HejiError on refusal or failure."""
-        job = self.submit(sql, to, purpose=purpose, trust=trust, allow_two_party=allow_two_party)
+        job = self.submit(sql, to, purpose=purpose, trust=trust, allow_two_party=allow_two_party, verified=verified)
         if self.name not in job.recipients:
             raise LocalError(
                 "job.not_recipient",
@@ -160,13 +163,14 @@ class Client:
         purpose: str = "",
         trust: str = "helper",
         allow_two_party: bool = False,
+        verified: bool = False,
         days: int = 0,
     ) -> Submitted:
         """Plan, sign and hand in a job; returns at once. ``days``: how long it may wait for owners that decide by hand
-        (else an hour)."""
+        (else an hour). ``verified``: totals that the recipient verifies."""
         handed_in: list[str] = []
         try:
-            return self._wait(self._submit(sql, to, purpose, trust, allow_two_party, days, handed_in.append))
+            return self._wait(self._submit(sql, to, purpose, trust, allow_two_party, verified, days, handed_in.append))
         except KeyboardInterrupt:
             for job in handed_in:  # it may be there already, though nobody has said so yet
                 with contextlib.suppress(HejiError):
@@ -230,13 +234,14 @@ class Client:
         purpose: str,
         trust: str,
         allow_two_party: bool,
+        verified: bool,
         days: int = 0,
     ) -> tuple[Proposed, bytes, list[node_pb2.SignedCatalog]]:
         """An unsigned job with its plan, and the private key for its result (empty if this member has a node)."""
         recipients = (to,) if isinstance(to, str) else tuple(to or (self.name,))
         reply, catalogs = await self._signed_catalogs()
         self._explain_missing(sql, dict(reply.missing))
-        plan = compile_plan(sql, catalogs, recipients=recipients, trust=trust)
+        plan = compile_plan(sql, catalogs, recipients=recipients, trust=trust, verified=verified)
         private, keys = b"", {}
         if self.name in recipients and not self.member.has_node(self.name):
             private = os.urandom(32)
@@ -254,6 +259,7 @@ class Client:
             purpose=purpose,
             trust=trust,
             allow_two_party=allow_two_party,
+            verified=verified,
             recipient_keys=keys,
             planner=PLANNER,
         )
@@ -276,9 +282,15 @@ class Client:
         return await asyncio.to_thread(compile_plan, sql, catalogs, recipients=recipients, trust=trust)
 
     async def _explain(
-        self, sql: str, to: str | tuple[str, ...] | None, purpose: str, trust: str, allow_two_party: bool
+        self,
+        sql: str,
+        to: str | tuple[str, ...] | None,
+        purpose: str,
+        trust: str,
+        allow_two_party: bool,
+        verified: bool,
     ) -> dict[str, Any]:
-        proposed, _private, _catalogs = await self._job(sql, to, purpose, trust, allow_two_party)
+        proposed, _private, _catalogs = await self._job(sql, to, purpose, trust, allow_two_party, verified)
         reply: pb.PreviewReply = await self._call("Preview", pb.PreviewRequest(job=proposed.raw))
         told = explain(proposed.plan, proposed.job.recipients)
         told["verdicts"] = {
@@ -293,10 +305,11 @@ class Client:
         purpose: str,
         trust: str,
         allow_two_party: bool,
+        verified: bool,
         days: int,
         handing_in: Callable[[str], None],
     ) -> Submitted:
-        proposed, private, catalogs = await self._job(sql, to, purpose, trust, allow_two_party, days)
+        proposed, private, catalogs = await self._job(sql, to, purpose, trust, allow_two_party, verified, days)
         job = proposed.job
         self._keep(
             job.id,
@@ -342,15 +355,11 @@ class Client:
             for p, c, s in kept["catalogs"]
         ]
         catalogs = read_catalogs(self.member, signed)
-        plan = compile_plan(
-            Job.from_bytes(raw).sql,
-            catalogs,
-            recipients=Job.from_bytes(raw).recipients,
-            trust=Job.from_bytes(raw).trust,
-        )
-        inside = tuple(sorted(r for r in Job.from_bytes(raw).recipients if self.member.has_node(r)))
-        recipients = Job.from_bytes(raw).recipients
-        proposed = Proposed(raw, Job.from_bytes(raw), plan, inside, helper_of(self.member, plan, recipients))
+        asked = Job.from_bytes(raw)
+        recipients = asked.recipients
+        plan = compile_plan(asked.sql, catalogs, recipients=recipients, trust=asked.trust, verified=asked.verified)
+        inside = tuple(sorted(r for r in recipients if self.member.has_node(r)))
+        proposed = Proposed(raw, asked, plan, inside, helper_of(self.member, plan, recipients))
         proof, bodies = await self._fetch(job)
         approvals = self._approvals(proof, proposed)
         cast = cast_of(
@@ -376,18 +385,25 @@ class Client:
             {p: Agreed(*map(bytes.fromhex, a)) for p, a in proof["agreed"].items()},
         )
         totals = open_outside(
-            self.name, private, public_key(private), cast, Outcome(agreement, totals), self.member.verify
+            self.name,
+            private,
+            public_key(private),
+            cast,
+            Outcome(agreement, totals, _bindings(proof, self._coordinator)),
+            self.member.verify,
         )
         result = opened_result(proposed, totals, self.name, approvals)
-        self._acknowledge(job, int(proof["attempt"]), result.to_bytes())
+        self._acknowledge(job, int(proof["attempt"]), result)
         return result
 
-    def _acknowledge(self, job: str, attempt: int, raw: bytes) -> None:
+    def _acknowledge(self, job: str, attempt: int, result: Result) -> None:
         """Keep the result and put on record that it was opened: what an auditor compares with."""
+        raw = result.to_bytes()
         files.write(self.member.folder / "jobs" / f"{job}.arrow", raw, 0o600)
         log = Log(self.member.folder, self.member.identity, self.member.clock)
         try:
-            log.append("revealed", job, attempt, result=digest("result", raw).hex())
+            told = digest("result", raw).hex()
+            log.append("revealed", job, attempt, result=told, verified=bool(result.statement["verified"]))
             log.checkpoint()
         finally:
             log.close()
@@ -480,6 +496,28 @@ async def _ended() -> None:
         task.cancel()
     if others:
         await asyncio.wait(others, timeout=5)
+
+
+def _bindings(proof: Mapping[str, Any], coordinator: str) -> dict[str, Binding]:
+    """What the coordinator hands on with verified sums. Raises PeerError protocol.malformed."""
+    try:
+        return {
+            name: Binding(
+                {
+                    p: Bound(
+                        Agreed(bytes.fromhex(b["digest"]), bytes.fromhex(b["signature"])),
+                        tuple(bytes.fromhex(x) for x in b["points"]),
+                    )
+                    for p, b in told["bound"].items()
+                },
+                tuple(int(x, 16) for x in told["scalars"]),
+            )
+            for name, told in proof.get("bindings", {}).items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise PeerError(
+            "protocol.malformed", "The proof of a verified sum cannot be read.", party=coordinator
+        ) from problem
 
 
 def _job_bytes(job: str) -> bytes:

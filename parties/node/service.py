@@ -402,7 +402,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._keep_documents(key, attempt, signed, outcome.agreement)
         if member.name in job.recipients:
             shown = self._keep_result(proposed, outcome, cast, statements, given.own)
-            self._note("revealed", key, result=digest("result", shown).hex())
+            self._note("revealed", key, result=digest("result", shown).hex(), verified=proposed.plan.verified)
         tell(node_pb2.Progress(phase="done", done=total, total=total))
 
     def _role(self, session: Session, cast: Cast, given: Input) -> Rounds[Outcome]:

@@ -32,6 +32,7 @@ class World:
     outside: Mapping[str, bytes] = ()  # type: ignore[assignment]
     attempt: int = 1
     inside: tuple[str, ...] = ()
+    verified: bool = False
 
     @cached_property
     def cast(self) -> Cast:
@@ -39,7 +40,7 @@ class World:
         context = Context(
             JOB, self.attempt, hashlib.sha256(b"statement").digest(), participants, dict(self.outside or {})
         )
-        return Cast(context, COORDINATOR, self.sums)
+        return Cast(context, COORDINATOR, self.sums, self.verified)
 
     def key(self, name: str) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest())
