@@ -29,6 +29,7 @@ from parties.evidence.recorder import seed_commitment
 from parties.evidence.retained import Retained
 from parties.member import Member
 from parties.node.inputs import Inputs
+from parties.node.releases import Releases
 from parties.node.store import Store
 from parties.proposals import helper_of
 
@@ -101,9 +102,10 @@ async def _role(
         return "helper", play_helper(session, cast, member.sign, member.verify)
     approvals = [json.loads(s.text) for s in d.approvals.values()]
     mine = next(a for a in approvals if a["party"] == member.name)
-    store = Store(member.folder / "state" / "node.db", os.urandom(32))
+    path = member.folder / "state" / "node.db"
+    store, releases = Store(path, os.urandom(32)), Releases(path, remember=False)
     try:
-        given = await Inputs(member).vectors(
+        given = await Inputs(member, releases).vectors(
             cast,
             plan,
             Limits.from_told(mine),
@@ -112,6 +114,7 @@ async def _role(
             salt=store.salt,
         )
     finally:
+        releases.close()
         store.close()
     if given.snapshot.hex() != committed["data"]:
         raise LocalError(

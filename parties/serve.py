@@ -27,6 +27,7 @@ from parties.mail import PostOffice
 from parties.member import Member
 from parties.node.inputs import Inputs
 from parties.node.permission import Permission
+from parties.node.releases import Releases
 from parties.node.service import NodeService
 from parties.node.store import Store as NodeStore
 from parties.rpc.v1 import (
@@ -56,7 +57,8 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
     for job in store.abort_unfinished(member.clock()):
         log.info("cut off by the restart", job=job)
     post = PostOffice(member.caller, recorder)
-    inputs = Inputs(member)
+    releases = Releases(folder / "state" / "node.db")
+    inputs = Inputs(member, releases)
     counters = metrics.Metrics()
     service = NodeService(member, store, post, inputs, Permission(member), metrics=counters, recorder=recorder, **hooks)
     console = await _console(member, store, inputs, recorder, lambda: service.under_way)
@@ -70,7 +72,13 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
         post,
         counters,
         node_pb2.DESCRIPTOR.services_by_name["Node"].full_name,
-        [service.stop, console, _soon(store.close), *([recorder.close] if recorder else [])],
+        [
+            service.stop,
+            console,
+            _soon(store.close),
+            _soon(releases.close),
+            *([recorder.close] if recorder else []),
+        ],
     )
     return server, stop
 

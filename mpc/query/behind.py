@@ -1,16 +1,21 @@
 """Who is behind a party's numbers: one row for every cell and entity, for rules that look at entities one by one.
 
-    SELECT k0, …, c, e, SUM(a0) AS a0, … FROM (
-      SELECT <key> AS k0, …, <class> AS c, <entity> AS e, ABS(<addend>) AS a0, … FROM "table" WHERE …  -- each branch
-      UNION ALL …) GROUP BY k0, …, c, e
+    SELECT k0, …, c, e, x, SUM(a0) AS a0, …, SUM(p0) AS p0, … FROM (
+      SELECT <key> AS k0, …, <form> AS c, <entity> AS e, <digest> AS x, ABS(<addend>) AS a0, …, <digest> AS p0, …
+      FROM "table" WHERE …
+      UNION ALL …) GROUP BY k0, …, c, e, x
 
 Run by the owner's node for itself only; nothing of it leaves. ``c`` numbers the forms of key that the tables have, so
-``e`` is an entity within ``c``; without a key every row is one. ``a0 …`` are the absolute *addends* of sums.
+``e`` is an entity within ``c``; without a key every row is one, known again by its content. ``a0 …`` are the absolute
+*addends* of sums, ``p0 …`` digests of what an entity contributes to a *population* (mpc/policy/differencing.py).
 
 An addend is what one column brings into a sum, or one expression that is no sum of columns; constants are none. A sum
 is judged by each of its addends alone, since whoever knows the others, or asks for them too, takes them off: of
 SUM(x + 1000) that is x. Where no entity brings more than a share s of any addend, none brings more than s of any sum
 of them either: max |Σ a| ≤ Σ max |a| ≤ s · Σ total |a|.
+
+A population is that of one column, for the same reason: the rows that count for the measure, each with the column's
+value; and one of the rows themselves, whatever their values.
 """
 
 from __future__ import annotations
@@ -20,11 +25,10 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from mpc.query import build
-from mpc.query.catalog import Catalog
-from mpc.query.catalog import Column as Declared
+from mpc.query.catalog import Catalog, Table
 from mpc.query.fold import Draft
 from mpc.query.linear import part_of
-from mpc.query.local import Scan, key_sql
+from mpc.query.local import Scan, counting, key_sql
 from mpc.query.nodes import (
     Agg,
     Arith,
@@ -43,9 +47,6 @@ from mpc.query.printer import identifier, literal, sql, units
 from mpc.query.rules.cancel import constant_factor
 from mpc.query.uses import bare, value_columns
 
-#: the name of a row's number in a table without key; no column of the table's has it (``_numbered``)
-_ROW = "row"
-
 
 @dataclass
 class _Query:
@@ -54,25 +55,48 @@ class _Query:
     scans: dict[Scan, None] = field(default_factory=dict)
     classes: list[tuple[object, ...]] = field(default_factory=list)
     addends: list[dict[Scan, str]] = field(default_factory=list)
+    populations: list[tuple[tuple[str, str], dict[Scan, str]]] = field(default_factory=list)
 
 
 def behind(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog) -> Behind:
     """The query for the measures of a pool, in their order."""
     q = _Query(party, catalog)
     measures = tuple(_measure(q, d) for d in drafts)
-    return Behind(_print(q, keys) if q.addends else "", measures)
+    columns = tuple(column for column, _ in q.populations)
+    return Behind(_print(q, keys) if q.scans else "", columns, measures)
 
 
-def _measure(q: _Query, d: Draft) -> tuple[int, ...]:
-    """The numbers of a measure's addends."""
-    found: dict[int, None] = {}
-    for word in d.words:
-        for _, atom in word.form.terms:
-            part = part_of(atom, q.party)
-            for agg in aggregates(part) if part is not None else ():
-                if agg.func in ("sum", "squares"):
-                    found.update(dict.fromkeys(_addends(q, agg)))
-    return tuple(found)
+def _measure(q: _Query, d: Draft) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The numbers of a measure's addends, and of its populations."""
+    parts = [p for word in d.words for _, atom in word.form.terms if (p := part_of(atom, q.party)) is not None]
+    found = dict.fromkeys(agg for part in parts for agg in aggregates(part))
+    sums = [agg for agg in found if agg.func in ("sum", "squares")]
+    added = dict.fromkeys(i for agg in sums for i in _addends(q, agg))
+    behind = dict.fromkeys(i for agg in found for i in _populations(q, agg))
+    return tuple(added), tuple(behind)
+
+
+def _populations(q: _Query, agg: Agg) -> Iterator[int]:
+    """The populations of an aggregate: of its rows, and of each column that enters its values."""
+    found: dict[tuple[str, str], dict[Scan, str]] = {}
+    for scan, t in _scans(agg).items():
+        value = t.value if agg.func != "rows" else None
+        mark = counting(value) if value is not None and agg.func not in ("count", "distinct") else None
+        row = "" if mark is None else f"{sql(mark)} = 1"
+        found.setdefault((t.table.lower(), "*"), {})[scan] = _where("CAST(1 AS UBIGINT)", row)
+        for c in dict.fromkeys(value_columns(value)) if value is not None else ():
+            text = f"md5_number_lower(COALESCE(CAST({identifier(c.name)} AS VARCHAR), ''))"
+            known = f"{sql(value)} IS NOT NULL" if value is not None and mark is None else row
+            found.setdefault((t.table.lower(), c.name.lower()), {})[scan] = _where(text, known)
+    for population in found.items():
+        if population not in q.populations:
+            q.populations.append(population)
+            q.scans.update(dict.fromkeys(population[1]))
+        yield q.populations.index(population)
+
+
+def _where(value: str, condition: str) -> str:
+    return f"CASE WHEN {condition} THEN {value} END" if condition else value
 
 
 def _addends(q: _Query, agg: Agg) -> Iterator[int]:
@@ -163,45 +187,50 @@ def _only(e: Expr, leaf: Expr) -> Expr:
 
 
 def _print(q: _Query, keys: int) -> str:
-    by = ", ".join([*(f"k{i}" for i in range(keys)), "c", "e"])
-    sums = ", ".join(f"COALESCE(SUM(a{i}), 0) AS a{i}" for i in range(len(q.addends)))
-    return f"SELECT {by}, {sums} FROM ({' UNION ALL '.join(_scan(q, s) for s in q.scans)}) GROUP BY {by}"
+    by = ", ".join([*(f"k{i}" for i in range(keys)), "c", "e", "x"])
+    sums = [f"COALESCE(SUM(a{i}), 0) AS a{i}" for i in range(len(q.addends))]
+    sums += [f"CAST(SUM(p{i}) % {2**64} AS UBIGINT) AS p{i}" for i in range(len(q.populations))]
+    return f"SELECT {', '.join([by, *sums])} FROM ({' UNION ALL '.join(_scan(q, s) for s in q.scans)}) GROUP BY {by}"
 
 
 def _scan(q: _Query, scan: Scan) -> str:
-    key = _key(q, scan)
-    form: tuple[object, ...] = tuple((c.name.lower(), c.kind, c.scale) for c in key) or (scan.table.lower(),)
+    table = q.catalog.table(scan.table)
+    assert table is not None
+    form: tuple[object, ...] = tuple((c.name.lower(), c.kind, c.scale) for c in table.keys) or (table.name.lower(),)
     if form not in q.classes:
         q.classes.append(form)
+    entity = _entity(table)
+    digest = f"md5_number_lower({literal(repr(form))} || COALESCE({entity}, ''))"
     columns = [f"{key_sql(k)} AS k{i}" for i, k in enumerate(scan.keys)]
-    columns += [f"{q.classes.index(form)} AS c", f"{_entity(q, scan, key)} AS e"]
+    columns += [f"{q.classes.index(form)} AS c", f"{entity} AS e", f"{digest} AS x"]
     columns += [f"{a.get(scan, 'CAST(NULL AS DOUBLE)')} AS a{i}" for i, a in enumerate(q.addends)]
+    columns += [f"{p.get(scan, 'CAST(NULL AS UBIGINT)')} AS p{i}" for i, (_, p) in enumerate(q.populations)]
     where = f" WHERE {sql(scan.where)}" if scan.where is not None else ""
-    table = identifier(scan.table)
-    rows = table if key else f"(SELECT *, row_number() OVER () AS {_numbered(q, scan)} FROM {table}) AS {table}"
+    name = identifier(table.name)
+    rows = name if table.keys else f"(SELECT *, {_content(table)} AS {_row(table)} FROM {name}) AS {name}"
     return f"SELECT {', '.join(columns)} FROM {rows}{where}"
 
 
-def _key(q: _Query, scan: Scan) -> tuple[Declared, ...]:
-    table = q.catalog.table(scan.table)
-    return table.keys if table else ()
-
-
-def _entity(q: _Query, scan: Scan, key: Sequence[Declared]) -> str:
+def _entity(table: Table) -> str:
     """The entity of a row as text; of several columns with the length before each, so that no two are alike."""
-    if not key:
-        return f"CAST({_numbered(q, scan)} AS VARCHAR)"
-    texts = [f"CAST({identifier(c.name)} AS VARCHAR)" for c in key]
+    if not table.keys:
+        return _row(table)
+    texts = [f"CAST({identifier(c.name)} AS VARCHAR)" for c in table.keys]
     if len(texts) == 1:
         return texts[0]
     return " || ".join(f"CAST(length({t}) AS VARCHAR) || {literal(':')} || {t}" for t in texts)
 
 
-def _numbered(q: _Query, scan: Scan) -> str:
+def _content(table: Table) -> str:
+    """A row's content, and its number among equal rows."""
+    text = f"CAST(ROW({', '.join(identifier(c.name) for c in table.columns)}) AS VARCHAR)"
+    return f"{text} || CAST(row_number() OVER (PARTITION BY {text}) AS VARCHAR)"
+
+
+def _row(table: Table) -> str:
     """A name that no column of the table has."""
-    table = q.catalog.table(scan.table)
-    taken = {c.name.lower() for c in table.columns} if table else set()
-    name = _ROW
+    taken = {c.name.lower() for c in table.columns}
+    name = "row"
     while name in taken:
         name += "_"
     return identifier(name)

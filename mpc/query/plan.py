@@ -81,12 +81,16 @@ class Behind:
     """Who is behind a party's numbers, for its own eyes (mpc/query/behind.py): run where an owner's limits ask for it.
 
     Columns of the answer, one row for each cell and entity: ``k0 …`` as in ``LocalQuery``; ``c`` the form of the
-    entity's key and ``e`` the entity (NULL: a row without key); ``a0 …`` absolute addends as DOUBLE, never NULL.
-    ``measures``: of each measure the numbers of its addends. ``sql`` is "" where there are none.
+    entity's key, ``e`` the entity (NULL: a row without key) and ``x`` a digest of both as UBIGINT; ``a0 …`` absolute
+    addends as DOUBLE, never NULL; ``p0 …`` digests of the entity's rows in each of ``populations``, added up modulo
+    2^64, as UBIGINT (NULL: it has none). ``populations``: table and column, in small letters ("*": the rows
+    themselves). ``measures``: of each measure the numbers of its addends and populations. ``sql`` is "" where there
+    are none.
     """
 
     sql: str
-    measures: tuple[tuple[int, ...], ...]
+    populations: tuple[tuple[str, str], ...]
+    measures: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class LocalQuery:
     party: str
     sql: str
     tables: tuple[str, ...]
-    behind: Behind = Behind("", ())
+    behind: Behind = Behind("", (), ())
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import pyarrow as pa
+
 from mpc.coins import Coins
 from mpc.joint import SideRows
 from mpc.messages import RingWords
@@ -13,13 +15,14 @@ from mpc.policy.disclosure import vector
 from mpc.policy.flow import Limits
 from mpc.protocols.ranked import OwnValues
 from mpc.query.catalog import Catalog
-from mpc.query.layout import Rows, fill
-from mpc.query.plan import Plan
+from mpc.query.layout import Filled, Rows, fill
+from mpc.query.plan import Behind, Plan
 from mpc.roles import Cast, pool_of, ring_of
 from parties.member import Member
-from parties.node.behind import dominated_measures
+from parties.node.behind import dominated_measures, populations
 from parties.node.joins import own_values, side_rows
 from parties.node.ranked import own_values_of
+from parties.node.releases import Releases
 from parties.node.sources.database import Tables
 
 
@@ -44,9 +47,10 @@ class Input:
 class Inputs:
     """This member's published tables and what jobs compute over them."""
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, releases: Releases) -> None:
         config = member.config
         self._member = member
+        self._releases = releases
         self._tables = Tables(
             member.folder, cache_bytes=config.cache_bytes, memory_limit=config.memory_limit, threads=config.threads
         )
@@ -93,7 +97,7 @@ class Inputs:
             behind = {
                 p: database.rows(q.behind.sql)
                 for p, q in queries
-                if p not in joins and q.behind.sql and limits.max_share is not None
+                if p not in joins and q.behind.sql and limits.min_entities > 0
             }
             snapshot = database.snapshot(salt)
         filled = {
@@ -107,10 +111,7 @@ class Inputs:
             )
             for p, answer in answers.items()
         }
-        for p, q in queries:
-            if p in behind and limits.max_share is not None:
-                over = dominated_measures(plan.pools[p], q.behind, behind[p], limits.max_share)
-                filled[p] = filled[p].spoiling(over)
+        self._spoil(cast, plan, limits, {p: (q.behind, behind[p]) for p, q in queries if p in behind}, filled, snapshot)
         # one spoiled vector for each recipient, with noise of its own
         said = {s: filled[pool_of(s.name)] for s in cast.said_by(me) if pool_of(s.name) in filled}
         words = {
@@ -125,3 +126,29 @@ class Inputs:
             if me in places.search.parties
         }
         return Input(words, snapshot, rows, own, values)
+
+    def _spoil(
+        self,
+        cast: Cast,
+        plan: Plan,
+        limits: Limits,
+        behind: Mapping[int, tuple[Behind, pa.Table]],
+        filled: dict[int, Filled],
+        snapshot: bytes,
+    ) -> None:
+        """Hide what is small by its neighbours: sums that one entity dominates, and populations too close to others."""
+        if not behind:
+            return
+        measures = []
+        for p, (query, answer) in behind.items():
+            if limits.max_share is not None:
+                over = dominated_measures(plan.pools[p], query, answer, limits.max_share)
+                filled[p] = filled[p].spoiling(over)
+            who = populations(plan.pools[p], query, answer, self._releases.fingerprints, self._releases.seal)
+            measures += list(zip(who, filled[p].small, strict=True))
+        recipients = sorted({s.recipient for s in cast.sums})
+        spoiled = iter(
+            self._releases.decide(cast.context.job.hex(), snapshot.hex(), recipients, measures, limits.min_entities)
+        )
+        for p in behind:
+            filled[p] = filled[p].spoiling([next(spoiled) for _ in filled[p].small])

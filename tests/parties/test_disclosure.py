@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from decimal import Decimal
 from pathlib import Path
 
 from tests.parties import world
@@ -50,3 +52,82 @@ async def test_a_role_with_limits_says_the_same_again(tmp_path: Path) -> None:
         job = (await running.query(world.BY_GRADE)).statement["job"]
     [found] = await again(folder, "bank_b", job)
     assert found.role == "party"
+
+
+# ---- differencing
+
+
+def without(n: int) -> str:
+    """The sum of all, but for the first ``n`` firms of bank_b."""
+    left_out = ", ".join(f"'{world.rows_of('bank_b')[i][0]}'" for i in range(n)) or "'nobody'"
+    return (
+        "SELECT COUNT(*) AS n, SUM(balance) AS s FROM (SELECT uscc, balance FROM bank_a.accounts UNION ALL "
+        f"SELECT uscc, balance FROM bank_b.accounts UNION ALL SELECT uscc, balance FROM bank_c.accounts) "
+        f"WHERE uscc NOT IN ({left_out})"
+    )
+
+
+async def test_all_but_one_after_all(tmp_path: Path) -> None:
+    """Two totals that differ by a firm: the second is suppressed, and so is the first where it comes second."""
+    async with serving(world.make(tmp_path)) as running:
+        assert (await running.query(without(1))).rows == [{"n": 89, "s": Decimal("1305001.80") - Decimal("0.02")}]
+        for _ in range(2):
+            again = (await running.query(without(0))).rows[0]
+            assert (again["n"], again["s"]) == (None, None)
+        assert (await running.query(without(1))).rows[0]["n"] == 89  # the same question again
+        assert (await running.query(without(12))).rows[0]["n"] == 78  # far enough from both
+        assert (await running.query(without(11), "bank_a")).rows[0]["n"] is None  # to whomever
+
+
+async def test_a_node_remembers_over_a_restart(tmp_path: Path) -> None:
+    folder = world.make(tmp_path)
+    async with serving(folder) as running:
+        assert (await running.query(without(1))).rows[0]["n"] == 89
+        await running.stop("bank_b")
+        await running.start("bank_b")
+        assert (await running.query(without(0))).rows[0]["n"] is None
+
+
+async def test_one_changed_row_between_two_days(tmp_path: Path) -> None:
+    """A correction of one balance would be the difference of yesterday's total and today's."""
+    folder = world.make(tmp_path)
+    async with serving(folder) as running:
+        assert (await running.query(world.TOGETHER)).rows[0]["n"] == 90
+        one_large_firm(tmp_path, "bank_b", balance="77.00")
+        assert (await running.query(world.TOGETHER)).rows[0]["together"] is None
+
+
+async def test_a_total_beside_a_table_with_a_small_cell(tmp_path: Path) -> None:
+    """bank_b has three firms of grade B: hidden in the table, and not to be had from the total."""
+    folder = world.make(tmp_path)
+    rows = [(uscc, "B" if i < 3 else "A", balance) for i, (uscc, _, balance) in enumerate(world.rows_of("bank_b"))]
+    world.write_accounts(tmp_path / "bank_b.csv", rows)
+    async with serving(folder) as running:
+        a, b = (await running.query(world.BY_GRADE)).rows
+        assert a["n"] == 57 and b["n"] is None
+        assert (await running.query(world.TOGETHER)).rows[0]["n"] is None
+
+
+async def test_a_later_attempt_finds_the_same_cells_hidden(tmp_path: Path) -> None:
+    """What the first attempt of a job wrote does not stand against the second one."""
+    folder = world.make(tmp_path)
+    async with serving(folder) as running:
+        job = (await running.query(without(1))).statement["job"]
+        await running.query(without(0))
+    [found] = await again(folder, "bank_b", job)
+    assert found.role == "party"
+
+
+async def test_the_ledger_holds_no_entity_and_no_value(tmp_path: Path) -> None:
+    folder = world.make(tmp_path)
+    async with serving(folder) as running:
+        await running.query(world.TOGETHER)
+        await running.query(world.TOGETHER)
+    database = sqlite3.connect(folder / "bank_b" / "state" / "node.db")
+    bodies = [bytes(b) for (b,) in database.execute("SELECT body FROM populations")]
+    assert database.execute("SELECT COUNT(*) FROM releases").fetchone() == (2,)
+    assert {len(b) for b in bodies} == {16 * 30}  # of 30 firms each, and equal ones once
+    assert len(bodies) == 2  # rows, and balances
+    dump = "\n".join(database.iterdump())
+    assert not any(uscc in dump or uscc.encode().hex() in dump.lower() for uscc, _, _ in world.rows_of("bank_b"))
+    database.close()

@@ -1,0 +1,153 @@
+"""The release ledger: which populations of this node's entities went into released numbers, on disk before anything
+is sent.
+
+A job is decided once over one state of the data: a later attempt finds the same cells spoiled and is no second
+release. What is written is never deleted; a job that failed afterwards counts as released. Equal populations are
+stored once: 16 bytes an entity, pseudorandom under a key of this store, of every cell and column, and of all shown
+cells together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.crypto.labels import framed, label
+from mpc.crypto.tags import tags
+from mpc.policy.differencing import Entities, Flags, Known, Population, Released, Words, spoil
+from parties.storage import Database
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS populations (
+    id INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE,
+    marks BLOB NOT NULL,             -- its smallest contributions, by which it is found
+    body BLOB NOT NULL               -- fingerprints of entities and contributions
+) STRICT;
+CREATE TABLE IF NOT EXISTS releases (    -- jobs whose cells were decided about
+    id INTEGER PRIMARY KEY,
+    job TEXT NOT NULL, snapshot TEXT NOT NULL,
+    recipients TEXT NOT NULL,        -- JSON
+    spoiled BLOB NOT NULL,           -- the cells that were hidden, packed bits
+    UNIQUE (job, snapshot)
+) STRICT;
+CREATE TABLE IF NOT EXISTS released (
+    release INTEGER NOT NULL REFERENCES releases(id), population INTEGER NOT NULL REFERENCES populations(id),
+    table_name TEXT NOT NULL, column_name TEXT NOT NULL,
+    min_entities INTEGER NOT NULL,   -- of the job
+    PRIMARY KEY (release, population, table_name, column_name)
+) STRICT;
+CREATE INDEX IF NOT EXISTS released_columns ON released (table_name, column_name);
+"""
+
+
+class Releases:
+    """The ledger, in ``state/node.db``, with a connection of its own: it is used from worker threads."""
+
+    def __init__(self, path: Path, *, remember: bool = True) -> None:
+        """``remember``: False to look up only what was decided (replay)."""
+        self._remember = remember
+        self._db = Database(path, _SCHEMA)
+        self._turn = threading.Lock()  # what is decided for one job is on disk before the next is looked at
+        with self._db.transaction() as t:
+            t.execute("INSERT OR IGNORE INTO secrets VALUES ('releases', ?)", (os.urandom(32),))
+        row = self._db.row("SELECT value FROM secrets WHERE name = 'releases'")
+        assert row is not None
+        self._key = bytes(row["value"])
+
+    def close(self) -> None:
+        self._db.close()
+
+    def fingerprints(self, digests: Words) -> Words:
+        """Keyed fingerprints of entities from their digests, (n,)."""
+        return self._tags("entity", np.zeros_like(digests), digests)
+
+    def seal(self, entities: Words, sums: Words) -> Words:
+        """Keyed contributions, (n,)."""
+        return self._tags("contribution", entities, sums)
+
+    def _tags(self, purpose: str, first: Words, second: Words) -> Words:
+        key = hashlib.sha256(framed(label(f"releases/{purpose}"), self._key)).digest()
+        rows = np.column_stack((first, second)).astype("<u8")
+        found: Words = tags(key, rows.view(np.uint8).reshape(-1, 16))[:, 0].copy()
+        return found
+
+    def decide(
+        self,
+        job: str,
+        snapshot: str,
+        recipients: Sequence[str],
+        measures: Sequence[tuple[Sequence[Entities], Flags]],
+        least: int,
+    ) -> list[Flags]:
+        """The cells that are spoiled besides, by measure; and remember what is released. Raises LocalError store.*."""
+        with self._turn:
+            made = self._db.row("SELECT spoiled FROM releases WHERE job = ? AND snapshot = ?", job, snapshot)
+            if made is not None:
+                return _unpacked(made["spoiled"], [len(hidden) for _, hidden in measures])
+            wanted = {b.column for behind, _ in measures for b in behind}
+            known = {column: self._known(column, job) for column in sorted(wanted)}
+            spoiled, released = spoil(measures, known, least)
+            if self._remember:
+                self._write(job, snapshot, recipients, spoiled, released, least)
+            return spoiled
+
+    def _known(self, column: Released, job: str) -> Known:
+        """What other jobs released of a column."""
+        known = Known()
+        for row in self._db.rows(
+            "SELECT p.id, p.marks, MAX(r.min_entities) AS least FROM released r"
+            " JOIN populations p ON p.id = r.population JOIN releases j ON j.id = r.release"
+            " WHERE r.table_name = ? AND r.column_name = ? AND j.job <> ?"
+            " GROUP BY p.id",
+            *column,
+            job,
+        ):
+            known.add(np.frombuffer(row["marks"], "<u8").tolist(), partial(self._load, row["id"]), row["least"])
+        return known
+
+    def _load(self, population: int) -> Population:
+        row = self._db.row("SELECT body FROM populations WHERE id = ?", population)
+        assert row is not None
+        return Population.from_bytes(row["body"])
+
+    def _write(
+        self,
+        job: str,
+        snapshot: str,
+        recipients: Sequence[str],
+        spoiled: Sequence[Flags],
+        released: Sequence[tuple[Released, Population]],
+        least: int,
+    ) -> None:
+        with self._db.transaction() as t:
+            packed = np.packbits(np.concatenate([*spoiled, np.zeros(0, dtype=bool)])).tobytes()
+            release = t.execute(
+                "INSERT INTO releases (job, snapshot, recipients, spoiled) VALUES (?, ?, ?, ?)",
+                (job, snapshot, json.dumps(list(recipients)), packed),
+            ).lastrowid
+            for (table, column), p in released:
+                marks = np.array(sorted(p.marks), dtype="<u8").tobytes()
+                t.execute(
+                    "INSERT OR IGNORE INTO populations (digest, marks, body) VALUES (?, ?, ?)",
+                    (p.digest, marks, p.to_bytes()),
+                )
+                t.execute(
+                    "INSERT OR IGNORE INTO released SELECT ?, id, ?, ?, ? FROM populations WHERE digest = ?",
+                    (release, table, column, least, p.digest),
+                )
+
+
+def _unpacked(packed: bytes, cells: Sequence[int]) -> list[Flags]:
+    flags = np.unpackbits(np.frombuffer(packed, np.uint8), count=sum(cells)).astype(bool)
+    found: list[NDArray[np.bool_]] = np.split(flags, np.cumsum(cells)[:-1])
+    return found
