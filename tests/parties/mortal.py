@@ -1,8 +1,9 @@
 """A member that kills itself with SIGKILL at one place, once: ``python -m tests.parties.mortal node serve DIR``.
 
-The place stands in DIR/die-at: "round N" (before the words of round N are sent), "approve", "query", "done" or "finish"
-(before that is written), "approved" or "finished" (after it); "say X" or "hear X": in the first round that says or
-hears something at a step with X in its path. The file is removed first, so that the next start lives.
+The place stands in DIR/die-at: "round N" (before the words of round N are sent), "approve", "query", "release", "done"
+or "finish" (before that is written), "approved", "released" or "finished" (after it); "say X" or "hear X": in the first
+round that says or hears something at a step with X in its path. The file is removed first, so that the next start
+lives.
 
 What it says to other members is kept in DIR/said, line by line: the attempt, the step, a digest of the words.
 """
@@ -20,6 +21,7 @@ from typing import Any
 import parties.coordinator.attempt as attempt
 import parties.coordinator.store as coordinator_store
 import parties.node.inputs as inputs
+import parties.node.releases as releases
 import parties.node.service as service
 import parties.node.store as node_store
 from mpc.codec import decode
@@ -81,6 +83,7 @@ def around(owner: Any, name: str, before: str, after: str) -> None:
 service.drive = mortal_drive
 attempt.drive = mortal_drive
 around(node_store.Store, "approve", "approve", "approved")
+around(releases.Releases, "decide", "release", "released")
 around(inputs.Inputs, "_vectors", "query", "queried")
 around(node_store.Store, "keep_result", "keep", "kept")
 around(coordinator_store.Store, "add", "submit", "submitted")

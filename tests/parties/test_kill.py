@@ -19,7 +19,7 @@ from parties.processes import Process, members_to_serve, start, wait_until_servi
 from tests.parties import test_joins, world
 
 COMMAND = ("-m", "tests.parties.mortal")
-PARTY = ["approve", "approved", "query", "queried", "round 1", "round 2", "round 3", "round 4"]
+PARTY = ["approve", "approved", "query", "release", "released", "queried", "round 1", "round 2", "round 3", "round 4"]
 RECEIVING = ["round 5", "keep", "kept"]
 COORDINATOR = ["submitted", "round 1", "round 2", "round 3", "round 4", "finish", "finished"]
 

@@ -1,0 +1,100 @@
+"""The release ledger on disk: killed between every two writes it knows all of a job or nothing, never a part."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+
+from mpc.policy.differencing import Entities, Flags
+from parties.node.releases import Releases
+
+ROWS, PAID = ("firms", "*"), ("firms", "tax_paid")
+
+
+def totals(ledger: Releases, *firms: int) -> list[tuple[list[Entities], Flags]]:
+    """One cell of these firms, with rows and a column."""
+    who = np.sort(ledger.fingerprints(np.array(firms, dtype=np.uint64)))
+    nothing, ones = np.zeros(len(firms), dtype=np.int64), np.ones(len(firms), dtype=np.uint64)
+    return [([Entities(c, nothing, who, ones, ledger.seal) for c in (ROWS, PAID)], np.zeros(1, dtype=bool))]
+
+
+def spoiled(ledger: Releases, job: str, *firms: int, snapshot: str = "s") -> bool:
+    ((flag,),) = ledger.decide(job, snapshot, ["analyst"], totals(ledger, *firms), 10)
+    return bool(flag)
+
+
+def test_what_was_decided_for_a_job_stays(tmp_path: Path) -> None:
+    ledger = Releases(tmp_path / "node.db")
+    assert not spoiled(ledger, "a", *range(30))
+    assert spoiled(ledger, "b", *range(29))
+    assert not spoiled(ledger, "a", *range(30))  # a later attempt
+    assert spoiled(ledger, "b", *range(29))
+    assert not spoiled(ledger, "c", *range(30))  # the same question
+    ledger.close()
+    assert spoiled(Releases(tmp_path / "node.db"), "d", *range(31))
+
+
+def test_a_job_that_begins_anew_on_other_data_has_released_both(tmp_path: Path) -> None:
+    ledger = Releases(tmp_path / "node.db")
+    assert not spoiled(ledger, "a", *range(30))
+    assert not spoiled(ledger, "a", *range(29), snapshot="tomorrow")  # its own earlier attempt was not released
+    assert spoiled(ledger, "b", *range(1, 30)) and spoiled(ledger, "c", *range(1, 29))
+
+
+def test_replay_looks_up_and_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    ledger = Releases(path)
+    assert not spoiled(ledger, "a", *range(30)) and spoiled(ledger, "b", *range(29))
+    again = Releases(path, remember=False)
+    assert spoiled(again, "b", *range(29))
+    assert not spoiled(again, "other", *range(100, 130))
+    assert not spoiled(ledger, "c", *range(100, 129))
+
+
+def test_killed_between_every_two_writes(tmp_path: Path) -> None:
+    """Whatever the job could go on with after ``decide`` returned stands on disk; before, none of it does."""
+    outcomes = set()
+    for statement in range(1, 40):
+        path = tmp_path / str(statement) / "node.db"
+        path.parent.mkdir()
+        Releases(path).close()
+        child = os.fork()
+        if not child:
+            killed_at(statement, path)
+        _, status = os.waitpid(child, 0)
+        finished = not os.WIFSIGNALED(status)
+        ledger = Releases(path)
+        assert spoiled(ledger, "later", *range(1, 30)) == complete(path)
+        assert complete(path) or not finished
+        outcomes.add((finished, complete(path)))
+        ledger.close()
+        if finished:
+            break
+    assert {(False, False), (True, True)} <= outcomes
+
+
+def killed_at(statement: int, path: Path) -> None:
+    """In a process of its own: die when the ledger's statement of this number begins."""
+    try:
+        ledger = Releases(path)
+        left = iter(range(statement - 1, -1, -1))
+        ledger._db._connection.set_trace_callback(lambda _: next(left, 1) or os.kill(os.getpid(), signal.SIGKILL))
+        os._exit(int(spoiled(ledger, "first", *range(30))))
+    finally:
+        os._exit(9)
+
+
+def complete(path: Path) -> bool:
+    """Whether the first job stands in the ledger with all it let out; a part of it is an error."""
+    database = sqlite3.connect(path)
+    jobs = database.execute("SELECT COUNT(*) FROM releases WHERE job = 'first'").fetchone()[0]
+    rows = database.execute(
+        "SELECT COUNT(*) FROM released r JOIN releases j ON j.id = r.release WHERE j.job = 'first'"
+    ).fetchone()[0]
+    database.close()
+    assert (jobs, rows) in ((0, 0), (1, 2))
+    return bool(jobs)
