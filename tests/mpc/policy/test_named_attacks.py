@@ -1,0 +1,370 @@
+"""The attacks that issue and design name, from SQL to the code that stops them (or the cell that is spoiled).
+
+Each docstring says what the attacker does and which rule is in its way. The owner is ``bank``; ``tax`` and ``telecom``
+are others, and the analyst receives. The grants give what an ordinary statistic needs: totals of ``balance`` and
+``debt`` by ``region``, nothing about single firms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mpc.errors import LocalError
+from mpc.policy.differencing import Entities, Words, spoil
+from mpc.policy.flow import ContributorSet, Limits, Recipient, Request, check, contributor_sets_conflict
+from mpc.policy.grants import parse_policy
+from mpc.query.plan import Plan
+from parties.node.behind import populations
+from tests.mpc.policy.plans import ANALYST, TODAY
+from tests.mpc.query.world import Held, World, boolean, held, integer, text
+
+PLAIN = """
+[[grant]]
+table = "firms"
+columns = ["balance", "debt", "uscc"]
+to = ["analyst", "tax"]
+uses = ["aggregate", "arithmetic"]
+approval = "auto"
+[[grant]]
+table = "firms"
+columns = ["region"]
+to = ["analyst", "tax"]
+uses = ["group", "filter"]
+approval = "auto"
+"""
+TAX = Recipient("tax", "tax", ("party",))
+JOINED = "FROM bank.firms b JOIN tax.firms t USING (uscc)"
+
+
+def world(firms: int = 30) -> World:
+    def named(i: int) -> str:
+        return f"firm-{i:03d}"
+
+    bank = [text("uscc", key=True), text("region", "north", "south"), integer("balance", 0, 10_000)]
+    bank += [integer("debt", 0, 10_000), boolean("listed")]
+    bank_rows = [(named(i), ("north", "south")[i % 2], 100 + i, 3 * i, i == 0) for i in range(firms)]
+    paid = [text("uscc", key=True), integer("paid", 0, 10_000), integer("staff", 0, 100)]
+    paid_rows = [(named(i), 50 + i, i % 5) for i in range(firms)]
+    return World(
+        (
+            keyed(held("bank", "firms", bank, bank_rows)),
+            keyed(held("tax", "firms", paid, paid_rows)),
+            held("telecom", "firms", [text("uscc", key=True), integer("spend", 0, 10_000)], [(named(0), 1)]),
+        )
+    )
+
+
+def keyed(table: Held) -> Held:
+    """The same table, each key once."""
+    return replace(table, table=replace(table.table, unique=True))
+
+
+def plan(sql: str, recipient: str = "analyst") -> Plan:
+    return world().plan(sql, recipients=(recipient,))
+
+
+def asked(to: Recipient = ANALYST, trust: str = "parties") -> Request:
+    return Request((to,), {p: p for p in ("bank", "tax", "telecom")}, "", trust, False, TODAY)
+
+
+def judged(sql: str, policy: str = PLAIN, to: Recipient = ANALYST) -> Limits:
+    """What the bank's own node says. Raises LocalError."""
+    the_plan = plan(sql, to.name)
+    return check(the_plan, "bank", parse_policy(policy), asked(to, the_plan.trust))
+
+
+def stopped(sql: str, policy: str = PLAIN, to: Recipient = ANALYST) -> LocalError:
+    with pytest.raises(LocalError) as caught:
+        judged(sql, policy, to)
+    return caught.value
+
+
+def uses_missing(error: LocalError) -> set[tuple[str, str]]:
+    assert error.code == "policy.refused"
+    return {(c, m["use"]) for m in error.facts["missing"] for c in m["columns"]}
+
+
+def with_uses(*uses: str) -> str:
+    """The plain grants, and these uses of all columns besides."""
+    listed = ", ".join(f'"{u}"' for u in uses)
+    return f'{PLAIN}[[grant]]\ntable = "firms"\ncolumns = ["*"]\nto = "any"\nuses = [{listed}]\napproval = "auto"\n'
+
+
+def hidden(sql: str, least: int = 10) -> list[list[bool]]:
+    """Of each measure and cell whether the bank spoils it for the number of its entities."""
+    filled = world().filled(plan(sql), 0, "bank", min_entities=least)
+    return [list(map(bool, s)) for s in filled.small]
+
+
+def test_the_plain_statistic_passes() -> None:
+    """Nothing below is refused because the grants give nothing at all."""
+    assert judged("SELECT region, SUM(balance) FROM bank.firms GROUP BY region") == Limits(10, 1)
+    assert not any(hidden("SELECT SUM(balance) FROM bank.firms")[0])
+
+
+# ---- what flows where
+
+
+def test_aggregate_only_column_reaches_a_row_output() -> None:
+    """Asks for each firm's balance: a value of single entities needs `row`, however freely totals are granted."""
+    error = stopped("SELECT t.uscc, b.balance FROM tax.firms t JOIN bank.firms b USING (uscc)", to=TAX)
+    assert ("balance", "row") in uses_missing(error)
+
+
+def test_filter_column_that_was_never_granted() -> None:
+    """Chooses the summed firms by a column granted for sums only: who is counted tells about it."""
+    assert uses_missing(stopped("SELECT SUM(balance) FROM bank.firms WHERE debt > 50")) == {("debt", "filter")}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT SUM(balance) FILTER (WHERE debt > 50) FROM bank.firms",
+        "SELECT SUM(CASE WHEN debt > 50 THEN balance ELSE 0 END) FROM bank.firms",
+        "SELECT COUNT_IF(debt > 50) FROM bank.firms",
+        "SELECT SUM(NULLIF(balance, debt)) FROM bank.firms",
+    ],
+)
+def test_filter_in_another_dress(sql: str) -> None:
+    """FILTER, CASE, COUNT_IF and NULLIF choose as WHERE does, and need `filter` like it."""
+    assert ("debt", "filter") in uses_missing(stopped(sql))
+
+
+def test_case_that_encodes_a_value_into_a_label() -> None:
+    """Groups by a CASE over an aggregate-only column: the label that a row falls under shows it. Needs `group`."""
+    sql = "SELECT CASE WHEN debt > 50 THEN 'deep' ELSE 'fine' END AS l, COUNT(*) FROM bank.firms GROUP BY l"
+    assert ("debt", "group") in uses_missing(stopped(sql))
+
+
+def test_cancelling_arithmetic() -> None:
+    """Adds SUM(b.x - b.x + t.y), so that the bank counts as a contributor and adds nothing: what cancels is gone before
+    contributors are counted, and one institution's sum to another contributor is no pooled total."""
+    sql = "SELECT SUM(v) FROM (SELECT balance - balance AS v FROM bank.firms UNION ALL SELECT paid AS v FROM tax.firms)"
+    for reveal in plan(sql).reveals:
+        if reveal.what.startswith("SUM"):
+            assert reveal.contributors == ("tax",)
+
+
+def test_huge_weights() -> None:
+    """Adds 10^4 · balance + paid: the high digits would be the bank's, the low ones the tax bureau's."""
+    sql = "SELECT (SELECT SUM(balance) FROM bank.firms) * 10000 + (SELECT SUM(paid) FROM tax.firms)"
+    with pytest.raises(LocalError) as caught:
+        plan(sql)
+    assert caught.value.code == "plan.unsafe_weights"
+
+
+def test_sums_that_combine_into_one_partys() -> None:
+    """Asks for a + b and a - b: no weight is large, and half their sum is the bank's."""
+    part = "(SELECT SUM(balance) FROM bank.firms) {} (SELECT SUM(paid) FROM tax.firms)"
+    with pytest.raises(LocalError) as caught:
+        plan(f"SELECT {part.format('+')} AS p, {part.format('-')} AS m")
+    assert caught.value.code == "plan.unsafe_weights"
+
+
+# ---- single entities in a total
+
+
+def test_groups_of_single_entities_by_case() -> None:
+    """Groups firms so that each label has one: with every use granted, cells below min_entities are spoiled."""
+    policy = with_uses("group", "filter")
+    sql = "SELECT CASE WHEN uscc = 'firm-007' THEN 'it' ELSE 'rest' END AS l, SUM(balance) FROM bank.firms GROUP BY l"
+    assert judged(sql, policy).min_entities == 10
+    assert sorted(hidden(sql)[1]) == [False, True]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "CASE WHEN uscc = 'firm-007' THEN balance ELSE 0 END",
+        "CASE WHEN uscc = 'firm-007' THEN balance END",
+        "CASE WHEN uscc = 'firm-007' THEN balance ELSE 1 END",
+        "balance * CAST(uscc = 'firm-007' AS INTEGER)",
+    ],
+)
+def test_case_on_one_id(value: str) -> None:
+    """Sums a value that is one firm's and 0 for all others: entities are those for which the measure itself shows a
+    value, not those of the cell."""
+    assert hidden(f"SELECT SUM({value}) FROM bank.firms")[0] == [True]
+
+
+def test_one_large_firm() -> None:
+    """Thirty firms in the cell, one of them nearly all of it: max_share spoils it, shifted by constants or not."""
+    rows = [("firm", "north", 10_000, 0, False), *((f"f{i}", "north", 1, 0, False) for i in range(29))]
+    w = World((held("bank", "firms", world().tables[0].table.columns, rows),))
+    for value in ("balance", "balance + 5000", "2 * balance - 1"):
+        assert w.dominated(w.plan(f"SELECT SUM({value}) FROM bank.firms"), 0, "bank", "0.9")[-1] == [True]
+
+
+# ---- presence and order
+
+
+def test_presence_of_rows() -> None:
+    """Asks for its own column only, row by row over a join: that a row is there shows that the bank has the firm. Needs
+    the bank's `join_reveal`; and its condition needs `threshold`."""
+    error = stopped("SELECT t.uscc FROM tax.firms t JOIN bank.firms b USING (uscc) WHERE b.debt > 50", to=TAX)
+    assert {("uscc", "join_reveal"), ("debt", "threshold")} <= uses_missing(error)
+
+
+def test_order_of_rows() -> None:
+    """Orders its own rows by the bank's column, which it does not show: needs what showing it would."""
+    with pytest.raises(LocalError) as caught:
+        judged("SELECT t.uscc FROM tax.firms t JOIN bank.firms b USING (uscc) ORDER BY b.balance", to=TAX)
+    assert caught.value.code in ("policy.refused", "sql.unsupported")
+
+
+def test_having_that_tests_a_column_never_shown() -> None:
+    """Which groups there are derives from HAVING: its total is a revealed value of its own."""
+    error = stopped("SELECT region, COUNT(*) FROM bank.firms GROUP BY region HAVING SUM(CAST(listed AS INTEGER)) > 0")
+    assert "listed" in {c for c, _ in uses_missing(error)}
+
+
+# ---- names and errors
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT b FROM bank.firms b",
+        "SELECT MAX(b::VARCHAR) FROM bank.firms b",
+        "SELECT COUNT(DISTINCT b) FROM bank.firms b",
+        "SELECT MAX(COLUMNS('bal.*')) FROM bank.firms",
+        "SELECT * FROM bank.firms",
+        "SELECT to_json(b) FROM bank.firms b",
+    ],
+)
+def test_whole_row_references(sql: str) -> None:
+    """Names a table where a column is due, so that DuckDB would hand over whole rows: every name resolves to a catalog
+    column, or the query is refused."""
+    with pytest.raises(LocalError) as caught:
+        plan(sql)
+    assert caught.value.code.startswith("sql.")
+
+
+@pytest.mark.parametrize("value", ["error(uscc)", "1 / 0", "CAST(uscc AS INTEGER)", "balance // (debt - debt)"])
+def test_value_dependent_errors(value: str) -> None:
+    """Makes the bank's query fail if some value is there: what could fail is refused, or NULL in place of failing."""
+    w = world()
+    try:
+        the_plan = w.plan(f"SELECT SUM({value}) FROM bank.firms")
+    except LocalError as refused:
+        assert refused.code.startswith(("sql.", "plan."))
+        return
+    answer = w.answer(the_plan, 0, "bank")
+    assert len(answer["m0e"]) == 1
+
+
+# ---- the recipient's own column
+
+
+def test_exact_sums_of_the_recipients_own_column_over_others_selection() -> None:
+    """Receives sums of its own values over the firms that the bank has: they give the set away, so the bank's
+    `join_reveal` is needed, as for rows; and `threshold` for the bank's condition."""
+    policy = with_uses("join", "filter")
+    error = stopped(f"SELECT SUM(t.paid) {JOINED} WHERE b.debt > 50", policy, TAX)
+    assert {("uscc", "join_reveal"), ("debt", "threshold")} <= uses_missing(error)
+
+
+def test_threshold_repeated_until_it_is_the_value() -> None:
+    """Asks of each firm debt > 1, debt > 2, debt > 4 …: each condition is a bit, and a grant gives max_bits of them in
+    thirty days (tests/mpc/policy/test_flow.py for those of other jobs)."""
+    halves = ", ".join(f"CASE WHEN b.debt > {2**i} THEN 'y' ELSE 'n' END AS c{i}" for i in range(8))
+    policy = with_uses("join", "join_reveal", "threshold")
+    error = stopped(f"SELECT t.uscc, {halves} FROM tax.firms t JOIN bank.firms b USING (uscc)", policy, TAX)
+    assert error.facts["missing"][0]["reasons"] == ["bits"]
+
+
+# ---- weights of another owner's making
+
+
+@pytest.mark.parametrize("weight", ["t.staff", "CASE WHEN t.staff > 2 THEN 1024 ELSE 1 END"])
+def test_chosen_weights(weight: str) -> None:
+    """Multiplies balances by a column it fills with 2^i, so that one sum shows all of them bit by bit: needs `product`,
+    which no preset for statistics gives."""
+    error = stopped(f"SELECT SUM(b.balance * {weight}) {JOINED}", with_uses("join", "aggregate", "arithmetic"))
+    assert ("balance", "product") in uses_missing(error)
+
+
+def test_case_of_another_owner_on_one_id() -> None:
+    """The same by a CASE on another's key that is true for one firm: choosing is multiplying by 0 and 1."""
+    sql = f"SELECT SUM(CASE WHEN t.staff = 4 THEN b.balance ELSE 0 END) {JOINED}"
+    assert ("balance", "product") in uses_missing(stopped(sql, with_uses("join", "aggregate", "arithmetic")))
+
+
+@pytest.mark.parametrize("power", ["balance * balance", "balance * balance * balance"])
+def test_power_sums(power: str) -> None:
+    """Σx, Σx², … Σx^k over k firms are solved for their values: powers need `arithmetic`, which plain totals do
+    without. How many of one population an owner lets out that grants it is not limited: `max_numbers` is refused."""
+    plain = PLAIN.replace(', "arithmetic"', "")
+    assert ("balance", "arithmetic") in uses_missing(stopped(f"SELECT SUM({power}) FROM bank.firms", plain))
+    with pytest.raises(LocalError) as caught:
+        parse_policy(PLAIN + "max_numbers = 5\n")
+    assert caught.value.code == "policy.unenforceable"
+
+
+# ---- several totals
+
+
+def test_totals_over_different_sets_of_contributors() -> None:
+    """a + b, b + c, a + c give a: over one snapshot a column enters totals with one set of contributors."""
+    first = ContributorSet("firms", "balance", frozenset({"bank", "telecom"}), "today")
+    sql = "SELECT (SELECT SUM(balance) FROM bank.firms) + (SELECT SUM(paid) FROM tax.firms)"
+    with pytest.raises(LocalError) as caught:
+        contributor_sets_conflict([first], plan(sql), "bank", parse_policy(PLAIN), asked(), "today")
+    assert caught.value.code == "policy.contributors"
+
+
+def behind(sql: str) -> list[tuple[list[Entities], Any]]:
+    """Who is behind each of the bank's measures, with plain digests in place of keyed ones."""
+    w, the_plan = world(), plan(sql)
+    pool = the_plan.pools[0]
+    query = next(s.behind for s in pool.sources if s.party == "bank")
+
+    def seal(entities: Words, sums: Words) -> Words:
+        return (entities ^ (sums * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xC2B2AE3D27D4EB4F)
+
+    found = populations(pool, query, w.local("bank").rows(query.sql), lambda x: x, seal)
+    return list(zip(found, w.filled(the_plan, 0, "bank", min_entities=10).small, strict=True))
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        "SELECT SUM(balance) FROM bank.firms WHERE uscc <> 'firm-007'",
+        "SELECT SUM(balance + debt) FROM bank.firms WHERE uscc <> 'firm-007'",
+        "SELECT SUM(2 * balance + 5) FROM bank.firms WHERE uscc <> 'firm-007'",
+        "SELECT SUM(CASE WHEN listed THEN NULL ELSE balance END) FROM bank.firms",
+        "SELECT AVG(balance) FROM bank.firms WHERE NOT listed",
+        "SELECT VARIANCE(balance) FROM bank.firms WHERE NOT listed",
+        "SELECT COUNT(*) FROM bank.firms WHERE uscc <> 'firm-007'",
+        "SELECT COUNT(DISTINCT debt) FROM bank.firms WHERE NOT listed",
+        "SELECT SUM(debt) FROM bank.firms WHERE uscc <> 'firm-007'",
+    ],
+)
+def test_differencing(second: str) -> None:
+    """Asks for the total of all, then of all but one firm, in whatever dress: the release ledger spoils the second.
+
+    That of another column too: the count that goes with every sum is compared as well.
+    """
+    known: dict[Any, Any] = {}
+    spoil(behind("SELECT SUM(balance) FROM bank.firms"), known, 10)
+    found, _ = spoil(behind(second), known, 10)
+    assert any(f.any() for f in found)
+
+
+def test_differencing_within_one_query() -> None:
+    """Both totals in one SELECT."""
+    found, _ = spoil(behind("SELECT SUM(balance), SUM(balance) FILTER (WHERE NOT listed) FROM bank.firms"), {}, 10)
+    assert sorted(bool(f.any()) for f in found) == [False, True]
+
+
+def test_total_beside_a_table_with_a_hidden_cell() -> None:
+    """Takes the shown cells from the total: it is spoiled, since all shown cells together come too close to it."""
+    rest = "SELECT CASE WHEN balance < 103 THEN 'few' ELSE 'rest' END AS l, SUM(debt) FROM bank.firms GROUP BY l"
+    known: dict[Any, Any] = {}
+    spoil(behind(rest), known, 10)
+    found, _ = spoil(behind("SELECT SUM(debt) FROM bank.firms"), known, 10)
+    assert found[0].tolist() == [True]
