@@ -26,6 +26,8 @@ from parties.config import locate
 from parties.failures import decode
 from parties.modeler.client import Client
 from parties.node.store import Decision, Store
+from parties.practice import make as make_practice
+from parties.practice import query as practice_query
 from parties.results import Result, json_text
 from parties.rpc.v1 import coordinator_pb2 as pb
 
@@ -49,6 +51,9 @@ TwoParty = Annotated[
 Verified = Annotated[
     bool, Parameter(negative="", help="verify that totals are of what the parties bound themselves to beforehand")
 ]
+
+#: rows of a made-up table
+MOST_MADE_UP = 1_000_000
 
 #: digits of a job's id in lists; `heji jobs show` takes them for the whole id
 SHOWN_DIGITS = 16
@@ -74,13 +79,30 @@ def register(app: App) -> None:
     app.command(jobs)
 
 
-def catalog(*, consortium: Consortium = None, as_: As = None, json: bool = False) -> None:
+def catalog(
+    *,
+    consortium: Consortium = None,
+    as_: As = None,
+    practice: Annotated[
+        Path | None, Parameter(help="write made-up tables after the catalogs to this new folder")
+    ] = None,
+    rows: Annotated[int, Parameter(help="rows of each made-up table")] = 1000,
+    seed: Annotated[int, Parameter(help="of the made-up tables")] = 1,
+    json: bool = False,
+) -> None:
     """Show what every party publishes: tables, columns, types, bounds, domains. Never a value.
 
     Example: heji catalog --consortium demo
     """
     with client(consortium, as_) as heji:
         found, missing = heji.catalog(), heji.missing()
+    if practice is not None:
+        if not 1 <= rows <= MOST_MADE_UP:
+            raise LocalError("config.invalid", f"--rows takes 1 to {MOST_MADE_UP:,}.")
+        made = make_practice(found, practice, rows, seed)
+        plain(f"{practice}: {len(made)} made-up tables of {rows:,} rows. Nothing in them is anybody's.")
+        plain(f'Try SQL on them: heji query "SELECT …" --practice {practice}')
+        return
     if json:
         plain(json_text({"catalogs": [found[p].to_dict() for p in sorted(found)], "missing": missing}))
         return
@@ -149,6 +171,9 @@ def query(
     ] = None,
     format: Format = "table",
     out: Out = None,
+    practice: Annotated[
+        Path | None, Parameter(help="try it on made-up tables (heji catalog --practice): nobody is asked")
+    ] = None,
     consortium: Consortium = None,
     as_: As = None,
 ) -> None:
@@ -164,6 +189,10 @@ def query(
     """
     text = sql_text(sql, file)
     check_target(format, out)
+    if practice is not None:
+        made_up = practice_query(practice, text, to or ("modeler",), trust)
+        deliver(Result(made_up, {"made_up": True}), format, out)
+        return
     with client(consortium, as_, to) as heji:
         recipients = to or (heji.name,)
         if heji.name not in recipients or days is not None:
@@ -290,6 +319,13 @@ def deliver(result: Result, form: str, target: Path | None) -> None:
     else:
         out.print(table_of(result))
         statement = result.statement
+        if statement.get("made_up"):
+            err.print(
+                Text(
+                    "Over made-up tables, in the clear: nobody was asked, and small cells are not hidden.", style="dim"
+                )
+            )
+            return
         err.print(
             Text(
                 f"job {statement['job'][:16]} · from {', '.join(statement['parties'])} · trust {statement['trust']}"
