@@ -57,6 +57,9 @@ class MemberConfig(BaseModel):
         description="of local queries (DuckDB's memory_limit), such as 512MB or 4GB",
     )
     threads: int = Field(default=2, ge=1, le=1024, description="of local queries")
+    release_ledger: bool = Field(
+        default=True, description="to hide cells whose entities differ by few from those of earlier releases"
+    )
     retain_days: int = Field(
         default=30, ge=0, le=36500, description="to keep seeds and heard messages, encrypted, for replay; 0: none"
     )
@@ -88,7 +91,7 @@ def template(name: str, listen: str) -> str:
     lines = ["# Settings of this member. Times are seconds, sizes bytes. Read at the next start.", ""]
     for key, setting in MemberConfig.model_fields.items():
         value = {"name": name, "listen": listen}.get(key, setting.default)
-        shown = json.dumps(value) if isinstance(value, str) else f"{value}"
+        shown = json.dumps(value) if isinstance(value, str | bool) else f"{value}"
         line = f"{'' if value != setting.default else '# '}{key} = {shown}"
         lines.append(f"{line:<34}  # {setting.description}")
     return "\n".join(lines) + "\n"

@@ -103,7 +103,8 @@ async def _role(
     approvals = [json.loads(s.text) for s in d.approvals.values()]
     mine = next(a for a in approvals if a["party"] == member.name)
     path = member.folder / "state" / "node.db"
-    store, releases = Store(path, os.urandom(32)), Releases(path, remember=False)
+    store = Store(path, os.urandom(32))
+    releases = Releases(path, remember=False) if member.config.release_ledger else None
     try:
         given = await Inputs(member, releases).vectors(
             cast,
@@ -114,7 +115,8 @@ async def _role(
             salt=store.salt,
         )
     finally:
-        releases.close()
+        if releases is not None:
+            releases.close()
         store.close()
     if given.snapshot.hex() != committed["data"]:
         raise LocalError(

@@ -57,7 +57,7 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
     for job in store.abort_unfinished(member.clock()):
         log.info("cut off by the restart", job=job)
     post = PostOffice(member.caller, recorder)
-    releases = Releases(folder / "state" / "node.db")
+    releases = Releases(folder / "state" / "node.db") if member.config.release_ledger else None
     inputs = Inputs(member, releases)
     counters = metrics.Metrics()
     service = NodeService(member, store, post, inputs, Permission(member), metrics=counters, recorder=recorder, **hooks)
@@ -76,7 +76,7 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
             service.stop,
             console,
             _soon(store.close),
-            _soon(releases.close),
+            *([_soon(releases.close)] if releases else []),
             *([recorder.close] if recorder else []),
         ],
     )

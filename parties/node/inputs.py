@@ -47,7 +47,8 @@ class Input:
 class Inputs:
     """This member's published tables and what jobs compute over them."""
 
-    def __init__(self, member: Member, releases: Releases) -> None:
+    def __init__(self, member: Member, releases: Releases | None) -> None:
+        """``releases``: None where the operator has switched the release ledger off."""
         config = member.config
         self._member = member
         self._releases = releases
@@ -97,7 +98,7 @@ class Inputs:
             behind = {
                 p: database.rows(q.behind.sql)
                 for p, q in queries
-                if p not in joins and q.behind.sql and limits.min_entities > 0
+                if p not in joins and q.behind.sql and self._looks_behind(limits)
             }
             snapshot = database.snapshot(salt)
         filled = {
@@ -127,6 +128,10 @@ class Inputs:
         }
         return Input(words, snapshot, rows, own, values)
 
+    def _looks_behind(self, limits: Limits) -> bool:
+        """Whether the owner's limits need to know who is behind its numbers."""
+        return limits.min_entities > 0 and (self._releases is not None or limits.max_share is not None)
+
     def _spoil(
         self,
         cast: Cast,
@@ -137,18 +142,18 @@ class Inputs:
         snapshot: bytes,
     ) -> None:
         """Hide what is small by its neighbours: sums that one entity dominates, and populations too close to others."""
-        if not behind:
-            return
-        measures = []
         for p, (query, answer) in behind.items():
             if limits.max_share is not None:
                 over = dominated_measures(plan.pools[p], query, answer, limits.max_share)
                 filled[p] = filled[p].spoiling(over)
-            who = populations(plan.pools[p], query, answer, self._releases.fingerprints, self._releases.seal)
+        ledger = self._releases
+        if not behind or ledger is None:
+            return
+        measures = []
+        for p, (query, answer) in behind.items():
+            who = populations(plan.pools[p], query, answer, ledger.fingerprints, ledger.seal)
             measures += list(zip(who, filled[p].small, strict=True))
         recipients = sorted({s.recipient for s in cast.sums})
-        spoiled = iter(
-            self._releases.decide(cast.context.job.hex(), snapshot.hex(), recipients, measures, limits.min_entities)
-        )
+        spoiled = iter(ledger.decide(cast.context.job.hex(), snapshot.hex(), recipients, measures, limits.min_entities))
         for p in behind:
             filled[p] = filled[p].spoiling([next(spoiled) for _ in filled[p].small])

@@ -88,6 +88,19 @@ async def test_a_node_remembers_over_a_restart(tmp_path: Path) -> None:
         assert (await running.query(without(0))).rows[0]["n"] is None
 
 
+async def test_an_operator_may_switch_the_ledger_off(tmp_path: Path) -> None:
+    folder = world.make(tmp_path)
+    for bank in world.BANKS:
+        settings = folder / bank / "member.toml"
+        settings.write_text(settings.read_text() + "\nrelease_ledger = false\n")
+    async with serving(folder) as running:
+        assert (await running.query(without(1))).rows[0]["n"] == 89
+        result = await running.query(without(0))
+        assert result.rows[0]["n"] == 90
+    [found] = await again(folder, "bank_a", result.statement["job"])
+    assert found.role == "party"
+
+
 async def test_one_changed_row_between_two_days(tmp_path: Path) -> None:
     """A correction of one balance would be the difference of yesterday's total and today's."""
     folder = world.make(tmp_path)
