@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from mpc.evidence.case import Case
-from mpc.evidence.verify import Check, Finding, bad
+from mpc.evidence.findings import Check, Finding, bad
 
 
 @dataclass(frozen=True)

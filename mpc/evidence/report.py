@@ -10,7 +10,8 @@ from typing import Literal
 from mpc.errors import HejiError
 from mpc.evidence.case import Case, Document
 from mpc.evidence.chinese import chinese
-from mpc.evidence.verify import LIMITS, Check, overall, plan_of
+from mpc.evidence.findings import Check, plan_of
+from mpc.evidence.verify import LIMITS, overall
 from mpc.query.ledger import ledger
 
 Language = Literal["en", "zh"]

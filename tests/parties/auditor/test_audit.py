@@ -21,6 +21,7 @@ import pytest
 from mpc.crypto.sign import verify as verify_signed
 from mpc.errors import HejiError, LocalError
 from mpc.evidence import blame as blaming
+from mpc.evidence import job_checks, record_checks
 from mpc.evidence import verify as verifying
 from mpc.evidence.blame import Accusation, accusations, blamed
 from mpc.evidence.bundle import BUNDLE, Bundle
@@ -427,7 +428,10 @@ def test_reports_in_both_languages(collected: tuple[Path, Bundle]) -> None:
 
 def test_every_word_has_its_chinese() -> None:
     templates = {title for title, _ in CHECKS} | set(LIMITS)
-    for node in (*ast.walk(ast.parse(inspect.getsource(verifying))), *ast.walk(ast.parse(inspect.getsource(blaming)))):
+    nodes = (
+        n for m in (verifying, record_checks, job_checks, blaming) for n in ast.walk(ast.parse(inspect.getsource(m)))
+    )
+    for node in nodes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("good", "bad", "open_"):
             first = node.args[0]
             assert isinstance(first, ast.Constant), ast.unparse(node)
