@@ -25,7 +25,7 @@ from mpc.replay import Said, rerun
 from mpc.roles import Cast, Outcome, cast_of, play_coordinator, play_helper, play_party
 from mpc.rounds import Rounds, Session
 from mpc.run import Sent
-from parties.evidence.recorder import seed_commitment
+from parties.evidence.recorder import data_commitment, seed_commitment
 from parties.evidence.retained import Retained
 from parties.member import Member
 from parties.node.inputs import Inputs
@@ -118,7 +118,7 @@ async def _role(
         if releases is not None:
             releases.close()
         store.close()
-    if given.snapshot.hex() != committed["data"]:
+    if data_commitment((cast.context.job, cast.context.attempt), given.snapshot) != committed["data"]:
         raise LocalError(
             "data.changed",
             f"The tables of {member.name} are not those it bound itself to in this job.",

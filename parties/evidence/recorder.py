@@ -36,6 +36,12 @@ def seed_commitment(key: tuple[bytes, int], seed: bytes) -> bytes:
     return digest("seed", seed, key[0], key[1].to_bytes(4, "big"))
 
 
+def data_commitment(key: tuple[bytes, int], snapshot: bytes) -> str:
+    """What a log says of the tables that an attempt read. ``snapshot`` has the node's secret salt in front; the job
+    makes it another one each time, so that others do not see whether the tables have changed."""
+    return digest("data", snapshot, key[0]).hex() if snapshot else ""
+
+
 class Recorder:
     """A member's log, documents and what it knows of others' logs, open."""
 

@@ -148,3 +148,15 @@ def test_more_than_is_kept(tmp_path: Path) -> None:
     assert kept.seed(key) == bytes(range(32))
     with pytest.raises(LocalError, match="kept its seed only"):
         kept.heard(key, "bank_a")
+
+
+async def test_others_do_not_see_whether_tables_changed(tmp_path: Path) -> None:
+    """The same tables in two jobs: two commitments."""
+    folder = world.make(tmp_path)
+    async with serving(folder) as running:
+        jobs = [(await running.query(world.TOGETHER)).statement["job"] for _ in range(2)]
+    member = Member(folder / "bank_a")
+    parts = [read_part("bank_a", await own_evidence(member, job)) for job in jobs]
+    await member.close()
+    data = [e.facts["data"] for p in parts for e in p.about(1, "committed")]
+    assert len(data) == 2 and len(set(data)) == 2
