@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -167,6 +171,15 @@ def test_what_is_said_is_uniform_and_within_the_plan() -> None:
         for receiver in INSIDE.cast.context.participants:
             if sender != receiver:
                 assert first.bytes_between(sender, receiver) <= allowed_bytes(INSIDE.cast, sender, receiver)
+
+
+def test_the_library_leaves_no_file_behind(tmp_path: Path) -> None:
+    """It comes as bytes that it writes out to load them; and nobody loads it who needs no points."""
+    code = "import sys\nfrom mpc.crypto import curve\nassert 'rbcl' not in sys.modules\n"
+    code += "curve.check(curve.hash_to_point('generator', b'x'))"
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=60)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rfc_9496() -> None:
