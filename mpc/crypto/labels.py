@@ -20,6 +20,16 @@ def framed(*parts: bytes) -> bytes:
     return b"".join(len(p).to_bytes(8, "big") + p for p in parts)
 
 
+def unframed(raw: bytes) -> list[bytes]:
+    """The inverse, for bytes that were written by ``framed`` and authenticated since."""
+    parts, at = [], 0
+    while at < len(raw):
+        end = at + 8 + int.from_bytes(raw[at : at + 8], "big")
+        parts.append(raw[at + 8 : end])
+        at = end
+    return parts
+
+
 def digest(purpose: str, *parts: bytes) -> bytes:
     """SHA-256 over label and length-prefixed parts."""
     return hashlib.sha256(framed(label(purpose), *parts)).digest()

@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mpc.crypto.agree import exchange, hkdf, public_key
-from mpc.crypto.labels import framed, label
+from mpc.crypto.labels import framed, label, unframed
 from mpc.errors import LocalError
 from mpc.run import Sent
 
@@ -38,12 +38,8 @@ def open_sealed(raw: bytes, job: str, member: str, key: bytes) -> tuple[Sent, ..
             f"The messages of {member} cannot be opened: they are sealed to another key, or damaged.",
             "Give the folder of the auditor that they were sealed for.",
         ) from None
-    parts, at = [], 0
-    while at < len(text):
-        end = at + 8 + int.from_bytes(text[at : at + 8], "big")
-        parts.append(text[at + 8 : end])
-        at = end
-    return tuple(Sent(s.decode(), member, t.decode(), body) for s, t, body in zip(*[iter(parts)] * 3, strict=True))
+    parts = iter(unframed(text))
+    return tuple(Sent(s.decode(), member, t.decode(), body) for s, t, body in zip(parts, parts, parts, strict=True))
 
 
 def _cipher(secret: bytes, ephemeral: bytes, auditor: bytes, job: str, member: str) -> AESGCM:

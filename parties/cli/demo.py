@@ -141,6 +141,7 @@ def judged(evidence: Evidence) -> Text:
             text.append(f"✓ {c.title}   ", "green")
         elif c.verdict == "failed":
             text.append(f"✗ {c.title}   ", "bold red")
+    text.rstrip()
     text.append(f"\n{counts['open']} more checks need what is not in this bundle (heji audit verify).", "dim")
     return text
 

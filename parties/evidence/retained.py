@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mpc.codec import Raw
 from mpc.crypto.agree import hkdf
-from mpc.crypto.labels import framed, label
+from mpc.crypto.labels import framed, label, unframed
 from mpc.errors import LocalError
 from mpc.run import Sent
 from parties.identity import Identity
@@ -66,7 +66,7 @@ class Retained:
                     f"{me} kept its seed only: in this attempt it could hear more than retain_bytes ({self._limit}).",
                     "Raise retain_bytes in member.toml before the next job that is to be replayed.",
                 )
-            sender, step = _unframed(head)
+            sender, step = unframed(head)
             found.append(Sent(sender.decode(), me, step.decode(), next(records)))
         return found
 
@@ -134,13 +134,3 @@ class Keeping:
             self._file.write(sealed)
         except OSError:
             self._over = True
-
-
-def _unframed(raw: Raw) -> list[bytes]:
-    """The inverse of mpc.crypto.labels.framed."""
-    parts, at = [], 0
-    while at < len(raw):
-        end = at + 8 + int.from_bytes(raw[at : at + 8], "big")
-        parts.append(bytes(raw[at + 8 : end]))
-        at = end
-    return parts

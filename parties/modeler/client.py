@@ -399,7 +399,6 @@ class Client:
     def _acknowledge(self, job: str, attempt: int, result: Result) -> None:
         """Keep the result and put on record that it was opened: what an auditor compares with."""
         raw = result.to_bytes()
-        files.write(self.member.folder / "jobs" / f"{job}.arrow", raw, 0o600)
         log = Log(self.member.folder, self.member.identity, self.member.clock)
         try:
             told = digest("result", raw).hex()
@@ -407,6 +406,7 @@ class Client:
             log.checkpoint()
         finally:
             log.close()
+        files.write(self.member.folder / "jobs" / f"{job}.arrow", raw, 0o600)
 
     def _approvals(self, proof: Mapping[str, Any], proposed: Proposed) -> dict[str, bytes]:
         """The owners' signed approvals; they go into the digest that the proof of agreement must show."""
