@@ -71,6 +71,14 @@ class MemberConfig(BaseModel):
         ge=0,
         description="of input and heard messages kept of one attempt; of larger ones the seed only",
     )
+    tsa: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="URL of an RFC 3161 timestamp authority for this member's log; empty for none",
+    )
+    tsa_certificate: str = Field(
+        default="tsa.pem", min_length=1, description="file with the root certificate of that authority (PEM)"
+    )
     cache_bytes: int = Field(default=1 << 30, ge=0, description="of tables kept in memory between jobs")
 
 

@@ -23,6 +23,7 @@ from mpc.query.compile import PLANNER
 from parties.evidence.documents import Documents
 from parties.evidence.log import Log
 from parties.evidence.retained import Keeping, Retained
+from parties.evidence.stamps import Stamps
 from parties.evidence.witness import Heads, gather
 from parties.member import Member
 
@@ -46,6 +47,7 @@ class Recorder:
         self.log = Log(member.folder, member.identity, member.clock)
         self.documents = Documents(member.folder)
         self.heads = Heads(member.folder)
+        self.stamps = Stamps(member.folder)
         self.retained = Retained(member.folder, member.identity, member.config.retain_bytes)
         self._witnessing: set[asyncio.Task[None]] = set()
         self.log.append("started", software=SOFTWARE)
@@ -119,7 +121,9 @@ class Recorder:
 
     async def _witnessed_quietly(self, others: Iterable[str]) -> None:
         try:
-            await self.witnessed(others)
+            point = await self.witnessed(others)
+            if self._member.config.tsa:
+                await self.stamps.ask(self._member, point)
         except HejiError as error:
             log.warning("not witnessed", code=error.code)
 
