@@ -20,6 +20,7 @@ from parties.cli.output import As, Consortium, plain
 from parties.clock import now as clock
 from parties.config import load_config, locate
 from parties.node.decisions import Decision, Word
+from parties.node.earlier import MOST, Release
 from parties.node.store import Store
 from parties.results import json_text
 
@@ -50,8 +51,9 @@ def jobs_pending(
         found = store.decisions.waiting(clock())
         if job is not None:
             found = [_one(found, job)]
+        related = {d.job: store.earlier.related(d.job, d.recipients) for d in found}
     if json:
-        plain(json_text([d.to_dict() for d in found]))
+        plain(json_text([{**d.to_dict(), "related": [r.to_dict() for r in related[d.job]]} for d in found]))
         return
     for d in found:
         plain(f"{d.job[:SHOWN_DIGITS]}  {d.submitter} -> {', '.join(d.recipients)}  {d.purpose or 'no purpose'}")
@@ -59,7 +61,9 @@ def jobs_pending(
         for said in _words(d):
             plain(f"  {said}")
         if job is not None:
-            plain(f"\n{d.told}")
+            plain(f"\n{d.told}\n\nReleased here before")
+            for said in _earlier(related[d.job]):
+                plain(f"  {said}")
     if not found:
         plain("Nothing waits.")
 
@@ -146,11 +150,28 @@ def _word(by: str, reason: str, *, approves: bool = True) -> Word:
     return Word(by or getpass.getuser(), clock(), reason, "command", approves)
 
 
+def _earlier(found: Sequence[Release]) -> Iterator[str]:
+    """What was released before that has recipients or columns in common."""
+    for r in found[:MOST]:
+        yield f"{_when(r.at)}  {r.job[:SHOWN_DIGITS]} -> {', '.join(r.to)}  {r.purpose or 'no purpose'}" + (
+            "" if r.sure else "  (ended; it may have been released)"
+        )
+        yield f"  the same: {', '.join((*r.recipients, *r.columns))}"
+        yield f"  {' '.join(r.sql.split())}"
+    if len(found) > MOST:
+        yield f"and {len(found) - MOST} more"
+    if not found:
+        yield "Nothing to the same recipient or of the same columns."
+
+
+def _when(seconds: int) -> str:
+    return dt.datetime.fromtimestamp(seconds).astimezone().isoformat(sep=" ", timespec="minutes")
+
+
 def _words(d: Decision) -> Iterator[str]:
     """Who has approved, and who is missing."""
     for w in d.approvals:
-        at = dt.datetime.fromtimestamp(w.at).astimezone().isoformat(sep=" ", timespec="minutes")
-        yield f"approved by {w.person}, {at}" + (f": {w.reason}" if w.reason else "")
+        yield f"approved by {w.person}, {_when(w.at)}" + (f": {w.reason}" if w.reason else "")
     if d.needed > 1:
         yield f"{d.needed} persons have to approve; {d.missing} missing"
 

@@ -36,6 +36,7 @@ from parties.evidence.log import origin_of
 from parties.evidence.recorder import Recorder
 from parties.member import Member
 from parties.node.decisions import Decision, Word
+from parties.node.earlier import MOST
 from parties.node.inputs import Inputs
 from parties.node.permission import read_policy
 from parties.node.store import Store
@@ -167,7 +168,18 @@ class Console:
         if request.method == "POST":
             problem, told, found = self._decide(found, request.state.form, session)
         status = 409 if problem else 200
-        return self._page(request, "request.html", session, status=status, d=found, problem=problem, told=told)
+        related = self._store.earlier.related(found.job, found.recipients)
+        return self._page(
+            request,
+            "request.html",
+            session,
+            status=status,
+            d=found,
+            problem=problem,
+            told=told,
+            related=related[:MOST],
+            more=max(len(related) - MOST, 0),
+        )
 
     async def _policy(self, request: Request, session: Session) -> Response:
         path = self._member.folder / "policy.toml"

@@ -21,6 +21,7 @@ from mpc.policy.grants import BITS_DAYS, Policy, parse_policy
 from parties import files
 from parties.member import Member
 from parties.node.decisions import Decision
+from parties.node.earlier import shown_columns
 from parties.node.store import Store
 from parties.proposals import Proposed, request_of
 
@@ -63,6 +64,7 @@ class Permission:
             known = store.decisions.of(proposed.job.id) is not None
             # a question that was asked is asked again where the policy changed since, or asks for more persons now
             if (decision is None or decision.needed < needed) and (ask or known):
+                store.earlier.remember(proposed.job.id, shown_columns(proposed.plan, me))
                 store.decisions.ask(self._question(proposed, policy, needed))
             raise
 

@@ -44,6 +44,7 @@ from parties.failures import abort, decode
 from parties.mail import AttemptKey, Inbox, Outbox, PostOffice
 from parties.member import Member
 from parties.metrics import Metrics
+from parties.node.earlier import shown_columns
 from parties.node.inputs import Input, Inputs
 from parties.node.permission import Permission
 from parties.node.stopping import refuse_if_stopped
@@ -251,6 +252,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "expires": job.expires,
             },
         )
+        self._store.earlier.remember(job.id, shown_columns(proposed.plan, self._member.name))
         attempt = Attempt(proposed, coordinator, limits, approval, request.job, tuple(request.catalogs))
         # what each member may say is known before its approval is: approvals change no size
         sizes = cast_of(

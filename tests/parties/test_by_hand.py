@@ -192,6 +192,7 @@ async def test_two_persons_approve(tmp_path: Path, store: Store) -> None:
             with pytest.raises(LocalError, match="another|Somebody else|already") as caught:
                 say(store, job.id, same)
             assert caught.value.code == "job.state"
+        assert store.earlier.related(job.id, asked.recipients) == []
         await waiting(running, job.id)
         first = store.decisions.of(job.id)
         assert first is not None and first.state == "pending" and first.persons == "Li Na"
@@ -203,6 +204,13 @@ async def test_two_persons_approve(tmp_path: Path, store: Store) -> None:
             ("Wang Wei", "checked"),
         ]
         assert all(w["at"] <= now() for w in statement["by_hand"])
+
+        again = await running.ask("analyst", "submit", world.BY_GRADE)
+        await until_asked(store)
+        [earlier] = store.earlier.related(again.id, ("analyst",))
+        assert (earlier.job, earlier.sql, earlier.recipients) == (job.id, world.TOGETHER, ("analyst",))
+        assert "accounts.balance" in earlier.columns and "accounts.grade" not in earlier.columns
+        await running.ask("analyst", "cancel", again.id)
 
 
 async def test_one_of_two_rejects(tmp_path: Path, store: Store) -> None:

@@ -150,7 +150,12 @@ async def test_a_request_is_approved_and_runs(scene: Scene) -> None:
         scene.browser.post, f"/pending/{job}", csrf=scene.browser.csrf(page), verdict="approved", reason="monthly"
     )
     assert status == 200 and "Approved. The job" in page and "Li Na, 2" in page and ": monthly" in page
+    assert "Nothing to the same recipient" in page
     await scene.running.ask("analyst", "wait", job)
+    later = await waiting(scene, "later")
+    page = await scene.apart(scene.browser.get, f"/pending/{later}")
+    assert "Released here before" in page and "accounts.balance" in page and HOSTILE not in page
+    await scene.running.ask("analyst", "cancel", later)
     released = await scene.apart(scene.browser.get, "/released")
     assert "analyst" in released and ("done" in released or "released" in released) and HOSTILE not in released
 
