@@ -14,8 +14,8 @@ from mpc.policy.flow import check, suggest
 from mpc.policy.grants import Policy, parse_policy
 from mpc.policy.review import ALLOWED, Case, differences, read_case
 from parties import files
-from parties.cli.jobs import As, Consortium, File, Purpose, To, Trust, TwoParty, client, sql_text
-from parties.cli.output import out, plain
+from parties.cli.jobs import File, Purpose, To, Trust, TwoParty, client, sql_text
+from parties.cli.output import As, Consortium, out, plain
 from parties.modeler.client import Client
 from parties.proposals import request_of
 
@@ -54,8 +54,8 @@ def policy_check(place: Place, /) -> None:
         plain(said + (f"; {'; '.join(limits)}" if limits else ""))
         if not (g.columns and g.to and g.uses):
             plain("  grants nothing: something is empty")
-        elif g.approval == "manual":
-            plain("  each job waits for a person (heji jobs pending)")
+        elif g.persons:
+            plain(f"  each job waits for {'a person' if g.persons == 1 else 'two persons'} (heji jobs pending)")
     plain(f"{len(policy.grants)} grant(s). Digest {policy.digest}")
 
 

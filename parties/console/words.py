@@ -8,11 +8,11 @@ CHINESE: Mapping[str, str] = {
     "Console of {}": "{} 的控制台",
     "Log in": "登录",
     "Log out": "退出",
-    "Your name": "您的姓名",
-    "It stands beside your decisions.": "它会与您的决定一起记录。",
-    "Token": "口令",
-    "The line in keys/console-token of the node's folder.": "节点文件夹中 keys/console-token 里的那一行。",
-    "This is not the token.": "口令不正确。",
+    "Your token": "您的口令",
+    "Made for you by heji node console-token. Your name stands beside your decisions.": (
+        "由 heji node console-token 为您生成。您的姓名会与您的决定一起记录。"
+    ),
+    "This is nobody's token.": "没有人持有这个口令。",
     "Too many wrong tokens: wait a minute.": "错误次数过多：请等一分钟。",
     "Overview": "概览",
     "Waiting for you": "等待您决定",
@@ -50,6 +50,28 @@ CHINESE: Mapping[str, str] = {
     "A rejection needs a reason.": "拒绝须写明理由。",
     "Approved. The job runs when the others agree.": "已批准。其他各方同意后任务即运行。",
     "Rejected. Whoever asked is told why.": "已拒绝。提交者会得知理由。",
+    "Your approval is kept. Another person has to approve too.": "您的批准已记录。还须另一人批准。",
+    "Released here before": "本节点此前已释放",
+    "The same": "相同之处",
+    "may have been released": "可能已释放",
+    "and {} more": "以及另外 {} 项",
+    "Nothing to the same recipient or of the same columns.": "没有给同一接收方或涉及相同列的结果。",
+    "Approved by": "已批准者",
+    "Still missing": "尚缺",
+    "one more person": "还差一人",
+    "two persons": "两人",
+    "Stop the node": "停止节点",
+    "Stop now": "立即停止",
+    "Resume": "恢复",
+    "Stopped since {} by {}. No job runs here.": "自 {} 起由 {} 停止。本节点不运行任何任务。",
+    "Jobs run again under policy.toml as it stands. What was withdrawn stays withdrawn.": (
+        "任务将按现行 policy.toml 重新运行。已撤回的仍然撤回。"
+    ),
+    "Running jobs end at once, nothing is approved until somebody resumes, also after a restart. "
+    "What waits, and what was approved and has not run, is withdrawn.": (
+        "正在运行的任务立即结束；在有人恢复之前不批准任何请求，重新启动后也是如此。等待中的、以及已批准而未运行的，一律撤回。"
+    ),
+    "Whoever asked for what is withdrawn is told.": "会告知被撤回请求的提交者。",
     "Decided before": "此前的决定",
     "{} by {}": "{}，由 {}",
     "approved": "已批准",
@@ -65,6 +87,7 @@ CHINESE: Mapping[str, str] = {
     "Uses": "用途类别",
     "Limits": "限制",
     "each job waits for you": "每个任务都等待您决定",
+    "each job waits for two persons": "每个任务都等待两人决定",
     "at least {} entities a cell": "每格至少 {} 个主体",
     "at least {} institutions": "至少 {} 家机构",
     "no entity above {} of a sum": "任何主体不超过总和的 {}",
