@@ -53,7 +53,9 @@ class Permission:
         that persons have to decide, who are asked then (``ask``)."""
         me, policy = self._member.name, self.policy()
         try:
-            return check(proposed.plan, me, policy, self._request(store, proposed))
+            limits = check(proposed.plan, me, policy, self._request(store, proposed))
+            self._refuse_forgetting(limits)
+            return limits
         except LocalError as refused:
             if refused.code != "policy.pending":
                 raise
@@ -67,6 +69,15 @@ class Permission:
                 store.earlier.remember(proposed.job.id, shown_columns(proposed.plan, me))
                 store.decisions.ask(self._question(proposed, policy, needed))
             raise
+
+    def _refuse_forgetting(self, limits: Limits) -> None:
+        if limits.max_numbers and not self._member.config.release_ledger:
+            raise LocalError(
+                "policy.unenforceable",
+                f"A grant of {self._member.name} has max_numbers, which is counted in the release ledger; that is "
+                "switched off here.",
+                f"Let {self._member.name} set release_ledger = true in its member.toml, or take the limit out.",
+            )
 
     def approval_of(self, store: Store, proposed: Proposed) -> Decision | None:
         """The persons' word under which a job runs; None where its grants ask for none."""
