@@ -199,6 +199,8 @@ CHINESE: Mapping[str, str] = {
     "revealed": "打开结果",
     "submitted": "收到作业",
     "started": "启动",
+    "stopped": "停止参与",
+    "resumed": "恢复参与",
     "destroyed": "销毁为重放而保留的内容",
 }
 

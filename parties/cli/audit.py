@@ -24,8 +24,7 @@ from parties.auditor import key as auditor_key
 from parties.auditor.export import export as collect
 from parties.auditor.export import own_evidence
 from parties.auditor.judge import authority, judge, text
-from parties.cli.jobs import As, Consortium
-from parties.cli.output import err, plain
+from parties.cli.output import As, Consortium, err, plain
 from parties.config import locate
 from parties.evidence.documents import Documents
 from parties.evidence.stamps import Stamps

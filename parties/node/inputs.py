@@ -22,7 +22,7 @@ from mpc.query.layout import Filled, Rows, fill
 from mpc.query.plan import Behind, Plan
 from mpc.roles import Cast, pool_of, ring_of
 from parties.member import Member
-from parties.node.behind import dominated_measures, populations
+from parties.node.behind import dominated_measures, measured
 from parties.node.committed import columns_of
 from parties.node.joins import own_values, side_rows
 from parties.node.ranked import own_values_of
@@ -155,7 +155,8 @@ class Inputs:
         filled: dict[int, Filled],
         snapshot: bytes,
     ) -> None:
-        """Hide what is small by its neighbours: sums that one entity dominates, and populations too close to others."""
+        """Hide what is small by its neighbours: sums that one entity dominates, populations too close to others, and
+        numbers too many."""
         for p, (query, answer) in behind.items():
             if limits.max_share is not None:
                 over = dominated_measures(plan.pools[p], query, answer, limits.max_share)
@@ -165,9 +166,9 @@ class Inputs:
             return
         measures = []
         for p, (query, answer) in behind.items():
-            who = populations(plan.pools[p], query, answer, ledger.fingerprints, ledger.seal)
-            measures += list(zip(who, filled[p].small, strict=True))
+            measures += measured(plan.pools[p], query, answer, filled[p], ledger.fingerprints, ledger.seal)
         recipients = sorted({s.recipient for s in cast.sums})
-        spoiled = iter(ledger.decide(cast.context.job.hex(), snapshot.hex(), recipients, measures, limits.min_entities))
+        job, least = cast.context.job.hex(), limits.min_entities
+        spoiled = iter(ledger.decide(job, snapshot.hex(), recipients, measures, least, limits.max_numbers))
         for p in behind:
             filled[p] = filled[p].spoiling([next(spoiled) for _ in filled[p].small])
