@@ -22,6 +22,7 @@ import numpy as np
 from mpc import joint
 from mpc.coins import Coins
 from mpc.crypto.labels import digest
+from mpc.each import Each
 from mpc.job import Job
 from mpc.joint import Joint, SideRows
 from mpc.messages import RingWords
@@ -217,10 +218,11 @@ def play_party(
     verify: Verify,
     rows: Mapping[int, Mapping[str, SideRows]] | None = None,
     values: Mapping[str, Sequence[OwnValues]] | None = None,
+    each: Each = map,
 ) -> Rounds[Outcome]:
     """A member with a node: data party, recipient, or both. ``vectors`` by name of the sum, for those it adds to;
     ``rows`` by number of the pool and name of the side, for the joins it has a side in; ``values`` by name of the
-    search, for those it takes part in."""
+    search, for those it takes part in. ``each`` may do what takes long side by side."""
     speaking, agreement = yield from _agree(session, cast, sign, verify)
     joined: dict[int, Mapping[Ring, RingWords]] = {}
     for p, j in cast.joints:
@@ -239,7 +241,7 @@ def play_party(
                 mine = places.put(what, mine, first=session.me == places.search.parties[0])
         if cast.verified:
             here = cast.context.digest()
-            yield from verified.contribute(speaking, s, mine, cast.coordinator, here, sign, verify)
+            yield from verified.contribute(speaking, s, mine, cast.coordinator, here, sign, verify, each)
         else:
             yield from total.contribute(speaking, s, mine, cast.coordinator)
     outcome = Outcome(agreement)

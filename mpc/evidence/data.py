@@ -9,9 +9,9 @@ block shows nothing of the next. ``differences`` says where two states of the da
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +19,11 @@ from numpy.typing import NDArray
 from mpc.codec import Raw
 from mpc.coins import Coins
 from mpc.crypto.labels import framed
+from mpc.each import Each
 from mpc.evidence.merkle import SIZE, Tree, leaf_hash
 
 #: bytes of a column in one block, about
 BLOCK_BYTES = 1 << 20
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-class Each(Protocol):
-    """Applies a function to many things, in order: ``map``, or that of an executor."""
-
-    def __call__(self, function: Callable[[T], R], things: Iterable[T], /) -> Iterable[R]: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ Trust level: parties. Adversary: privacy as P3, since Pedersen commitments hide 
 no logarithms in ristretto255 cannot change what goes into a sum once its hash is signed: a wrong sum fails at R at
 once, whoever made it wrong; replay says who. Nothing is shown about whether values are true or within bounds.
 Leakage: as P3; in a spoiled cell the noise hides the value but for 2^-40. Rounds: one more among the contributors.
-Cost: about 75 µs an element to commit, 2 µs to verify, 32 bytes a block and contributor.
+Cost: about 75 µs an element to commit, on each core, 2 µs to verify, 32 bytes a block and contributor.
 Source: Pedersen 1991; verification in batches by random weights: Bellare, Garay, Rabin 1998.
 """
 
@@ -35,6 +35,7 @@ from mpc.coins import Coins
 from mpc.crypto import curve
 from mpc.crypto.curve import ORDER, POINT_BYTES, UNIFORM_BYTES
 from mpc.crypto.labels import digest, framed
+from mpc.each import Each
 from mpc.errors import LocalError, PeerError
 from mpc.messages import Agreed, RingWords, Words
 from mpc.protocols import total
@@ -71,16 +72,24 @@ class Binding:
 
 
 def contribute(
-    session: Session, s: Sum, x: RingWords, coordinator: str, context: bytes, sign: Sign, verify: Verify
+    session: Session,
+    s: Sum,
+    x: RingWords,
+    coordinator: str,
+    context: bytes,
+    sign: Sign,
+    verify: Verify,
+    each: Each = map,
 ) -> Rounds[None]:
-    """Bind oneself, then say one's masked vector. ``x``: (length, 2); ``context``: the digest that all agreed on.
+    """Bind oneself, then say one's masked vector. ``x``: (length, 2); ``context``: the digest that all agreed on;
+    ``each`` may commit to blocks side by side.
 
     Raises PeerError protocol.signature for another contributor's word that it did not sign.
     """
     here = session.at(f"{s.name}/verified")
     others = frozenset(s.contributors) - {session.me}
     r = [curve.scalar(session.own.draw(here.at(f"r/{b}").path, UNIFORM_BYTES)) for b in range(blocks(s))]
-    points = commit(ring(s.bits).to_ints(x), r)
+    points = commit(ring(s.bits).to_ints(x), r, each)
     word = Agreed(hashed(context, s, session.me, points), b"")
     word = Agreed(word.digest, sign(BOUND, word.digest))
     step = here.at("hash").path
@@ -194,9 +203,9 @@ def blocks(s: Sum) -> int:
     return -(-s.length // BLOCK)
 
 
-def commit(x: Sequence[int], r: Sequence[int]) -> tuple[bytes, ...]:
+def commit(x: Sequence[int], r: Sequence[int], each: Each = map) -> tuple[bytes, ...]:
     """A point for each block of ``x`` (signed integers). ``r``: a scalar for each."""
-    return tuple(_commit(x[b * BLOCK : (b + 1) * BLOCK], r[b]) for b in range(len(r)))
+    return tuple(each(lambda b: _commit(x[b * BLOCK : (b + 1) * BLOCK], r[b]), range(len(r))))
 
 
 def _commit(x: Sequence[int], r: int) -> bytes:

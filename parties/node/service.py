@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,6 +102,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._on_message = on_message
         self._metrics = metrics or Metrics()
         self._attempts: dict[AttemptKey, Attempt] = {}
+        # libsodium and hashes free the interpreter; so no secret goes to another process
+        self._cores = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="core")
 
     @property
     def under_way(self) -> int:
@@ -418,7 +421,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         sign, verify = self._member.sign, self._member.verify
         if session.me == cast.helper:
             return play_helper(session, cast, sign, verify)
-        return play_party(session, cast, given.vectors, sign, verify, given.rows, given.values)
+        return play_party(session, cast, given.vectors, sign, verify, given.rows, given.values, self._cores.map)
 
     def _same_data(self, job: str, snapshot: bytes) -> None:
         """Two attempts over different data could give their difference away, if the first reached its recipient."""
@@ -544,3 +547,4 @@ class NodeService(node_pb2_grpc.NodeServicer):
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        self._cores.shutdown(wait=False, cancel_futures=True)

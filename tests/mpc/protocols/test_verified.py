@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import importlib
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +196,18 @@ def test_rfc_9496() -> None:
     for bad in ("00" * 32, "01" + "00" * 31, "ed" + "ff" * 30 + "7f", "ff" * 32, "00" * 31):
         with pytest.raises(LocalError):
             curve.check(bytes.fromhex(bad))
+
+
+def test_blocks_are_committed_to_side_by_side() -> None:
+    """The same points from several threads, a block each; libsodium is called without holding the interpreter."""
+    x, r = list(range(-20, 2 * BLOCK + 20)), [11, 12, 13]
+    asked = []
+
+    def each(function: Any, things: Any) -> Any:
+        asked.extend(things)
+        with ThreadPoolExecutor(2) as pool:
+            return list(pool.map(function, things))
+
+    assert verified.commit(x, r, each) == verified.commit(x, r) and asked == [0, 1, 2]
+    library = importlib.import_module("rbcl.rbcl")._sodium
+    assert isinstance(library, ctypes.CDLL) and not isinstance(library, ctypes.PyDLL)
