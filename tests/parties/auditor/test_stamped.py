@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from mpc.errors import LocalError
+from mpc.evidence import stamp
 from mpc.evidence.bundle import Bundle
 from mpc.evidence.case import read_case
 from mpc.evidence.note import Checkpoint
@@ -212,3 +214,51 @@ def test_a_certificate_file_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(LocalError) as refused:
         certificates(path)
     assert refused.value.code == "config.invalid" and certificates(None) == b""
+
+
+class Killed(BaseException):
+    pass
+
+
+async def test_killed_while_a_timestamp_is_kept(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between any two writes: there is none, or a whole one, and the next try gets it."""
+    folder = world.make(tmp_path, banks=world.BANKS[:2]) / "bank_a"
+    use(folder, "http://localhost", authority)
+    member, stamps = Member(folder), Stamps(folder)
+    monkeypatch.setattr("parties.evidence.stamps._asked", lambda _url, query: authority.token(query[-35:-3]))
+    kills = 0
+    for after in range(20):
+        point = Checkpoint("heji/bank_a", after + 1, bytes([after]) * 32)
+        with monkeypatch.context() as here:
+            killing(here, after)
+            try:
+                await stamps.ask(member, point)
+            except Killed:
+                kills += 1
+        kept = stamps.of(point)
+        assert not kept or stamp.verify(kept, point, authority.pem)
+        assert (await stamps.ask(member, point)).time and stamps.of(point)
+        if kills < after:
+            break
+    assert kills >= 5
+    await member.close()
+
+
+def killing(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """The write after so many never happens."""
+    writes = 0
+
+    def mortal(real: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal writes
+            writes += 1
+            if writes > after:
+                raise Killed
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in ("open", "fdopen", "fsync", "replace"):
+        monkeypatch.setattr(f"parties.files.os.{name}", mortal(getattr(os, name)))
