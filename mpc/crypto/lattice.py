@@ -265,7 +265,7 @@ def _reals(x: RingWords) -> NDArray[np.float64]:
 
 
 def _rounded(x: NDArray[Any]) -> NDArray[np.int64]:
-    whole = np.rint(x)
+    whole: NDArray[np.float64] = np.rint(x)
     if not np.isfinite(x).all() or (np.abs(x - whole) > 0.25).any() or (np.abs(whole) > 2**52).any():
         raise ValueError("not near a whole number")
     return whole.astype(np.int64)
