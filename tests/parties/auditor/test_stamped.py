@@ -20,7 +20,8 @@ from mpc.evidence.note import Checkpoint
 from mpc.evidence.verify import Check, Settings, overall, verify
 from parties.auditor.export import export
 from parties.auditor.judge import authority as certificates
-from parties.auditor.judge import listed
+from parties.auditor.judge import listed, main
+from parties.cli import audit as commands
 from parties.clock import now
 from parties.evidence.stamps import Stamps
 from parties.member import Member
@@ -262,3 +263,25 @@ def killing(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
 
     for name in ("open", "fdopen", "fsync", "replace"):
         monkeypatch.setattr(f"parties.files.os.{name}", mortal(getattr(os, name)))
+
+
+def test_commands(
+    stamped: tuple[Path, Bundle],
+    authority: Authority,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`heji audit stamp`, and `--tsa` of `heji audit verify` and `heji-verify`."""
+    folder, bundle = stamped
+    commands.stamp(consortium=folder, as_="bank_a")
+    assert "entries of bank_a were so at 20" in capsys.readouterr().out
+    path, pem, roster = tmp_path / "evidence.zip", tmp_path / "tsa.pem", folder / "analyst" / "roster.json"
+    path.write_bytes(bundle.write())
+    pem.write_bytes(authority.pem)
+    commands.verify(path, roster=roster, tsa=pem)
+    assert "the log of bank_a was so at 20" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["heji-verify", str(path), "--roster", str(roster), "--tsa", str(pem)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0 and "by the word of CN=Test authority" in capsys.readouterr().out
