@@ -148,6 +148,14 @@ class Pool:
             r = int.from_bytes(stream[start : start + size].tobytes(), "big") % n
             self._factors.append(gmpy2.powmod(r, n, square))
 
+    def put(self, seed: bytes, factors: Iterable[int]) -> None:
+        """Add factors that were made from ``seed`` otherwise (mpc/crypto/powers.py). Raises as ``fill`` does."""
+        seen = digest("paillier-seed", seed)
+        if seen in self._seeds:
+            raise LocalError("protocol.reuse", "Blinding factors would be made from one seed a second time.")
+        self._seeds.add(seen)
+        self._factors.extend(factors)
+
     def take(self, count: int) -> list[int]:
         """``count`` factors, which nobody gets again. Raises LocalError protocol.reuse if there are fewer."""
         if count > len(self._factors):
