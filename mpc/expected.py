@@ -27,7 +27,7 @@ START_BYTES, WORD_BYTES = 200 << 20, 40
 
 def expected_bytes(plan: Plan) -> int:
     """Memory that the joins of a plan take at one data party at most, beside its tables: of one part at a time."""
-    parts = [next(Joint(pool, "helper", 1).pieces)[1] for _, pool in plan.joins]
+    parts = [next(Joint(pool, "helper", 1).pieces)[1] for _, pool in plan.hidden_joins]
     return max((START_BYTES + WORD_BYTES * max(j.rows, *map(j.rows_of, j.others)) * j.words for j in parts), default=0)
 
 
@@ -39,10 +39,10 @@ def expected_seconds(plan: Plan, recipients: int) -> float:
         for p, _, _, cells in plan.columns(bits)
     )
     rows = sum(s.rows for _, pool in plan.joins for s in pool.sides)
-    said = sum(t.bytes for _, pool in plan.joins for t in traffic(Joint(pool, "helper", 1)))
+    said = sum(t.bytes for _, pool in plan.hidden_joins for t in traffic(Joint(pool, "helper", 1)))
     searches = [s for pool in plan.pools for s in pool.searches("helper")]
     said += sum(t.bytes for s in searches for t in search_traffic(s))
     rounds = sum(s.rounds for s in searches)
-    rounds += sum(s.rounds for _, pool in plan.joins if (s := Joint(pool, "helper", 1).search) is not None)
+    rounds += sum(s.rounds for _, pool in plan.hidden_joins if (s := Joint(pool, "helper", 1).search) is not None)
     bound = words // 16 if plan.verified else 0
     return START + A_BYTE * (words + said) + A_ROW * rows + A_ROUND * rounds + A_COMMITMENT * bound

@@ -15,3 +15,8 @@ class Spread(Protocol):
     can be pickled, so the workers may be processes."""
 
     def __call__(self, f: partial[Out], chunks: Sequence[In], /) -> Iterator[Out]: ...
+
+
+def one_core(f: partial[Out], chunks: Sequence[In], /) -> Iterator[Out]:
+    """Nothing is spread."""
+    return map(f, chunks)
