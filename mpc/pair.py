@@ -32,7 +32,7 @@ from mpc.protocols import tally
 from mpc.protocols.blind import Blind, meet
 from mpc.protocols.match import match
 from mpc.protocols.tally import Form, GroupRows, Release, Tally
-from mpc.query.bilinear import Met, met
+from mpc.query.bilinear import Met, met, shown_by_themselves
 from mpc.query.plan import Ring, Side, TallyPool
 from mpc.ring import ring
 from mpc.rounds import Rounds, Session
@@ -115,11 +115,33 @@ class Pair:
         )
 
     @cached_property
-    def told(self) -> tuple[tuple[int, tuple[tuple[int, int], ...]], ...]:
-        """Of a result by row what the other side says of each key that met: the step, and (coefficient, column). That a
-        key met needs no word."""
-        found = ((step, tuple((c, b) for (_, b), c in p.items() if b >= 0)) for step, p in self.steps.items())
-        return tuple((step, own) for step, own in found if own)
+    def told(self) -> tuple[Told, ...]:
+        """Of a result by row what the other side says of each key that met: columns that are shown by themselves, and
+        of other words its part. That a key met needs no word."""
+        shown = shown_by_themselves(self.steps.values())
+        columns = [Told(self.bits(c), ((1, c),)) for c in sorted(shown)]
+        hidden = [s for s, p in self.steps.items() if any(b >= 0 and b not in shown for _, b in p)]
+        return (*columns, *dict.fromkeys(self._told_part(s) for s in hidden))
+
+    def _told_part(self, step: int) -> Told:
+        own = tuple((c, b) for (_, b), c in self.steps[step].items() if b >= 0)
+        return Told(self.pool.steps[step].bits, own)
+
+    def part(self, step: int) -> tuple[tuple[int, int | None, int], ...]:
+        """A word as Σ coefficient · column of the spine · what is told (-1: 1 where a key met)."""
+        p, at = self.steps[step], {t: i for i, t in enumerate(self.told)}
+        own = tuple((c, a, -1) for (a, b), c in p.items() if b < 0)
+        if self._told_part(step) in at and all(a is None for a, b in p if b >= 0):
+            return (*own, (1, None, at[self._told_part(step)]))
+        return (*own, *((c, a, at[Told(self.bits(b), ((1, b),))]) for (a, b), c in p.items() if b >= 0))
+
+
+@dataclass(frozen=True)
+class Told:
+    """Σ coefficient · column of the other side, for each key that met."""
+
+    bits: Ring
+    terms: tuple[tuple[int, int], ...]
 
 
 def play(session: Session, j: Pair, mine: Mapping[str, SideRows], spread: Spread) -> Rounds[dict[Ring, RingWords]]:
@@ -202,42 +224,47 @@ def _shown(j: Pair) -> Iterator[tuple[Ring, int]]:
 
 
 def _say_rows_shown(here: Session, j: Pair, columns: Mapping[int, RingWords]) -> Rounds[dict[Ring, RingWords]]:
-    shared = len(columns[-1])
-    for i, (step, own) in enumerate(j.told):
-        bits = j.pool.steps[step].bits
-        r = ring(bits)
-        said = _mask(here, j, i, bits, shared)
-        for coefficient, c in own:
-            r.add_into(said, r.multiply(_in(bits, columns[c]), r.from_ints([coefficient])))
-        yield from say_words(here.at(f"told/{i}"), j.spine.party, bits, said)
+    for i, told in enumerate(j.told):
+        r = ring(told.bits)
+        said = _mask(here, j, i, len(columns[-1]))
+        for coefficient, c in told.terms:
+            r.add_into(said, r.multiply(_in(told.bits, columns[c]), _constant(told.bits, coefficient)))
+        yield from say_words(here.at(f"told/{i}"), j.spine.party, told.bits, said)
     return _laid_out(j, {})
 
 
 def _hear_rows_shown(
     here: Session, j: Pair, rows: SideRows, number: Indices, shared: int
 ) -> Rounds[dict[Ring, RingWords]]:
+    heard = []
+    for i, told in enumerate(j.told):
+        words = yield from hear_words(here.at(f"told/{i}"), j.other.party, told.bits, shared)
+        ring(told.bits).subtract_into(words, _mask(here, j, i, shared))
+        heard.append(words)
     at = np.flatnonzero(number >= 0)
     total: dict[int, RingWords] = {}
-    for step, p in j.steps.items():  # what the spine adds of its own where a key met
+    for step in j.steps:
         bits = j.pool.steps[step].bits
         r = ring(bits)
+        sums = r.zeros(len(at))
+        for coefficient, a, i in j.part(step):
+            x = _constant(bits, coefficient).repeat(len(at), axis=0)
+            if a is not None:
+                x = r.multiply(x, _in(bits, rows.columns[a])[at])
+            r.add_into(sums, x if i < 0 else r.multiply(x, _in(bits, heard[i])[number[at]]))
         total[step] = r.zeros(len(rows.passing))
-        for (a, b), coefficient in p.items():
-            if b < 0:
-                own = r.from_ints([1]).repeat(len(at), axis=0) if a is None else _in(bits, rows.columns[a])[at]
-                _add_at(total[step], at, r.multiply(own, r.from_ints([coefficient])), bits)
-    for i, (step, _) in enumerate(j.told):
-        bits = j.pool.steps[step].bits
-        r = ring(bits)
-        heard = yield from hear_words(here.at(f"told/{i}"), j.other.party, bits, shared)
-        r.subtract_into(heard, _mask(here, j, i, bits, shared))
-        _add_at(total[step], at, heard[number[at]], bits)
+        total[step][at] = sums
     return _laid_out(j, total)
 
 
-def _mask(here: Session, j: Pair, number: int, bits: int, length: int) -> RingWords:
+def _constant(bits: int, value: int) -> RingWords:
+    return ring(bits).from_ints([value])
+
+
+def _mask(here: Session, j: Pair, number: int, length: int) -> RingWords:
+    """The pair's stream: what is told is in no log bare."""
     peer = j.other.party if here.me == j.spine.party else j.spine.party
-    r = ring(bits)
+    r = ring(j.told[number].bits)
     return r.from_stream(here.pairs[peer].words(here.at(f"told/{number}/mask").path, r.WIDTH * length))
 
 
@@ -259,9 +286,3 @@ def _in(bits: int, x: RingWords) -> RingWords:
     if bits == 64:
         return np.ascontiguousarray(x[:, 0])
     return np.column_stack((x, (x.view(np.int64) >> 63).view(np.uint64)))
-
-
-def _add_at(total: RingWords, at: Indices, x: RingWords, bits: int) -> None:
-    part = total[at]
-    ring(bits).add_into(part, x)
-    total[at] = part

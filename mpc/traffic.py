@@ -98,8 +98,8 @@ def pair_traffic(j: Pair) -> Iterator[Traffic]:
     for sender, receiver in ((spine, other), (other, spine)):
         yield _one("blind", sender, receiver, points, 2)
     if j.pool.by_row:
-        for step, _ in j.told:
-            yield _one("told", other, spine, j.pool.steps[step].bits // 8 * most)
+        for told in j.told:
+            yield _one("told", other, spine, told.bits // 8 * most)
         return
     t = j.tally
     yield _one("tally", other, spine, PAILLIER_BYTES + CIPHERTEXT_BYTES * (most * t.packs + _small(t)), 3)

@@ -6,7 +6,7 @@ additively homomorphic encryption: one side multiplies, the other encrypts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mpc.query.plan import Input, Linear, Product, Step, TallyPool
 
@@ -56,3 +56,9 @@ def met(pool: TallyPool, n: int) -> Met:
         pair = (None if a in pool.ones[0] else a, -1 if b in pool.ones[1] else b)
         out[pair] = out.get(pair, 0) + x
     return {pair: c for pair, c in out.items() if c}
+
+
+def shown_by_themselves(words: Iterable[Met]) -> frozenset[int]:
+    """Columns of the other side of which some word of a result by row is nothing but a multiple."""
+    alone = (word for word in words if len(word) == 1)
+    return frozenset(b for word in alone for a, b in word if a is None and b >= 0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from mpc.errors import LocalError
-from mpc.query.bilinear import NotBilinear, met
+from mpc.query.bilinear import NotBilinear, met, shown_by_themselves
 from mpc.query.nodes import JoinSide
 from mpc.query.plan import JoinPool, TallyPool
 
@@ -47,12 +47,14 @@ def without_helper(pool: JoinPool, family: Sequence[JoinSide], ones: Sequence[Se
             "It compares columns of the two owners with each other, which needs a helper.",
             "Let each owner's own columns decide (WHERE, CASE), add and multiply across owners",
         ) from None
-    # of single rows the other side says its part of a word in the clear, so that part must follow from the word
-    if pool.by_row and any(a is not None and b >= 0 for word in words for a, b in word):
+    # of single rows the other side says its part of a word in the clear, so that part must follow from the words
+    shown = shown_by_themselves(words)
+    hidden = (word for word in words if any(b >= 0 and b not in shown for _, b in word))
+    if pool.by_row and any(a is not None and b >= 0 for word in hidden for a, b in word):
         raise _refused(
             f"It multiplies columns of {family[1].party} by the recipient's, or lets the recipient's decide which of "
             f"them count: of single rows {family[1].party} would have to show more than the result.",
-            "Select the columns by themselves and compute with the result, or use WHERE",
+            f"Select the columns of {family[1].party} by themselves beside it, or use WHERE",
         )
     return made
 
