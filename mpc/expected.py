@@ -25,6 +25,8 @@ A_COMMITMENT = 4e-5
 #: for each point that is multiplied in a join without a helper, each ciphertext that a key's holder makes, each that
 #: comes in and is multiplied, and each that the other side blinds anew, two at a time on two cores
 A_POINT, A_ROW_ENCRYPTED, A_PRODUCT, A_CIPHERTEXT = 3.2e-5, 2e-4, 2e-5, 2e-2
+#: memory for each row of a join without a helper: its key and points, and for each of its ciphertexts
+PAIR_ROW_BYTES, CIPHERTEXT_MEMORY = 400, 3 * 800
 #: memory of a node at rest, and for each word of a shared column: the share, masks, what is on its way
 START_BYTES, WORD_BYTES = 200 << 20, 40
 
@@ -32,7 +34,13 @@ START_BYTES, WORD_BYTES = 200 << 20, 40
 def expected_bytes(plan: Plan) -> int:
     """Memory that the joins of a plan take at one data party at most, beside its tables: of one part at a time."""
     parts = [next(Joint(pool, "helper", 1).pieces)[1] for _, pool in plan.hidden_joins]
-    return max((START_BYTES + WORD_BYTES * max(j.rows, *map(j.rows_of, j.others)) * j.words for j in parts), default=0)
+    hidden = [WORD_BYTES * max(j.rows, *map(j.rows_of, j.others)) * j.words for j in parts]
+    pairs = [
+        PAIR_ROW_BYTES * sum(s.rows for s in pool.sides)
+        + (0 if pool.by_row else CIPHERTEXT_MEMORY * min(s.rows for s in pool.sides) * Pair(pool, 1).tally.packs)
+        for _, pool in plan.tallies
+    ]
+    return max((START_BYTES + found for found in (*hidden, *pairs)), default=0)
 
 
 def expected_seconds(plan: Plan, recipients: int) -> float:

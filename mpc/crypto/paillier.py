@@ -240,6 +240,12 @@ def _prime(seed: bytes, name: bytes, bits: int) -> int:
     raise LocalError("protocol.point", "This seed gives no Paillier key.", "Draw another seed.")
 
 
+def verify_installed() -> None:
+    """Raises LocalError config.missing where the extra ``paillier`` is not installed."""
+    _phe()
+    _gmpy2()
+
+
 def _phe() -> Any:
     try:
         from phe import paillier
@@ -259,6 +265,6 @@ def _gmpy2() -> Any:
 def _missing(package: str) -> LocalError:
     return LocalError(
         "config.missing",
-        f"Deposits need the Python package {package}, which is not installed here.",
+        f"Paillier encryption needs the Python package {package}, which is not installed here.",
         "Install Heji with its extra: pip install 'heji[paillier]'. phe is under GPL-3.0, which is why it is optional.",
     )

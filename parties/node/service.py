@@ -27,6 +27,7 @@ import structlog
 
 from mpc.coins import own_coins
 from mpc.crypto.labels import digest
+from mpc.crypto.paillier import verify_installed
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.expected import expected_bytes
 from mpc.job import MAX_JOB_BYTES, job_id
@@ -146,6 +147,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
         limits = self._permission.check(self._store, proposed, ask=not request.dry_run)
         self._permission.unspent(self._store, proposed)
         self._check_size(proposed)
+        if any(self._member.name in pool.parties and not pool.by_row for _, pool in proposed.plan.tallies):
+            verify_installed()
         approval = self._approval(proposed, limits)
         if not request.dry_run:
             await self._supersede(proposed.job.id, request.attempt, coordinator)

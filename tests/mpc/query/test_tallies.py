@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+import re
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -187,6 +189,34 @@ def test_what_is_said_stays_within_what_is_told(sql):
         spare = 0 if sender == pool.sides[0].party else 2000 * pool.sides[1].rows
         assert 0 <= sum(t.bytes for t in told) - said <= spare  # fewer keys met than could have
         assert len([m for m in trace.sent if m.sender == sender]) <= sum(t.messages for t in told)
+
+
+def test_the_page_states_what_moves():
+    page = (Path(__file__).parents[3] / "docs" / "protocols" / "tally.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| (group|value) side → .*, ([a-z ]+) \| ([^|]+) \|$", page, re.MULTILINE)
+    plan, trace = traced(TOTALS[3])
+    ((_, pool),) = plan.tallies
+    t, (group, value) = (
+        Pair(pool, 3).tally,
+        pool.parties if pool.sides[0].party == pool.parties[0] else pool.parties[::-1],
+    )
+    met = plaintext(TOTALS[0])[0][0]
+    sizes = {
+        "N": pool.sides[0].rows, "M": pool.sides[1].rows, "S": met, "G": t.groups, "p": t.packs, "q": len(t.shown),
+        "w": sum(w is not None for w in t.words), "e": len(t.entities),
+        "T": sum(t.shelf(pack).count for _, pack in t.products), "W": sum(s.count for s in t.shown),
+    }  # fmt: skip
+    steps = {"blinding": ("points", "doubled"), "rows": ("key", "rows"), "totals": ("totals/totals", "entities"),
+             "small cells": ("small",), "words": ("words",)}  # fmt: skip
+    assert len(lines) == 6
+    for side, what, formula in lines:
+        written = re.sub(r"(?<=[0-9A-Za-z)]) (?=[A-Za-z(])", " * ", formula)
+        said = sum(
+            decode(m.raw).words.nbytes
+            for m in trace.said_by(group if side == "group" else value)
+            if any(f"/{step}/" in m.step for step in steps[what])
+        )
+        assert said == eval(written, {"__builtins__": {}}, sizes), (side, what)  # the page's own words
 
 
 def test_no_key_is_said_by_who_has_it():
