@@ -61,7 +61,9 @@ class MemberConfig(BaseModel):
         pattern=r"^[0-9]+(\.[0-9]+)? ?[KMGT]i?B$",
         description="of local queries (DuckDB's memory_limit), such as 512MB or 4GB",
     )
-    threads: int = Field(default=2, ge=1, le=1024, description="of local queries")
+    threads: int = Field(
+        default=2, ge=1, le=1024, description="of local queries, and processes of joins without a helper"
+    )
     release_ledger: bool = Field(
         default=True, description="to hide cells whose entities differ by few from those of earlier releases"
     )

@@ -27,7 +27,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
@@ -35,7 +35,7 @@ from mpc.coins import Coins
 from mpc.crypto import curve
 from mpc.crypto.curve import ORDER, POINT_BYTES, UNIFORM_BYTES
 from mpc.crypto.labels import digest, framed
-from mpc.each import Each
+from mpc.crypto.spread import Spread, one_core
 from mpc.errors import LocalError, PeerError
 from mpc.messages import Agreed, RingWords, Words
 from mpc.protocols import total
@@ -79,17 +79,16 @@ def contribute(
     context: bytes,
     sign: Sign,
     verify: Verify,
-    each: Each = map,
+    spread: Spread = one_core,
 ) -> Rounds[None]:
-    """Bind oneself, then say one's masked vector. ``x``: (length, 2); ``context``: the digest that all agreed on;
-    ``each`` may commit to blocks side by side.
+    """Bind oneself, then say one's masked vector. ``x``: (length, 2); ``context``: the digest that all agreed on.
 
     Raises PeerError protocol.signature for another contributor's word that it did not sign.
     """
     here = session.at(f"{s.name}/verified")
     others = frozenset(s.contributors) - {session.me}
     r = [curve.scalar(session.own.draw(here.at(f"r/{b}").path, UNIFORM_BYTES)) for b in range(blocks(s))]
-    points = commit(ring(s.bits).to_ints(x), r, each)
+    points = commit(ring(s.bits).to_ints(x), r, spread)
     word = Agreed(hashed(context, s, session.me, points), b"")
     word = Agreed(word.digest, sign(BOUND, word.digest))
     step = here.at("hash").path
@@ -203,12 +202,13 @@ def blocks(s: Sum) -> int:
     return -(-s.length // BLOCK)
 
 
-def commit(x: Sequence[int], r: Sequence[int], each: Each = map) -> tuple[bytes, ...]:
+def commit(x: Sequence[int], r: Sequence[int], spread: Spread = one_core) -> tuple[bytes, ...]:
     """A point for each block of ``x`` (signed integers). ``r``: a scalar for each."""
-    return tuple(each(lambda b: _commit(x[b * BLOCK : (b + 1) * BLOCK], r[b]), range(len(r))))
+    return tuple(spread(partial(_commit), [(x[b * BLOCK : (b + 1) * BLOCK], r[b]) for b in range(len(r))]))
 
 
-def _commit(x: Sequence[int], r: int) -> bytes:
+def _commit(block: tuple[Sequence[int], int]) -> bytes:
+    x, r = block
     point = curve.add([curve.multiply(_h(), r), *(curve.multiply(_g(k), v) for k, v in enumerate(x))])
     assert point is not None  # but for one r in 2^252
     return point
