@@ -24,7 +24,7 @@ from mpc.roles import Cast, pool_of, ring_of
 from parties.member import Member
 from parties.node.behind import dominated_measures, measured
 from parties.node.committed import columns_of
-from parties.node.joins import own_values, side_rows
+from parties.node.joins import in_one_order, own_values, side_rows
 from parties.node.ranked import own_values_of
 from parties.node.releases import Releases
 from parties.node.sources.database import Tables
@@ -89,8 +89,8 @@ class Inputs:
             for p, pool in joins.items():
                 for side in pool.sides:
                     if side.party == me:
-                        answer = database.rows(side.query.sql)
                         order = coins.draw(f"rows/{pool.name}/{side.name}", 32)
+                        answer = in_one_order(pool, side, database.rows(side.query.sql), order)
                         rows.setdefault(p, {})[side.name] = side_rows(pool, side, answer, order)
                         if pool.by_row and side == pool.sides[0]:
                             own[p] = own_values(pool, answer)

@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -378,6 +378,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         kept = None
         if self._recorder is not None:
             kept = await asyncio.to_thread(self._recorder.keep, key, seed, heard, given.blocks)
+        given = replace(given, blocks=())  # memory
 
         total = rounds_of(cast, member.name)
         assert attempt.inbox is not None
