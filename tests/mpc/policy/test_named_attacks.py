@@ -429,3 +429,53 @@ def test_total_beside_a_table_with_a_hidden_cell() -> None:
     spoil(behind(rest), known, no_limits(), 10)
     found, _ = spoil(behind("SELECT SUM(debt) FROM bank.firms"), known, no_limits(), 10)
     assert found[0].tolist() == [True]
+
+
+# ---- weights that pick out rows
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "CASE WHEN {who} THEN 2 * balance ELSE balance END",
+        "CASE WHEN NOT ({who}) THEN balance ELSE 2 * balance END",
+        "CASE WHEN {who} AND debt >= 0 THEN 8 ELSE 7 END",
+        "balance + CASE WHEN {who} THEN debt ELSE 0 END",
+        "balance + CASE WHEN {who} THEN balance ELSE 0 END",
+        "balance + CAST({who} AND debt >= 0 AS INTEGER)",
+        "balance * (1 + CAST({who} AS INTEGER))",
+        "balance * CASE WHEN {who} THEN 2 ELSE 1 END",
+        "COALESCE(CASE WHEN {who} THEN NULL ELSE balance END, 3 * balance)",
+        "GREATEST(balance, {top})",
+        "balance - LEAST(balance, {top})",
+        "ABS(balance - {top})",
+        "balance + balance // {top}",
+    ],
+)
+def test_weights_that_pick_out_few_firms(value: str) -> None:
+    """Shows a sum of all firms' values in which few weigh otherwise: beside the plain sum it shows these few. What each
+    weight, and each arm of a choice, brings in is counted as a measure of its own is; many may weigh otherwise."""
+    few, many = value.format(who="uscc = 'firm-007'", top=128), value.format(who="region = 'north'", top=115)
+    assert hidden(f"SELECT SUM({few}) FROM bank.firms")[0] == [True]
+    assert hidden(f"SELECT SUM({many}) FROM bank.firms")[0] == [False]
+
+
+def test_weights_in_the_branches_of_a_union() -> None:
+    """The same with a branch for the one firm and another for the rest."""
+    branches = "SELECT balance AS x FROM bank.firms WHERE uscc <> '{0}' UNION ALL SELECT 2 * balance FROM bank.firms"
+    assert hidden(f"SELECT SUM(x) FROM ({branches.format('firm-007')} WHERE uscc = 'firm-007')")[0] == [True]
+
+
+def test_what_a_weight_picks_out_is_remembered() -> None:
+    """Doubles the north, then the north but one firm: the difference is that firm's, though all are in both."""
+    sql = "SELECT SUM(CASE WHEN {} THEN 2 * balance ELSE balance END) FROM bank.firms"
+    known: dict[Any, Any] = {}
+    first, _ = spoil(behind(sql.format("region = 'north'")), known, no_limits(), 10)
+    second, _ = spoil(behind(sql.format("region = 'north' AND uscc <> 'firm-006'")), known, no_limits(), 10)
+    assert (any(f.any() for f in first), any(f.any() for f in second)) == (False, True)
+
+
+def test_the_rest_of_what_a_weight_picks_out() -> None:
+    """Adds 1 for all but two firms: the count beside the sum gives the two away."""
+    found, _ = spoil(behind("SELECT SUM(7 + CAST(debt > 5 AS INTEGER)) FROM bank.firms"), {}, no_limits(), 10)
+    assert found[0].tolist() == [True]
