@@ -8,7 +8,7 @@ recipient, purpose and trust level. What is checked, in order:
     2  no total lets one of two institutions read the other, unless the
        job says so                                                         plan.two_party
     3  every need of this owner has its grant, min_contributors included   policy.refused, policy.contributors
-       where grants say approval = "manual", a person decides first        policy.pending
+       where grants say approval = "manual" or "two", persons decide first policy.pending
     4  limits: the strictest of the grants that were used                  -> Limits, kept inside the computation
 
     5  before anything is sent: no column enters totals of another set of
@@ -28,7 +28,7 @@ from typing import Any
 
 from mpc.errors import LocalError
 from mpc.policy import refusal
-from mpc.policy.grants import BITS_DAYS, Grant, Policy
+from mpc.policy.grants import BITS_DAYS, PERSONS, Grant, Policy
 from mpc.policy.needs import (
     ADDED,
     JUDGED,
@@ -137,9 +137,10 @@ def check(plan: Plan, party: str, policy: Policy, request: Request) -> Limits:
     unmet = [n for n in wanted if chosen(policy, n, request) is None]
     _refuse_two_party(plan, party, request, refusal.grant_text(unmet, request))
     if unmet:
-        asked = replace(request, by_hand=True)
-        if all(chosen(policy, n, asked) is not None for n in unmet):
-            raise refusal.pending(party, unmet, policy, asked)
+        for persons in range(request.by_hand + 1, max(PERSONS.values()) + 1):
+            asked = replace(request, by_hand=persons)
+            if all(chosen(policy, n, asked) is not None for n in unmet):
+                raise refusal.pending(party, unmet, policy, asked)
         raise refusal.refused(party, unmet, policy, request)
     used = [(n, g) for n in wanted if (g := chosen(policy, n, request))]
     return Limits(

@@ -68,7 +68,7 @@ class Recipient:
 @dataclass(frozen=True)
 class Request:
     """The job's facts beside its plan. ``organisations``: data party -> organisation. ``today``: the node's date.
-    ``by_hand``: a person at the owner's has approved exactly this job and plan."""
+    ``by_hand``: how many persons at the owner's have approved exactly this job and plan."""
 
     recipients: tuple[Recipient, ...]
     organisations: Mapping[str, str]
@@ -76,7 +76,7 @@ class Request:
     trust: str
     allow_two_party: bool
     today: dt.date
-    by_hand: bool = False
+    by_hand: int = 0
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ def obstacles(grant: Grant, need: Need, request: Request) -> tuple[Obstacle, ...
         ("purpose", ANY in grant.purposes or request.purpose in grant.purposes),
         ("trust", request.trust in grant.trust),
         ("expired", grant.expires is None or request.today <= grant.expires),
-        ("manual", grant.approval == "auto" or request.by_hand),
+        ("manual", grant.persons <= request.by_hand),
         ("alone", grant.alone or not need.alone),
         ("contributors", need.others is None or need.others >= grant.min_contributors),
         ("contributor_sets", grant.contributor_sets == "any" or not need.several_sets),
