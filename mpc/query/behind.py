@@ -47,7 +47,7 @@ from mpc.query.nodes import (
     aggregates,
     numeric,
 )
-from mpc.query.pieces import parts_of
+from mpc.query.pieces import picked_out
 from mpc.query.plan import Behind, BehindMeasure, Number
 from mpc.query.printer import identifier, literal, sql, units
 from mpc.query.rules.cancel import constant_factor, linear_terms
@@ -85,7 +85,7 @@ def _measure(q: _Query, d: Draft) -> BehindMeasure:
 def _populations(q: _Query, agg: Agg) -> Iterator[int]:
     """The populations of an aggregate: of its rows, and of each column that enters its values; and the same of each
     piece of its values."""
-    scans = _scans(agg)
+    scans = scans_of(agg)
     found: dict[tuple[str, str], dict[Scan, str]] = {}
     for scan, t in scans.items():
         value = t.value if agg.func != "rows" else None
@@ -97,7 +97,7 @@ def _populations(q: _Query, agg: Agg) -> Iterator[int]:
             found.setdefault((t.table.lower(), c.name.lower()), {})[scan] = _where(_content_of(c), known)
     several = list(found.items())
     summed = agg.func in ("sum", "squares")
-    for part in parts_of({scan: t.value for scan, t in scans.items() if t.value is not None} if summed else {}):
+    for part in picked_out({scan: t.value for scan, t in scans.items() if t.value is not None} if summed else {}):
         of_piece: dict[tuple[str, str], dict[Scan, str]] = {}
         for scan, marked in part.marks.items():
             of_piece.setdefault((scan.table.lower(), "*"), {})[scan] = _where(_ONE, f"{sql(marked)} = 1")
@@ -161,7 +161,7 @@ def _where(value: str, condition: str) -> str:
 
 def _addends(q: _Query, agg: Agg) -> Iterator[int]:
     """The addends of an aggregate, the first of every branch as one column, and so on."""
-    by_scan = {scan: list(_printed(t, agg.func == "squares")) for scan, t in _scans(agg).items()}
+    by_scan = {scan: list(_printed(t, agg.func == "squares")) for scan, t in scans_of(agg).items()}
     for column in zip_longest(*by_scan.values()):
         addend = {scan: text for scan, text in zip(by_scan, column, strict=True) if text is not None}
         if addend not in q.addends:
@@ -170,7 +170,7 @@ def _addends(q: _Query, agg: Agg) -> Iterator[int]:
         yield q.addends.index(addend)
 
 
-def _scans(agg: Agg) -> dict[Scan, Term]:
+def scans_of(agg: Agg) -> dict[Scan, Term]:
     """The branches of an aggregate; equal ones are told apart by their turn."""
     found: dict[Scan, Term] = {}
     for t in agg.terms:

@@ -24,7 +24,7 @@ from mpc.query.catalog import Column as Declared
 from mpc.query.fold import Draft, DraftWord
 from mpc.query.linear import part_of
 from mpc.query.nodes import Agg, Case, Column, Const, Expr, aggregates, is_null
-from mpc.query.pieces import parts_of
+from mpc.query.pieces import picked_out
 from mpc.query.plan import LocalQuery
 from mpc.query.printer import identifier, sql, sql_type, units
 from mpc.query.rules.cancel import linear_terms
@@ -160,7 +160,7 @@ def _entities(q: _Query, measure: int, found: Sequence[Agg]) -> str:
         counts.append(_entities_of(q, agg))
     for agg in found:
         if agg.func in ("sum", "squares"):
-            counts += [f"NULLIF({_distinct(q, of.marks)}, 0)" for of in parts_of(_by_scan(q, agg))]
+            counts += [f"NULLIF({_distinct(q, of.marks)}, 0)" for of in picked_out(_by_scan(q, agg))]
     unique = list(dict.fromkeys(counts))
     if not unique:
         return "CAST(0 AS BIGINT)"

@@ -64,27 +64,41 @@ def pieces(e: Expr) -> list[Piece]:
 
 @dataclass(frozen=True)
 class Part(Generic[K]):
-    """A piece over several tables: 1 in the rows that bring it, else NULL, and the columns it is made of."""
+    """A piece over several tables: its ``weight``, 1 in the rows that bring it, else NULL, and its atom in each.
+    ``selects``: not simply all rows whose value is known bring it."""
 
+    weight: Fraction
     marks: dict[K, Expr]
-    columns: tuple[Column, ...]
+    atoms: dict[K, Expr | None]
+    selects: bool
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What it is made of."""
+        return tuple(dict.fromkeys(c for a in self.atoms.values() if a is not None for c in value_columns(a)))
 
 
 def parts_of(values: Mapping[K, Expr]) -> list[Part[K]]:
-    """The pieces of a sum of values of several tables, or of rows under several conditions: each that is not simply in
-    all rows whose value is known, where there are several."""
+    """The pieces of a sum of values of several tables, or of rows under several conditions."""
     found: dict[object, dict[K, Piece]] = {}
     for rows, value in values.items():
         for key, piece in _numbered(pieces(value)):
             found.setdefault(key, {})[rows] = piece
-    some = [g for g in found.values() if len(g) < len(values) or any(piece.selects for piece in g.values())]
     return [
         Part(
+            next(iter(group.values())).weight,
             {rows: _within(values[rows], piece.mark) for rows, piece in group.items()},
-            tuple(dict.fromkeys(c for p in group.values() if p.atom is not None for c in value_columns(p.atom))),
+            {rows: piece.atom for rows, piece in group.items()},
+            len(group) < len(values) or any(piece.selects for piece in group.values()),
         )
-        for group in (some if len(found) > 1 else [])
+        for group in found.values()
     ]
+
+
+def picked_out(values: Mapping[K, Expr]) -> list[Part[K]]:
+    """Those that some rows bring and others do not, where there are several: each is to be judged by itself."""
+    found = parts_of(values)
+    return [part for part in found if part.selects] if len(found) > 1 else []
 
 
 def _within(value: Expr, mark: Expr) -> Expr:

@@ -48,7 +48,7 @@ from mpc.query.nodes import (
     is_null,
 )
 from mpc.query.parse import Source
-from mpc.query.pieces import parts_of
+from mpc.query.pieces import picked_out
 from mpc.query.plan import Input, Linear, Low, Product, Released, Ring, SideColumn, Sign, Step
 from mpc.query.rules.constants import constant_of
 from mpc.query.show import shown
@@ -344,7 +344,7 @@ class Lowering:
             [side] = sides
             marked = counting(e)
             found = [self.value(e)[1] if marked is None else _marked(side, marked)]
-            return found + [_marked(side, part.marks[side]) for part in parts_of({side: e})]
+            return found + [_marked(side, part.marks[side]) for part in picked_out({side: e})]
         if isinstance(e, Neg | Cast):
             return self.entities(e.arg)
         if isinstance(e, Arith) and e.op in "+-":
