@@ -16,9 +16,10 @@ from mpc.joint import SideRows
 from mpc.messages import RingWords
 from mpc.policy.disclosure import vector
 from mpc.policy.flow import Limits
+from mpc.policy.rounding import round_words
 from mpc.protocols.ranked import OwnValues
 from mpc.query.catalog import Catalog
-from mpc.query.layout import Filled, Rows, fill
+from mpc.query.layout import Filled, Rows, column_sums, fill
 from mpc.query.plan import Behind, Plan
 from mpc.roles import Cast, pool_of, ring_of
 from parties.member import Member
@@ -108,6 +109,11 @@ class Inputs:
                 for p, q in queries
                 if p not in joins and q.behind.sql and self._looks_behind(limits)
             }
+            sums = {
+                p: column_sums(plan.pools[p], q.rounding, database.run(q.rounding.sql))
+                for p, q in queries
+                if p not in joins and q.rounding.sql and limits.round_to
+            }
             snapshot = database.snapshot(salt)
         filled = {
             p: fill(
@@ -120,6 +126,9 @@ class Inputs:
             )
             for p, answer in answers.items()
         }
+        for p, q in queries:
+            if p in sums:
+                filled[p] = round_words(plan.pools[p].measures, q.rounding, sums[p], filled[p], limits.round_to)
         self._spoil(cast, plan, limits, {p: (q.behind, behind[p]) for p, q in queries if p in behind}, filled, snapshot)
         # one spoiled vector for each recipient, with noise of its own
         said = {s: filled[pool_of(s.name)] for s in cast.said_by(me) if pool_of(s.name) in filled}
