@@ -74,6 +74,7 @@ CODES: Mapping[str, str] = {
     "evidence.rollback": "a log is shorter than, or other than, what was signed last",
     "evidence.invalid": "a bundle of evidence cannot be read",
     "evidence.missing": "there is no evidence of this job here",
+    "evidence.stamp": "a timestamp authority gave no timestamp of the log",
     # members and connections
     "peer.unavailable": "a member cannot be reached",
     "peer.timeout": "a member did not answer in time",

@@ -96,10 +96,10 @@ class Permission:
 
     def _given(self, store: Store, proposed: Proposed, policy: Policy) -> Given:
         """What the policy says, with the word of persons where it asks for some. Raises LocalError policy.*."""
-        me, job, plan = self._member.name, proposed.job, proposed.plan
-        request = request_of(self._member, plan, job.recipients, job.purpose, job.allow_two_party)
+        job = proposed.job
+        request = request_of(self._member, proposed.plan, job.recipients, job.purpose, job.allow_two_party)
         try:
-            return Given(check(plan, me, policy, request), request)
+            return Given(self._limits(proposed, policy, request), request)
         except LocalError as refused:
             if refused.code != "policy.pending":
                 raise
@@ -115,7 +115,18 @@ class Permission:
                 if len(words) < needed:
                     raise
         request = replace(request, by_hand=needed)
-        return Given(check(plan, me, policy, request), request, words, standing)
+        return Given(self._limits(proposed, policy, request), request, words, standing)
+
+    def _limits(self, proposed: Proposed, policy: Policy, request: Request) -> Limits:
+        limits = check(proposed.plan, self._member.name, policy, request)
+        if limits.max_numbers and not self._member.config.release_ledger:
+            raise LocalError(
+                "policy.unenforceable",
+                f"A grant of {self._member.name} has max_numbers, which is counted in the release ledger; that is "
+                "switched off here.",
+                f"Let {self._member.name} set release_ledger = true in its member.toml, or take the limit out.",
+            )
+        return limits
 
     def _decision(self, store: Store, proposed: Proposed, policy: Policy) -> Decision | None:
         """What was decided about exactly this job and plan under the policy as it stands."""

@@ -39,7 +39,7 @@ from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_helper, play_p
 from mpc.rounds import Round, Rounds, Session
 from mpc.run import Sent
 from parties.drive import drive
-from parties.evidence.recorder import SOFTWARE, Recorder, data_commitment, seed_commitment
+from parties.evidence.recorder import SOFTWARE, Recorder, seed_commitment
 from parties.failures import abort, decode
 from parties.mail import AttemptKey, Inbox, Outbox, PostOffice
 from parties.member import Member
@@ -369,9 +369,11 @@ class NodeService(node_pb2_grpc.NodeServicer):
         )
         self._same_data(job.id, given.snapshot)
         self._permission.commit(self._store, proposed, given.snapshot.hex())
-        self._note("committed", key, data=data_commitment(key, given.snapshot), seed=seed_commitment(key, seed).hex())
+        self._note("committed", key, data=given.commitment.hex(), seed=seed_commitment(key, seed).hex())
         heard = sum(allowed_bytes(cast, p, member.name) for p in cast.context.participants if p != member.name)
-        kept = self._recorder.keep(key, seed, heard) if self._recorder is not None else None
+        kept = None
+        if self._recorder is not None:
+            kept = await asyncio.to_thread(self._recorder.keep, key, seed, heard, given.blocks)
 
         total = rounds_of(cast, member.name)
         assert attempt.inbox is not None
