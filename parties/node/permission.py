@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import structlog
 
 from mpc.errors import LocalError
 from mpc.explain import explain, render
+from mpc.job import Job
 from mpc.policy.flow import (
     BitsShown,
     ContributorSet,
@@ -64,8 +66,9 @@ class Given:
 class Permission:
     """Reads the policy anew for every question, so that a changed file is in force without a restart."""
 
-    def __init__(self, member: Member) -> None:
-        self._member = member
+    def __init__(self, member: Member, on_question: Callable[[Job], None] = lambda _job: None) -> None:
+        """``on_question``: hears of each job that persons are asked about."""
+        self._member, self._on_question = member, on_question
 
     def policy(self) -> Policy:
         """The policy in force. Raises LocalError policy.invalid; then no job is approved (fail closed)."""
@@ -92,6 +95,7 @@ class Permission:
             if (decision is None or decision.needed < needed) and (ask or known):
                 store.earlier.remember(proposed.job.id, shown_columns(proposed.plan, self._member.name))
                 store.decisions.ask(self._question(proposed, policy, needed))
+                self._on_question(proposed.job)
             raise
 
     def _given(self, store: Store, proposed: Proposed, policy: Policy) -> Given:
