@@ -253,7 +253,7 @@ class Client:
         trust: str,
         allow_two_party: bool,
         verified: bool,
-        parameters: Mapping[str, str],
+        parameters: Mapping[str, str] = NONE,
         days: int = 0,
     ) -> tuple[Proposed, bytes, list[node_pb2.SignedCatalog]]:
         """An unsigned job with its plan, and the private key for its result (empty if this member has a node)."""

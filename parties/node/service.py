@@ -30,7 +30,7 @@ from mpc.crypto.labels import digest
 from mpc.crypto.paillier import verify_installed
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.expected import expected_bytes
-from mpc.job import MAX_JOB_BYTES, job_id
+from mpc.job import MAX_JOB_BYTES, Job, job_id
 from mpc.policy.flow import Limits
 from mpc.protocols.agree import Agreement
 from mpc.query.compile import PLANNER
@@ -51,6 +51,7 @@ from parties.node.inputs import Input, Inputs
 from parties.node.permission import Given, Permission
 from parties.node.stopping import refuse_if_stopped
 from parties.node.store import Store
+from parties.node.webhook import Event, Webhook
 from parties.proposals import APPROVAL, CATALOG, Proposed, propose, read_catalogs
 from parties.results import opened_result
 from parties.rpc.v1 import node_pb2, node_pb2_grpc
@@ -90,6 +91,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         on_message: Callable[[Sent], None] = lambda _sent: None,
         metrics: Metrics | None = None,
         recorder: Recorder | None = None,
+        webhook: Webhook | None = None,
     ) -> None:
         """``seed`` gives each attempt its 32 secret bytes; tests replay with known ones. ``recorder``: None only in
         benchmarks, to see what evidence costs."""
@@ -102,6 +104,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._seed = seed
         self._on_message = on_message
         self._metrics = metrics or Metrics()
+        self._webhook = webhook
         self._attempts: dict[AttemptKey, Attempt] = {}
 
     @property
@@ -128,6 +131,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             if not request.dry_run:
                 self._metrics.refused(error.code)
                 self._note_refusal(request, error)
+            self._notify_refusal(request, error)
             await abort(context, error)
 
     async def _propose(self, request: node_pb2.Proposal, coordinator: str) -> node_pb2.Approval:
@@ -160,7 +164,19 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 coordinator=coordinator,
                 software=SOFTWARE,
             )
+            self._notify("approved", proposed.job, request.attempt)
         return node_pb2.Approval(statement=approval, signature=self._member.sign(APPROVAL, approval))
+
+    def _notify(self, event: Event, job: Job, attempt: int = 0, code: str = "") -> None:
+        if self._webhook is not None:
+            self._webhook.job(event, job, attempt, code)
+
+    def _notify_refusal(self, request: node_pb2.Proposal, error: HejiError) -> None:
+        """Of proposals, and of a person's no, which shows in a question whether it has decided. Not of other questions,
+        nor that a person is asked, who has been told of it."""
+        if error.code == "policy.rejected" or (not request.dry_run and error.code != "policy.pending"):
+            with contextlib.suppress(HejiError):
+                self._notify("refused", Job.from_bytes(request.job.job), request.attempt, error.code)
 
     def _note(self, event: str, key: AttemptKey, **facts: Any) -> None:
         if self._recorder is not None:
@@ -228,6 +244,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             self._attempts.pop(key, None)
             self._store.transition(attempt.proposed.job.id, "aborted", self._member.clock(), error=reason.code)
             self._metrics.job("aborted")
+            self._notify("aborted", attempt.proposed.job, key[1], reason.code)
         else:
             attempt.run.cancel()
             await asyncio.wait([attempt.run])
@@ -317,6 +334,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             self._metrics.job("done")
             log.info("done", job=job.id, attempt=key[1])
             self._note("done", key)
+            self._notify("done", job, key[1])
             self._witness(attempt)
         except BaseException as problem:
             error = attempt.ended or (problem if isinstance(problem, HejiError) else None)
@@ -331,6 +349,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 self._metrics.job("aborted")
             if self._recorder is not None:
                 self._recorder.failed(key, error or LocalError(code, "The attempt was ended."))
+            self._notify("aborted", job, key[1], code)
             if error is None and not isinstance(problem, asyncio.CancelledError):
                 raise LocalError("internal", f"A defect at {self._member.name}; its log has the trace.") from problem
             if attempt.ended is not None:
