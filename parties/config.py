@@ -66,6 +66,9 @@ class MemberConfig(BaseModel):
     retain_bytes: int = Field(
         default=64 << 20, ge=0, description="of heard messages kept of one attempt; of larger ones the seed only"
     )
+    deposit_seconds: float = Field(
+        default=60, ge=0, description="between two looks for deposits to make or totals to receive; 0: only by hand"
+    )
     cache_bytes: int = Field(default=1 << 30, ge=0, description="of tables kept in memory between jobs")
 
 

@@ -51,6 +51,10 @@ class Retained:
             ) from problem
         return Keeping(os.fdopen(descriptor, "wb"), self._cipher(key), seed, messages=expected <= self._limit)
 
+    def forget(self, key: Key) -> None:
+        """Destroy what was kept of an attempt that begins again."""
+        self._path(key).unlink(missing_ok=True)
+
     def seed(self, key: Key) -> bytes:
         """The seed of an attempt. Raises LocalError evidence.missing, evidence.invalid."""
         return next(self._records(key))

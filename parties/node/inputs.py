@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from mpc.coins import Coins
+from mpc.errors import LocalError
 from mpc.joint import SideRows
 from mpc.messages import RingWords
 from mpc.policy.disclosure import vector
@@ -59,6 +60,15 @@ class Inputs:
     def catalog(self) -> Catalog:
         """What this member publishes."""
         return self._tables.catalog()
+
+    def verify_planned_on(self, catalog: Catalog) -> None:
+        """Raises LocalError job.differs where a job was planned on another catalog of this member than it has now."""
+        if catalog.digest() != self.catalog().digest():
+            raise LocalError(
+                "job.differs",
+                f"{self._member.name} changed its catalog since the job was planned.",
+                "Submit the query again: it will be planned on the new catalog.",
+            )
 
     async def vectors(
         self, cast: Cast, plan: Plan, limits: Limits, *, strict_none: bool, coins: Coins, salt: bytes

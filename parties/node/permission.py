@@ -5,6 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import rfc8785
 
 from mpc.errors import LocalError
 from mpc.explain import explain, render
@@ -18,10 +21,11 @@ from mpc.policy.flow import (
     contributor_sets_conflict,
 )
 from mpc.policy.grants import BITS_DAYS, Policy, parse_policy
+from mpc.query.compile import PLANNER
 from parties import files
 from parties.member import Member
 from parties.node.store import Decision, Store
-from parties.proposals import Proposed, request_of
+from parties.proposals import Proposed, request_of, terms_of
 
 
 def read_policy(folder: Path) -> Policy:
@@ -63,6 +67,26 @@ class Permission:
                 because = f": {decision.reason}" if decision.reason else "."
                 raise LocalError("policy.rejected", f"{me} rejected the job{because}") from None
             raise
+
+    def statement(self, store: Store, proposed: Proposed, limits: Limits) -> bytes:
+        """What this member signs: exactly this job and plan, under this policy, until the job's expiry; and whose word
+        it was where a person decided."""
+        has_data = self._member.name in proposed.plan.parties
+        word = self.approval_of(store, proposed) if has_data else None
+        return rfc8785.dumps(
+            {
+                "v": 1,
+                "job": proposed.job.id,
+                "plan": proposed.plan.digest(),
+                "party": self._member.name,
+                "policy": self.digest(),
+                "roster": proposed.job.roster,
+                "planner": PLANNER,
+                "expires": proposed.job.expires,
+                **limits.told(),
+                **({"by_hand": {"person": word.person, "at": word.decided, "reason": word.reason}} if word else {}),
+            }
+        )
 
     def approval_of(self, store: Store, proposed: Proposed) -> Decision | None:
         """The person's word under which a job runs; None where its grants ask for none."""
@@ -122,4 +146,23 @@ class Permission:
     def _request(self, store: Store, proposed: Proposed) -> Request:
         job = proposed.job
         request = request_of(self._member, proposed.plan, job.recipients, job.purpose, job.allow_two_party)
-        return replace(request, by_hand=self.approval_of(store, proposed) is not None)
+        request = replace(request, by_hand=self.approval_of(store, proposed) is not None)
+        if job.deposit is None:
+            return request
+        everybody = terms_of(self._member, proposed).all_needed
+        who = "" if everybody else f"whoever deposits for {job.id[:16]}"
+        return replace(request, least=job.deposit.least, open_set=who)
+
+
+def facts_of(proposed: Proposed, policy: str) -> dict[str, Any]:
+    """What the store keeps of a job. ``policy``: the digest it is approved under, "" for who only receives."""
+    job = proposed.job
+    return {
+        "submitter": job.submitter,
+        "recipients": list(job.recipients),
+        "purpose": job.purpose,
+        "sql": job.sql,
+        "plan": proposed.plan.digest(),
+        "policy": policy,
+        "expires": job.expires,
+    }
