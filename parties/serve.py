@@ -35,6 +35,7 @@ from parties.node.inputs import Inputs
 from parties.node.permission import Permission
 from parties.node.releases import Releases
 from parties.node.service import NodeService
+from parties.node.stopping import Watch
 from parties.node.store import Store as NodeStore
 from parties.rpc.v1 import (
     coordinator_pb2,
@@ -72,6 +73,8 @@ async def serve_node(folder: Path, clock: Clock = now, **hooks: Any) -> tuple[gr
     messages = DepositMessages(folder / "state" / "node.db")
     deposits = OwnDeposits(member, store, messages, inputs, permission, recorder)
     console = await _console(member, store, inputs, recorder, lambda: service.under_way)
+    watch = Watch(member.name, store.decisions, recorder, service.end_all)
+    watch.start()
     server = _server(member)
     node_pb2_grpc.add_NodeServicer_to_server(service, server)
     deposits_pb2_grpc.add_OwnDepositsServicer_to_server(deposits, server)
@@ -86,6 +89,7 @@ async def serve_node(folder: Path, clock: Clock = now, **hooks: Any) -> tuple[gr
         [
             service.stop,
             deposits.stop,
+            watch.stop,
             console,
             _soon(store.close),
             _soon(messages.close),
@@ -150,9 +154,10 @@ async def _console(
         return _soon(lambda: None)
     from parties.console.app import Console  # only where it is served
     from parties.console.serving import serve as serve_console
-    from parties.console.session import Sessions, token_of
+    from parties.console.session import Sessions
+    from parties.console.tokens import people
 
-    sessions = Sessions(token_of(member.folder), member.clock)
+    sessions = Sessions(lambda: people(member.folder), member.clock)
     return await serve_console(Console(member, store, inputs, sessions, recorder, running).app(), member)
 
 

@@ -12,8 +12,8 @@ import grpc.aio
 from cyclopts import App, Parameter
 
 from mpc.errors import LocalError
-from parties.cli.jobs import SHOWN_DIGITS, As, Consortium, moment
-from parties.cli.output import err, plain
+from parties.cli.jobs import SHOWN_DIGITS, moment
+from parties.cli.output import As, Consortium, err, plain
 from parties.config import locate
 from parties.deposit_keys import DepositKeys
 from parties.failures import decode, from_rpc

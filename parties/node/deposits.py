@@ -30,12 +30,14 @@ from mpc.roles import deposit_cast
 from parties.deposit_keys import DepositKeys
 from parties.depositing import ATTEMPT, LEAVE, WITHDRAW, gathered, left, opened, said, to_wire
 from parties.evidence.documents import Signed
-from parties.evidence.recorder import SOFTWARE, Recorder, data_commitment, seed_commitment
+from parties.evidence.recorder import SOFTWARE, Recorder, seed_commitment
 from parties.failures import abort, decode, encode, from_rpc, is_transient
 from parties.member import Member
 from parties.node.deposit_store import DepositStore, Message
+from parties.node.earlier import shown_columns
 from parties.node.inputs import Inputs
 from parties.node.permission import Permission, facts_of
+from parties.node.stopping import refuse_if_stopped
 from parties.node.store import Store
 from parties.proposals import APPROVAL, JOB, compiled, coordinator_of, propose, read_catalogs, terms_of
 from parties.rpc.v1 import deposits_pb2 as pb
@@ -194,6 +196,7 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         if mine is None:
             return None
         self._inputs.verify_planned_on(mine)
+        refuse_if_stopped(member.name, self._store.decisions)
         proposed = await asyncio.to_thread(propose, member, o.job.job, o.job.signature, catalogs)
         terms = terms_of(member, proposed)
         job = proposed.job.id
@@ -209,6 +212,7 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         self._store.approve(
             job, known.attempt + 1 if known else 1, member.clock(), facts_of(proposed, self._permission.digest())
         )
+        self._store.earlier.remember(job, shown_columns(proposed.plan, member.name))
         self._note("approved", job, approval=_sha(approval), coordinator=terms.coordinator, software=SOFTWARE)
         seed, pool = await self._pool(job, terms)
         coins = own_coins(seed, bytes.fromhex(job), ATTEMPT)
@@ -218,11 +222,11 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         )
         self._permission.commit(self._store, proposed, given.snapshot.hex())
         body = await asyncio.to_thread(encrypt, terms, given.vectors, coins, pool)
-        data = data_commitment(_key(job), given.snapshot)
+        data = given.commitment.hex()
         self._note("committed", job, data=data, seed=seed_commitment(_key(job), seed).hex())
         if self._recorder is not None:
             self._recorder.retained.forget(_key(job))  # of a deposit that was taken back
-            kept = self._recorder.keep(_key(job), seed, 0)
+            kept = self._recorder.keep(_key(job), seed, 0, given.blocks)
             if kept is not None:
                 kept.close()
         statement = statement_of(terms, member.name, number, data, approval, body).to_bytes()
