@@ -128,10 +128,16 @@ def opened_result(
         "planner": plan.version,
         "suppressed_values": cells,
         "verified": plan.verified,
+        **({} if job.deposit is None else {"deposits": _deposits(plan.parties, approvals)}),
         "policies": {p: json.loads(a)["policy"] for p, a in sorted(approvals.items())},
         "nonce": secrets.token_hex(32),  # in front of a digest of the result, so that nobody searches for it
     }
     return Result(table, statement)
+
+
+def _deposits(parties: tuple[str, ...], approvals: Mapping[str, bytes]) -> dict[str, list[str]]:
+    """Whose deposits are in a total, and whose are not."""
+    return {"of": sorted(approvals), "missing": [p for p in parties if p not in approvals]}
 
 
 def to_arrow(computed: finish.Result) -> pa.Table:

@@ -149,17 +149,11 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         """Deposit what the policy lets go without a person, receive what is there, note what has ended."""
         async with self._turn:
             for o in await self._look():
-                with contextlib.suppress(HejiError):  # told in the list, and to the coordinator
-                    await self._advance(o)
-
-    async def _advance(self, o: pb.OpenDeposit) -> None:
-        job = _id(o)
-        if o.state == "depositing":
-            before = self._messages.messages(job)
-            if not before or not before[-1].receipt:  # what its operator took back, its operator makes again
-                await self._make(o, again=False)
-        elif not self._messages.ended(job):
-            await self._end(o)
+                before = self._messages.messages(_id(o))
+                # what its operator took back, its operator makes again
+                if o.state == "depositing" and (not before or not before[-1].receipt):
+                    with contextlib.suppress(HejiError):  # told in the list, and to the coordinator
+                        await self._make(o, again=False)
 
     # -- depositing
 
@@ -325,6 +319,7 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
                 self._recorder.witness_soon([coordinator_of(self._member)])
         self._messages.end(job, o.state)
         self._pools.pop(job, None)
+        self._why.pop(job, None)
 
     async def _receive(self, job: str) -> None:
         stub = deposits_pb2_grpc.DepositsStub(self._member.channel(coordinator_of(self._member)))
@@ -352,8 +347,16 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
     # -- the coordinator
 
     async def _look(self) -> list[pb.OpenDeposit]:
+        """This member's jobs; what has ended is noted, and received if it is for this member."""
         key = self._keys.current()
         reply: pb.LookReply = await self._call("Look", pb.LookRequest(key=to_wire(key) if key else None))
+        for o in reply.jobs:
+            if o.state != "depositing" and not self._messages.ended(_id(o)):
+                try:
+                    await self._end(o)
+                except HejiError as error:
+                    log.warning("not received", job=_id(o), code=error.code)
+                    self._why[_id(o)] = error
         return list(reply.jobs)
 
     async def _found(self, job: str) -> pb.OpenDeposit:
@@ -392,7 +395,7 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
             purpose=asked.purpose,
             sql=asked.sql,
             closes=asked.expires,
-            error=o.error or (encode(why) if why is not None and state == "waiting" else b""),
+            error=o.error or (encode(why) if why is not None and state in ("waiting", "released") else b""),
         )
 
     def _note(self, event: str, job: str, **facts: Any) -> None:

@@ -42,8 +42,8 @@ def make(
 ) -> Path:
     """Banks whose policies let deposits be made, with these ``lines`` in their grants besides."""
     made = world.make(folder, grants=grants, **options)
-    for path in made.glob("bank_*"):
-        policy, settings = path / "policy.toml", path / "member.toml"
+    for policy in made.glob("*/policy.toml"):
+        settings = policy.with_name("member.toml")
         policy.write_text(policy.read_text().rstrip() + f'\ntrust = ["parties", "deposit"]\n{lines}\n')
         settings.write_text(settings.read_text() + f"\ndeposit_seconds = {seconds}\n")
     return made
