@@ -9,14 +9,14 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mpc.errors import LocalError
 from mpc.job import Job
 from mpc.policy.flow import Recipient, Request
 from mpc.protocols.deposit import DEPOSIT_KEY, Terms
 from mpc.query.catalog import Catalog
-from mpc.query.compile import PLANNER, compile_plan
+from mpc.query.compile import PLANNER, compile_job
 from mpc.query.plan import Plan
 from mpc.roles import deposit_terms
 from parties.member import Member
@@ -39,6 +39,7 @@ class Proposed:
     plan: Plan
     inside: tuple[str, ...]  # recipients with a node
     helper: str = ""  # who helps with the joins of the plan, if it has any
+    catalogs: Mapping[str, Catalog] = field(default_factory=dict)  # those it was compiled from
 
     @property
     def participants(self) -> tuple[str, ...]:
@@ -141,13 +142,13 @@ def compiled(member: Member, raw: bytes, job: Job, catalogs: Mapping[str, Catalo
                 "Submit the query again: it will be planned on the new catalog.",
             )
         used[party] = catalogs[party]
-    plan = compile_plan(job.sql, used, recipients=job.recipients, trust=job.trust, verified=job.verified)
+    plan = compile_job(job, used)
     if set(plan.parties) != set(job.catalogs):
         raise LocalError(
             "job.invalid", "The job names catalogs of parties that its query does not use, or leaves some out."
         )
     inside = tuple(sorted(r for r in job.recipients if member.has_node(r)))
-    proposed = Proposed(raw, job, plan, inside, helper_of(member, plan, job.recipients))
+    proposed = Proposed(raw, job, plan, inside, helper_of(member, plan, job.recipients), used)
     if job.deposit is not None:
         terms_of(member, proposed)
     return proposed

@@ -54,6 +54,9 @@ Least = Annotated[
     int | None, Parameter(help="institutions besides the recipient's that must have deposited; by default all")
 ]
 Early = Annotated[bool, Parameter(negative="", help="close as soon as all have deposited")]
+Param = Annotated[
+    tuple[str, ...], Parameter(name="--param", negative="", help="NAME=VALUE of a $NAME in the query (may repeat)")
+]
 
 #: rows of a made-up table
 MOST_MADE_UP = 1_000_000
@@ -126,6 +129,7 @@ def explain(
     method: Method = "masked",
     closes: Closes = "",
     min_contributors: Least = None,
+    param: Param = (),
     consortium: Consortium = None,
     as_: As = None,
     full: Annotated[bool, Parameter(name="--sql", negative="", help="each party's local SQL in full")] = False,
@@ -151,6 +155,7 @@ def explain(
             trust=trust,
             allow_two_party=allow_two_party,
             verified=verified,
+            parameters=parameters(param),
             deposits=asked_for(method, closes or tomorrow(), min_contributors, early=False),
         )
     if json:
@@ -176,6 +181,7 @@ def query(
     trust: Trust = "helper",
     allow_two_party: TwoParty = False,
     verified: Verified = False,
+    param: Param = (),
     days: Annotated[
         int | None, Parameter(help="how long it may wait for owners that decide by hand; returns at once with the job")
     ] = None,
@@ -204,7 +210,7 @@ def query(
     text = sql_text(sql, file)
     check_target(format, out)
     if practice is not None:
-        made_up = practice_query(practice, text, to or ("modeler",), trust)
+        made_up = practice_query(practice, text, to or ("modeler",), trust, parameters(param))
         deliver(Result(made_up, {"made_up": True}), format, out)
         return
     deposits = asked_for(method, closes, min_contributors, early=early)
@@ -220,6 +226,7 @@ def query(
                 trust=trust,
                 allow_two_party=allow_two_party,
                 verified=verified,
+                parameters=parameters(param),
                 days=days or 0,
                 deposits=deposits,
             )
@@ -240,6 +247,7 @@ def query(
                 trust=trust,
                 allow_two_party=allow_two_party,
                 verified=verified,
+                parameters=parameters(param),
                 watch=watch,
             )
     deliver(result, format, out)
@@ -346,6 +354,17 @@ def sql_text(sql: str | None, file: Path | None) -> str:
         raise LocalError(
             "config.invalid", f"The SQL in {file or 'standard input'} is not UTF-8.", "Save it as UTF-8."
         ) from problem
+
+
+def parameters(given: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE as a mapping. Raises LocalError config.invalid."""
+    found: dict[str, str] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or name in found:
+            raise LocalError("config.invalid", f"--param {one}: NAME=VALUE is expected, each name once.")
+        found[name] = value
+    return found
 
 
 def check_target(form: str, target: Path | None) -> None:

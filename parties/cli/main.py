@@ -20,9 +20,8 @@ app = App(
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,  # main answers Ctrl-C
 )
-owner.register(jobs.register(app), members.register(app))
+owner.register(jobs.register(app), members.register(app), policy.register(app))
 deposits.register(app)
-policy.register(app)
 audit.register(app)
 demo.register(app)
 

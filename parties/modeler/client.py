@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import grpc
@@ -53,6 +54,7 @@ T = TypeVar("T")
 
 #: how long a job is valid, seconds
 JOB_SECONDS = 3600
+NONE: Mapping[str, str] = MappingProxyType({})
 FINAL = frozenset({"done", "failed", "cancelled"})
 #: of a job's id, the fewest first digits that may stand for it
 SHORTEST = 8
@@ -121,14 +123,17 @@ class Client:
         trust: str = "helper",
         allow_two_party: bool = False,
         verified: bool = False,
+        parameters: Mapping[str, str] = NONE,
         deposits: Asked | None = None,
     ) -> dict[str, Any]:
         """What would happen, and what every owner would say, before anything runs (JSON-able)."""
-        return self._wait(self._explain(sql, to, purpose, trust, allow_two_party, verified, 0, deposits))
+        return self._wait(self._explain(sql, to, purpose, trust, allow_two_party, verified, parameters, 0, deposits))
 
-    def plan(self, sql: str, recipients: tuple[str, ...], trust: str = "helper") -> Plan:
+    def plan(
+        self, sql: str, recipients: tuple[str, ...], trust: str = "helper", parameters: Mapping[str, str] = NONE
+    ) -> Plan:
         """The plan of anybody's query, on the catalogs as they are now. Nobody is asked, nothing runs."""
-        return self._wait(self._planned(sql, recipients, trust))
+        return self._wait(self._planned(sql, recipients, trust, parameters))
 
     # -- jobs
 
@@ -141,10 +146,20 @@ class Client:
         trust: str = "helper",
         allow_two_party: bool = False,
         verified: bool = False,
+        parameters: Mapping[str, str] = NONE,
         watch: Watcher = lambda _status: None,
     ) -> Result:
-        """Submit, wait and fetch. ``to``: recipient(s), else this member. Raises HejiError on refusal or failure."""
-        job = self.submit(sql, to, purpose=purpose, trust=trust, allow_two_party=allow_two_party, verified=verified)
+        """Submit, wait and fetch. ``to``: recipient(s), else this member. ``parameters``: values of the ``$name`` in
+        the query. Raises HejiError on refusal or failure."""
+        job = self.submit(
+            sql,
+            to,
+            purpose=purpose,
+            trust=trust,
+            allow_two_party=allow_two_party,
+            verified=verified,
+            parameters=parameters,
+        )
         if self.name not in job.recipients:
             raise LocalError(
                 "job.not_recipient",
@@ -167,6 +182,7 @@ class Client:
         trust: str = "helper",
         allow_two_party: bool = False,
         verified: bool = False,
+        parameters: Mapping[str, str] = NONE,
         days: int = 0,
         deposits: Asked | None = None,
     ) -> Submitted:
@@ -174,7 +190,7 @@ class Client:
         (else an hour). ``verified``: totals that the recipient verifies. ``deposits``: the parties deposit, each when
         it likes, until a closing date."""
         handed_in: list[str] = []
-        options = (purpose, trust, allow_two_party, verified, days, deposits)
+        options = (purpose, trust, allow_two_party, verified, parameters, days, deposits)
         try:
             return self._wait(self._submit(sql, to, *options, handing_in=handed_in.append))
         except KeyboardInterrupt:
@@ -241,6 +257,7 @@ class Client:
         trust: str,
         allow_two_party: bool,
         verified: bool,
+        parameters: Mapping[str, str],
         days: int = 0,
         deposits: Asked | None = None,
     ) -> tuple[Proposed, bytes, list[node_pb2.SignedCatalog]]:
@@ -255,7 +272,7 @@ class Client:
             signed, missing = list(prepared.catalogs), dict(prepared.missing)
             catalogs = read_catalogs(self.member, signed)
         self._explain_missing(sql, missing)
-        plan = compile_plan(sql, catalogs, recipients=recipients, trust=trust, verified=verified)
+        plan = compile_plan(sql, catalogs, recipients=recipients, trust=trust, verified=verified, parameters=parameters)
         private, keys = b"", {}
         if deposits is None and self.name in recipients and not self.member.has_node(self.name):
             private = os.urandom(32)
@@ -275,6 +292,7 @@ class Client:
             allow_two_party=allow_two_party,
             verified=verified,
             recipient_keys=keys,
+            parameters=dict(parameters),
             planner=PLANNER,
             deposit=await terms_for(self.member, plan, recipients, prepared, deposits)
             if deposits and prepared
@@ -293,10 +311,12 @@ class Client:
                 party=party,
             )
 
-    async def _planned(self, sql: str, recipients: tuple[str, ...], trust: str) -> Plan:
+    async def _planned(self, sql: str, recipients: tuple[str, ...], trust: str, parameters: Mapping[str, str]) -> Plan:
         reply, catalogs = await self._signed_catalogs()
         self._explain_missing(sql, dict(reply.missing))
-        return await asyncio.to_thread(compile_plan, sql, catalogs, recipients=recipients, trust=trust)
+        return await asyncio.to_thread(
+            compile_plan, sql, catalogs, recipients=recipients, trust=trust, parameters=parameters
+        )
 
     async def _explain(self, sql: str, to: str | tuple[str, ...] | None, *options: Any) -> dict[str, Any]:
         proposed, _private, _catalogs = await self._job(sql, to, *options)

@@ -195,12 +195,12 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         terms = terms_of(member, proposed)
         job = proposed.job.id
         try:
-            limits = self._permission.check(self._store, proposed, ask=True)
+            allowed = self._permission.check(self._store, proposed, ask=True)
         except LocalError as error:
             if error.code == "policy.pending":
                 self._fill_soon(job, terms)  # while a person decides
             raise
-        approval = self._permission.statement(self._store, proposed, limits)
+        approval = self._permission.statement(proposed, allowed)
         signed = member.sign(APPROVAL, approval)
         known = self._store.job(job)
         self._store.approve(
@@ -212,7 +212,7 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         coins = own_coins(seed, bytes.fromhex(job), ATTEMPT)
         cast = deposit_cast(proposed.job, proposed.plan, terms)
         given = await self._inputs.vectors(
-            cast, proposed.plan, limits, strict_none=True, coins=coins, salt=self._store.salt
+            cast, proposed.plan, allowed.limits, strict_none=True, coins=coins, salt=self._store.salt
         )
         self._permission.commit(self._store, proposed, given.snapshot.hex())
         body = await asyncio.to_thread(encrypt, terms, given.vectors, coins, pool)
@@ -393,7 +393,7 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
             submitter=asked.submitter,
             recipient=asked.recipients[0],
             purpose=asked.purpose,
-            sql=asked.sql,
+            sql=asked.shown,
             closes=asked.expires,
             error=o.error or (encode(why) if why is not None and state in ("waiting", "released") else b""),
         )

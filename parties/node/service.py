@@ -27,6 +27,7 @@ import structlog
 
 from mpc.coins import own_coins
 from mpc.crypto.labels import digest
+from mpc.crypto.paillier import verify_installed
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.expected import expected_bytes
 from mpc.job import MAX_JOB_BYTES, job_id
@@ -37,6 +38,7 @@ from mpc.query.plan import shows_rows
 from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_helper, play_party, rounds_of
 from mpc.rounds import Round, Rounds, Session
 from mpc.run import Sent
+from parties.cores import Cores
 from parties.drive import drive
 from parties.evidence.recorder import SOFTWARE, Recorder, seed_commitment
 from parties.failures import abort, decode
@@ -139,13 +141,15 @@ class NodeService(node_pb2_grpc.NodeServicer):
             raise LocalError("job.invalid", "A deposit job has no attempts: its parties deposit by themselves.")
         if self._member.name not in proposed.participants:
             raise LocalError("job.invalid", f"{self._member.name} has no part in this job.")
-        limits = self._permission.check(self._store, proposed, ask=not request.dry_run)
-        self._permission.unspent(self._store, proposed)
+        given = self._permission.check(self._store, proposed, ask=not request.dry_run)
+        self._permission.unspent(self._store, proposed, given)
         self._check_size(proposed)
-        approval = self._permission.statement(self._store, proposed, limits)
+        if any(self._member.name in pool.parties and not pool.by_row for _, pool in proposed.plan.tallies):
+            verify_installed()
+        approval = self._permission.statement(proposed, given)
         if not request.dry_run:
             await self._supersede(proposed.job.id, request.attempt, coordinator)
-            self._admit(request, coordinator, proposed, limits, approval)
+            self._admit(request, coordinator, proposed, given.limits, approval)
             self._note(
                 "approved",
                 (bytes.fromhex(proposed.job.id), request.attempt),
@@ -349,6 +353,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         total = rounds_of(cast, member.name)
         assert attempt.inbox is not None
         outboxes = self._outboxes(key, cast)
+        cores = Cores(member.config.threads)
         try:
 
             def on_round(number: int, step: Round) -> None:
@@ -366,7 +371,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
             outcome = await drive(
                 member.name,
-                self._role(Session(member.name, coins), cast, given),
+                self._role(Session(member.name, coins), cast, given, cores),
                 attempt.inbox,
                 outboxes,
                 patience=member.config.step_seconds,
@@ -376,6 +381,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         finally:
             if kept is not None:
                 kept.close()
+            await asyncio.to_thread(cores.close)
             await asyncio.gather(*(o.close() for o in outboxes.values()))
         self._keep_documents(key, attempt, signed, outcome.agreement)
         if member.name in job.recipients:
@@ -383,11 +389,11 @@ class NodeService(node_pb2_grpc.NodeServicer):
             self._note("revealed", key, result=digest("result", shown).hex(), verified=proposed.plan.verified)
         tell(node_pb2.Progress(phase="done", done=total, total=total))
 
-    def _role(self, session: Session, cast: Cast, given: Input) -> Rounds[Outcome]:
+    def _role(self, session: Session, cast: Cast, given: Input, cores: Cores) -> Rounds[Outcome]:
         sign, verify = self._member.sign, self._member.verify
         if session.me == cast.helper:
             return play_helper(session, cast, sign, verify)
-        return play_party(session, cast, given.vectors, sign, verify, given.rows, given.values)
+        return play_party(session, cast, given.vectors, sign, verify, given.rows, given.values, cores)
 
     def _same_data(self, job: str, snapshot: bytes) -> None:
         """Two attempts over different data could give their difference away, if the first reached its recipient."""

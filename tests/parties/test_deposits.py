@@ -76,6 +76,7 @@ async def received(running: Running, who: str, job: str) -> Any:
     raise AssertionError("no result")
 
 
+@pytest.mark.slow
 async def test_nodes_deposit_by_themselves_and_early_means_early(tmp_path: Path) -> None:
     async with banks(make(tmp_path, seconds=0.05)) as (running, _):
         job = await submit(running, world.BY_GRADE, early=True)
@@ -85,6 +86,7 @@ async def test_nodes_deposit_by_themselves_and_early_means_early(tmp_path: Path)
     assert rows == masked and [r["n"] for r in rows] == [45, 45]
 
 
+@pytest.mark.slow
 async def test_the_minimum_and_who_is_missing(tmp_path: Path) -> None:
     async with banks(make(tmp_path)) as (running, clock):
         job = await submit(running, least=2)
@@ -136,6 +138,7 @@ async def test_deposits_are_granted_by_name(tmp_path: Path) -> None:
         await deposit(running, job, "bank_b")
 
 
+@pytest.mark.slow
 async def test_an_owner_s_minimum_holds_against_the_job_s(tmp_path: Path) -> None:
     async with banks(make(tmp_path, lines="min_contributors = 3")) as (running, _):
         job = await submit(running, least=2)
@@ -144,6 +147,7 @@ async def test_an_owner_s_minimum_holds_against_the_job_s(tmp_path: Path) -> Non
         await deposit(running, job, "bank_a")
 
 
+@pytest.mark.slow
 async def test_by_hand(tmp_path: Path) -> None:
     """A person decides; the node deposits at its next look. Until then factors are made ahead."""
     async with banks(make(tmp_path, seconds=0.05)) as (running, _):
@@ -174,18 +178,18 @@ async def test_coordinator_and_recipient_of_one_institution(tmp_path: Path) -> N
         assert error.code == "plan.trust" and "open every single deposit" in error.message
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "SELECT MAX(b) FROM (SELECT balance AS b FROM bank_a.accounts UNION ALL SELECT balance FROM bank_b.accounts)",
-        "SELECT COUNT(*) FROM bank_a.accounts a JOIN bank_b.accounts b USING (uscc)",
-        "SELECT SUM(balance) FROM bank_a.accounts",
-        "SELECT (SELECT SUM(balance) FROM bank_a.accounts), (SELECT SUM(balance) FROM bank_b.accounts)",
-    ],
-)
-async def test_what_is_no_deposit_sum(tmp_path: Path, sql: str) -> None:
+async def test_what_is_no_deposit_sum(tmp_path: Path) -> None:
     async with banks(make(tmp_path)) as (running, _):
-        assert (await refusal(running.ask("analyst", "submit", sql, deposits=asked()))).code == "plan.deposit"
+        for sql in (
+            "SELECT MAX(b) FROM (SELECT balance AS b FROM bank_a.accounts UNION ALL SELECT balance FROM bank_b.accounts)",
+            "SELECT COUNT(*) FROM bank_a.accounts a JOIN bank_b.accounts b USING (uscc)",
+            "SELECT SUM(balance) FROM bank_a.accounts",
+            "SELECT (SELECT SUM(balance) FROM bank_a.accounts), (SELECT SUM(balance) FROM bank_b.accounts)",
+        ):
+            assert (await refusal(running.ask("analyst", "submit", sql, deposits=asked()))).code == "plan.deposit"
+        two = ("analyst", "bank_a")
+        error = await refusal(running.ask("analyst", "submit", world.TOGETHER, two, deposits=asked()))
+        assert error.code == "plan.deposit"
 
 
 # ---- what is hidden
@@ -226,6 +230,7 @@ async def test_withdrawn_and_made_again(tmp_path: Path) -> None:
         assert bodies(running) == []
 
 
+@pytest.mark.slow
 async def test_too_late(tmp_path: Path) -> None:
     async with banks(make(tmp_path)) as (running, clock):
         job = await submit(running, least=2)
@@ -236,6 +241,7 @@ async def test_too_late(tmp_path: Path) -> None:
         assert (await running.ask("analyst", "result", job)).rows[0]["n"] == 60
 
 
+@pytest.mark.slow
 async def test_once_is_enough(tmp_path: Path) -> None:
     async with banks(make(tmp_path)) as (running, _):
         job = await submit(running)
@@ -243,6 +249,7 @@ async def test_once_is_enough(tmp_path: Path) -> None:
         assert len(bodies(running)) == 1
 
 
+@pytest.mark.slow
 async def test_cancelled(tmp_path: Path) -> None:
     async with banks(make(tmp_path)) as (running, _):
         job = await submit(running)
@@ -266,6 +273,7 @@ async def test_another_total_over_the_same_data(tmp_path: Path) -> None:
         clock.later += 11 * DAY
 
 
+@pytest.mark.slow
 async def test_where_all_are_needed_the_set_is_known(tmp_path: Path) -> None:
     async with banks(make(tmp_path)) as (running, _):
         job = await submit(running, early=True)
@@ -277,6 +285,7 @@ async def test_where_all_are_needed_the_set_is_known(tmp_path: Path) -> None:
 # ---- restarts
 
 
+@pytest.mark.slow
 async def test_everybody_starts_again_between_deposits(tmp_path: Path) -> None:
     async with banks(make(tmp_path)) as (running, clock):
         job = await submit(running)

@@ -145,7 +145,7 @@ async def changed_job(running: Running, change: Callable[[Job], Job]) -> Awaitab
     member = await running.apart(Member, running.folder / "analyst")
     heji = running._clients["analyst"]
     proposed, _, _ = await running.apart(
-        heji._wait, heji._job(world.TOGETHER, "analyst", "", "helper", False, False, 0, asked())
+        heji._wait, heji._job(world.TOGETHER, "analyst", "", "helper", False, False, {}, 0, asked())
     )
     raw = change(proposed.job).to_bytes()
     stub = coordinator_pb2_grpc.CoordinatorStub(member.channel("coordinator"))
