@@ -199,6 +199,8 @@ def contributor_sets_conflict(
     if party not in plan.parties or not outside(party, request):
         return ()
     now = contributor_sets(plan, party)
+    if request.open_set:  # it is like no other set
+        now = {c: {s | {request.open_set} for s in sets} for c, sets in now.items()}
     before: dict[tuple[str, str], set[frozenset[str]]] = {}
     for s in previous:
         if s.snapshot == snapshot:

@@ -71,7 +71,10 @@ class Recipient:
 @dataclass(frozen=True)
 class Request:
     """The job's facts beside its plan. ``organisations``: data party -> organisation. ``today``: the node's date.
-    ``by_hand``: how many persons at the owner's have approved exactly this job and plan."""
+    ``by_hand``: how many persons at the owner's have approved exactly this job and plan. ``least``: of deposits the
+    fewest organisations besides the recipient's that a total is released of; None where all are in every total.
+    ``open_set``: where not all are needed, a name for the set of those that will be in it, which nobody knows before
+    the end."""
 
     recipients: tuple[Recipient, ...]
     organisations: Mapping[str, str]
@@ -80,6 +83,8 @@ class Request:
     allow_two_party: bool
     today: dt.date
     by_hand: int = 0
+    least: int | None = None
+    open_set: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
                     reveal.what,
                     use.where,
                     alone=not reveal.pooled and not isinstance(reveal, RowReveal | MetReveal),
-                    others=len(organisations(reveal, request) - {recipient.organisation}) if pooled else None,
+                    others=_others(reveal, recipient, request) if pooled else None,
                     several_sets=reveal.pooled and use.use in ADDED and column_of(use) in mixed,
                     joined=isinstance(reveal, JoinReveal),
                     exact=use.use in ADDED and column_of(use) in exact,
@@ -137,6 +142,12 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
         else n
         for n in found.values()
     )
+
+
+def _others(reveal: Reveal, recipient: Recipient, request: Request) -> int:
+    """The fewest organisations besides the recipient's that may be behind a value."""
+    named = len(organisations(reveal, request) - {recipient.organisation})
+    return named if request.least is None else min(named, request.least)
 
 
 def _shown_selection(reveal: Reveal, need: Need, request: Request) -> Iterator[Need]:

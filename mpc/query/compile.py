@@ -20,6 +20,7 @@ from mpc.query.aggregates import present, rows
 from mpc.query.behind import behind
 from mpc.query.bounds import check_rows, word_bound
 from mpc.query.catalog import Catalog
+from mpc.query.deposits import as_deposit
 from mpc.query.domains import Domains
 from mpc.query.fold import Draft, Reveals
 from mpc.query.join_pool import join_pool, searched_of, term_of
@@ -88,6 +89,8 @@ def compile_plan(
         raise too_deep() from None
     if verified:
         plan = _verified(plan)
+    if trust == "deposit":
+        return as_deposit(plan, recipients)
     if plan.trust == "helper" and trust == "parties":
         raise LocalError(
             "plan.trust",

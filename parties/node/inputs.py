@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from mpc.coins import Coins
+from mpc.errors import LocalError
 from mpc.evidence import data
 from mpc.evidence.data import Block
 from mpc.joint import SideRows
@@ -67,6 +68,15 @@ class Inputs:
     def catalog(self) -> Catalog:
         """What this member publishes."""
         return self._tables.catalog()
+
+    def verify_planned_on(self, catalog: Catalog) -> None:
+        """Raises LocalError job.differs where a job was planned on another catalog of this member than it has now."""
+        if catalog.digest() != self.catalog().digest():
+            raise LocalError(
+                "job.differs",
+                f"{self._member.name} changed its catalog since the job was planned.",
+                "Submit the query again: it will be planned on the new catalog.",
+            )
 
     async def vectors(
         self, cast: Cast, plan: Plan, limits: Limits, *, strict_none: bool, coins: Coins, salt: bytes
