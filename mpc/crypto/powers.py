@@ -24,11 +24,16 @@ from mpc.crypto.paillier import PublicKey, SecretKey, _gmpy2
 from mpc.crypto.spread import Spread
 from mpc.crypto.stream import keystream
 
+#: ciphertexts and their exponents; None: all 1
+Powers = tuple[Sequence[int], Sequence[int] | None]
+
 EXPONENT_BITS = 512
 #: bits drawn beyond those of a modulus before reducing
 _SLACK = 128
 #: factors that one worker makes at a time: by powers, by table
 _FEW, _MANY = 8, 512
+#: products that one worker makes at a time, and factors of each at most
+_PIECES, _LONG = 16, 4096
 #: bits of an exponent that one look-up takes: tables cost 512/w · 2^w products, so large ones are for many factors
 _SMALL, _LARGE = 4, 10
 
@@ -52,23 +57,49 @@ def residues_by_table(secret: SecretKey, seed: bytes, count: int, spread: Spread
     return [f for made in spread(partial(_by_table, secret.p, secret.q, base, window), chunks) for f in made]
 
 
-def product_of_powers(key: PublicKey, ciphertexts: Sequence[int], exponents: Sequence[int] | None) -> int:
-    """A ciphertext of Σ k_i·m_i, not blinded anew; ``exponents`` None: all 1. Without any: 1, which holds 0."""
-    gmpy2, square = _gmpy2(), key.square
-    if exponents is None:
-        return int(_product(ciphertexts, square))
-    above = [(c, k) for c, k in zip(ciphertexts, exponents, strict=True) if k > 0]
-    below = [(c, -k) for c, k in zip(ciphertexts, exponents, strict=True) if k < 0]
-    return int(_windowed(above, square) * gmpy2.invert(_windowed(below, square), square) % square)
+def products_of_powers(key: PublicKey, asked: Sequence[Powers], spread: Spread) -> list[int]:
+    """For each of ``asked`` a ciphertext of Σ k_i·m_i, not blinded anew; without any ciphertext 1, which holds 0."""
+    # a long product is made of pieces
+    pieces = [piece for powers in asked for piece in _pieces(powers)]
+    chunks = [pieces[i : i + _PIECES] for i in range(0, len(pieces), _PIECES)]
+    made = iter([c for found in spread(partial(_products, key.square), chunks) for c in found])
+    return [int(_product([next(made) for _ in _pieces(powers)], key.square)) for powers in asked]
 
 
-def stacked(key: PublicKey, ciphertexts: Sequence[int], bits: int) -> int:
-    """A ciphertext of Σ m_i·2^(bits·i), not blinded anew."""
-    gmpy2, square = _gmpy2(), key.square
-    found = gmpy2.mpz(1)
-    for c in reversed(ciphertexts):
-        found = gmpy2.powmod(found, 1 << bits, square) * c % square
-    return int(found)
+def stacked(key: PublicKey, stacks: Sequence[Sequence[int]], bits: int, spread: Spread) -> list[int]:
+    """For each of ``stacks`` a ciphertext of Σ m_i·2^(bits·i), not blinded anew."""
+    chunks = [stacks[i : i + _FEW] for i in range(0, len(stacks), _FEW)]
+    return [c for found in spread(partial(_stacked, key.square, bits), chunks) for c in found]
+
+
+def _pieces(powers: Powers) -> list[Powers]:
+    ciphertexts, exponents = powers
+    starts = range(0, len(ciphertexts), _LONG)
+    return [(ciphertexts[i : i + _LONG], None if exponents is None else exponents[i : i + _LONG]) for i in starts]
+
+
+def _products(square: int, asked: Sequence[Powers]) -> list[int]:
+    gmpy2 = _gmpy2()
+    found = []
+    for ciphertexts, exponents in asked:
+        if exponents is None:
+            found.append(int(_product(ciphertexts, square)))
+            continue
+        above = [(c, k) for c, k in zip(ciphertexts, exponents, strict=True) if k > 0]
+        below = [(c, -k) for c, k in zip(ciphertexts, exponents, strict=True) if k < 0]
+        found.append(int(_windowed(above, square) * gmpy2.invert(_windowed(below, square), square) % square))
+    return found
+
+
+def _stacked(square: int, bits: int, stacks: Sequence[Sequence[int]]) -> list[int]:
+    gmpy2 = _gmpy2()
+    made = []
+    for ciphertexts in stacks:
+        found = gmpy2.mpz(1)
+        for c in reversed(ciphertexts):
+            found = gmpy2.powmod(found, 1 << bits, square) * c % square
+        made.append(int(found))
+    return made
 
 
 def _powers(n: int, size: int, raw: bytes) -> list[int]:
@@ -89,10 +120,12 @@ def _windowed(powers: Sequence[tuple[int, int]], modulus: int) -> Any:
     """Π c^k, k > 0: of each window of the exponents, from the highest down, the bases are put together by its value."""
     gmpy2 = _gmpy2()
     m, found = gmpy2.mpz(modulus), gmpy2.mpz(1)
-    if not powers:
+    if len(powers) < 8:
+        for c, k in powers:
+            found = found * gmpy2.powmod(c, k, m) % m
         return found
     most = max(k for _, k in powers).bit_length()
-    width = max(1, min(10, len(powers).bit_length() - 2))
+    width = min(10, len(powers).bit_length() - 2)
     for shift in range((most - 1) // width * width, -1, -width):
         found = gmpy2.powmod(found, 1 << width, m)
         buckets: dict[int, Any] = {}

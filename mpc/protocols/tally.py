@@ -170,10 +170,10 @@ class Shelf:
     def count(self) -> int:
         return -(-self.groups // self.each)
 
-    def stack(self, key: PublicKey, ciphertexts: Sequence[int]) -> list[int]:
+    def stack(self, key: PublicKey, ciphertexts: Sequence[int], spread: Spread) -> list[int]:
         """One ciphertext a group to ``count`` of them."""
-        parts = (ciphertexts[i : i + self.each] for i in range(0, self.groups, self.each))
-        return [powers.stacked(key, part, self.slot * self.used) for part in parts]
+        parts = [ciphertexts[i : i + self.each] for i in range(0, self.groups, self.each)]
+        return powers.stacked(key, parts, self.slot * self.used, spread)
 
     def pack(self, values: Sequence[Sequence[int]]) -> list[int]:
         """Plaintexts of ``used`` numbers a group."""
@@ -215,7 +215,7 @@ def group_side(session: Session, t: Tally, shared: int, mine: GroupRows, spread:
     key = yield from _hear_key(here.at("key"), peer)
     rows = yield from _hear_ciphertexts(here.at("rows"), peer, key, shared * t.packs)
     order = permutation(here.own, here.at("order").path, t.groups)
-    masked, shares = _masked_totals(here.at("totals"), t, key, _totalled(t, key, rows, mine), order, spread)
+    masked, shares = _masked_totals(here.at("totals"), t, key, _totalled(t, key, rows, mine, spread), order, spread)
     yield from _say_ciphertexts(here.at("totals"), peer, key, masked)
     for i, form in enumerate(t.entities):
         yield from say_words(here.at(f"entities/{i}"), peer, 64, _evaluated(form, shares, 64))
@@ -264,22 +264,20 @@ def value_side(
 # ---- group side
 
 
-def _totalled(t: Tally, key: PublicKey, rows: Sequence[int], mine: GroupRows) -> list[list[int]]:
+def _totalled(t: Tally, key: PublicKey, rows: Sequence[int], mine: GroupRows, spread: Spread) -> list[list[int]]:
     """Of each product a ciphertext for every group, not blinded anew."""
     taken = _of_large_groups(t, mine)
     taken = taken[np.argsort(mine.group[taken], kind="stable")]
     ends = np.searchsorted(mine.group[taken], np.arange(t.groups + 1))
     weights = [ring(64 if w.ndim == 1 else 128).to_ints(w[taken]) for w in mine.weights]
     met = mine.met[taken].tolist()
-    found = []
+    asked: list[powers.Powers] = []
     for a, pack in t.products:
-        of_groups = []
         for start, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
             chosen = [rows[k * t.packs + pack] for k in met[start:end]]
-            exponents = None if a is None else weights[a][start:end]
-            of_groups.append(powers.product_of_powers(key, chosen, exponents))
-        found.append(of_groups)
-    return found
+            asked.append((chosen, None if a is None else weights[a][start:end]))
+    found = powers.products_of_powers(key, asked, spread)
+    return [found[i : i + t.groups] for i in range(0, len(found), t.groups)]
 
 
 def _of_large_groups(t: Tally, mine: GroupRows) -> Indices:
@@ -299,7 +297,7 @@ def _masked_totals(
     plain: list[int] = []
     for product, of_groups in zip(t.products, totals, strict=True):
         shelf = t.shelf(product[1])
-        ciphertexts += shelf.stack(key, [of_groups[g] for g in order.tolist()])
+        ciphertexts += shelf.stack(key, [of_groups[g] for g in order.tolist()], spread)
         mask = _masks(here.at("/".join(map(str, product))), t, shelf.used)
         masks[product] = mask
         plain += shelf.pack([[(1 << t.value_bits) + m for m in of_group] for of_group in mask])
@@ -325,12 +323,13 @@ def _masked_words(
     for p, shelf in enumerate(t.shown):
         first = p * t.slots
         inside = [i for i in range(first, first + shelf.used) if i in at]
-        noisy = []
-        for g, of_group in enumerate(by_group):
-            small = [of_group[len(t.shown) + at[i]] for i in inside]
-            spoil = powers.product_of_powers(key, small, [noise[at[i]][g] for i in inside])
-            noisy.append(powers.product_of_powers(key, [of_group[p], spoil], None))
-        ciphertexts += shelf.stack(key, noisy)
+        small = [
+            ([of_group[len(t.shown) + at[i]] for i in inside], [noise[at[i]][g] for i in inside])
+            for g, of_group in enumerate(by_group)
+        ]
+        spoil = powers.products_of_powers(key, small, spread)
+        noisy = paillier.add(key, ([of_group[p] for of_group in by_group], spoil), t.groups)
+        ciphertexts += shelf.stack(key, noisy, spread)
         mask = _masks(here.at(f"mask/{p}"), t, shelf.used)
         plain += shelf.pack(mask)
         taken += [[-of_group[i] for of_group in mask] for i in range(shelf.used)]
