@@ -201,10 +201,9 @@ def _column(rows: SideRows, column: int) -> RingWords:
     return out
 
 
-def _words(j: Pair, found: list[RingWords]) -> dict[Ring, RingWords]:
-    """From the order of ``Tally.words`` to that of ``Plan.columns``: a measure's words, then its flag."""
-    pool, left = j.pool, iter(found)
-    of_release = [[next(left) for _ in (*r.words, None)] for r in pool.released]
+def _words(j: Pair, of_release: list[list[RingWords]]) -> dict[Ring, RingWords]:
+    """From the order of releases to that of ``Plan.columns``: a measure's words, then its flag."""
+    pool = j.pool
     out: dict[Ring, list[RingWords]] = {64: [], 128: []}
     for m, measure in enumerate(pool.measures):
         slices = of_release[m * pool.slices : (m + 1) * pool.slices]

@@ -110,7 +110,7 @@ def pair_traffic(j: Pair) -> Iterator[Traffic]:
 
 def _small(t: Tally) -> int:
     """Ciphertexts that bring small cells back into the order of the groups."""
-    return t.groups * (len(t.shown) + sum(w is not None for w in t.words))
+    return t.groups * (len(t.shown) + len(t.words))
 
 
 def _alignments(j: Joint) -> Iterator[Traffic]:

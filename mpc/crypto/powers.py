@@ -1,15 +1,16 @@
 """Powers modulo n² for Paillier, many at a time: blinding factors, and what can be done to ciphertexts by column.
 
     r^n                  by everybody, about 30 ms each at 3072 bits
-    g^s, by table        by who holds p and q, a hundred times as fast: s of 512 bits, g an n-th residue that nobody
-                         else knows, modulo p² and q² apart
+    by table             by who holds p and q, two hundred times as fast: g^s modulo p² and h^t modulo q², put together
     Π c_i^(k_i)          holds Σ k_i·m_i: windows of the exponents (Pippenger), small ones cost little
     Π c_i^(2^(w·i))      holds Σ m_i·2^(w·i): several short plaintexts in one
 
-g^s is indistinguishable from a random n-th residue if exponents of 512 bits are from longer ones, to who cannot factor
-n: I. Damgård, M. Jurik, J. Nielsen, A generalization of Paillier's public-key system with applications to electronic
-voting, Int. J. Inf. Secur. 9 (2010); exponents of four times the security level as in H. Ma, S. Han, H. Lei, Optimized
-Paillier's cryptosystem with fast encryption and decryption, ACSAC 2021. It is an assumption besides that of Paillier.
+By table, g and h are n-th residues modulo p² and q² that nobody else knows, s and t uniform numbers of 256 bits. That
+such residues cannot be told from random ones by who cannot factor n is an assumption besides that of Paillier, of the
+kind of I. Damgård, M. Jurik, J. Nielsen, A generalization of Paillier's public-key system with applications to
+electronic voting, Int. J. Inf. Secur. 9 (2010), short exponents; H. Ma, S. Han, H. Lei, Optimized Paillier's
+cryptosystem with fast encryption and decryption, ACSAC 2021, take sets of the same size. Generic attacks take 2^128
+steps.
 """
 
 from __future__ import annotations
@@ -27,14 +28,15 @@ from mpc.crypto.stream import keystream
 #: ciphertexts and their exponents; None: all 1
 Powers = tuple[Sequence[int], Sequence[int] | None]
 
-EXPONENT_BITS = 512
+#: of the exponent modulo p², and of that modulo q²
+EXPONENT_BITS = 256
 #: bits drawn beyond those of a modulus before reducing
 _SLACK = 128
 #: factors that one worker makes at a time: by powers, by table
 _FEW, _MANY = 8, 512
 #: products that one worker makes at a time, and factors of each at most
 _PIECES, _LONG = 16, 4096
-#: bits of an exponent that one look-up takes: tables cost 512/w · 2^w products, so large ones are for many factors
+#: bits of an exponent that one look-up takes: tables cost 256/w · 2^w products, so large ones are for many factors
 _SMALL, _LARGE = 4, 10
 
 
@@ -47,8 +49,8 @@ def residues(key: PublicKey, seed: bytes, count: int, spread: Spread) -> list[in
 
 
 def residues_by_table(secret: SecretKey, seed: bytes, count: int, spread: Spread) -> list[int]:
-    """``count`` residues g^s for encryptions by the key's holder."""
-    size = EXPONENT_BITS // 8
+    """``count`` residues for encryptions by the key's holder."""
+    size = 2 * EXPONENT_BITS // 8
     stream = keystream(hkdf(seed, salt=secret.public.fingerprint, info=label("paillier-exponents")), size * count)
     base = hkdf(seed, salt=secret.public.fingerprint, info=label("paillier-base"))
     window = _LARGE if count > 4096 else _SMALL
@@ -147,28 +149,36 @@ def _windowed(powers: Sequence[tuple[int, int]], modulus: int) -> Any:
 
 
 def _by_table(p: int, q: int, base: bytes, window: int, raw: bytes) -> list[int]:
-    """g^s modulo n² for every exponent in ``raw``."""
+    """A residue modulo n² for every two exponents in ``raw``."""
     gmpy2 = _gmpy2()
-    tables = _tables(p, q, base, window)
+    of_p, of_q = _tables(p, q, base, window)
     p2, q2 = gmpy2.mpz(p) ** 2, gmpy2.mpz(q) ** 2
-    inverse, size, mask = gmpy2.invert(p2, q2), EXPONENT_BITS // 8, (1 << window) - 1
+    inverse, size = gmpy2.invert(p2, q2), EXPONENT_BITS // 8
     found = []
-    for i in range(0, len(raw), size):
-        s = int.from_bytes(raw[i : i + size], "big")
-        digits = [s >> shift & mask for shift in range(0, EXPONENT_BITS, window)]
-        a, b = gmpy2.mpz(1), gmpy2.mpz(1)
-        for (of_p, of_q), d in zip(tables, digits, strict=True):
-            a = a * of_p[d] % p2
-            b = b * of_q[d] % q2
+    for i in range(0, len(raw), 2 * size):
+        a = _looked_up(of_p, raw[i : i + size], window, p2)
+        b = _looked_up(of_q, raw[i + size : i + 2 * size], window, q2)
         found.append(int(a + p2 * ((b - a) * inverse % q2)))
     return found
 
 
+def _looked_up(table: Table, exponent: bytes, window: int, modulus: Any) -> Any:
+    s, mask, found = int.from_bytes(exponent, "big"), (1 << window) - 1, _gmpy2().mpz(1)
+    for row in table:
+        found = found * row[s & mask] % modulus
+        s >>= window
+    return found
+
+
+#: g^(d·2^(window·i)) by i and d
+Table = list[list[Any]]
+
+
 @lru_cache(maxsize=2)
-def _tables(p: int, q: int, base: bytes, window: int) -> tuple[tuple[list[Any], list[Any]], ...]:
-    """g^(d·2^(window·i)) modulo p² and q², by i and d. g is an n-th residue: x^p modulo p² for a uniform x."""
+def _tables(p: int, q: int, base: bytes, window: int) -> tuple[Table, Table]:
+    """Of an n-th residue modulo p² and one modulo q²: x^p modulo p² for a uniform x is one."""
     gmpy2 = _gmpy2()
-    columns = []
+    made = []
     for name, prime in ((b"p", p), (b"q", q)):
         square = gmpy2.mpz(prime) ** 2
         drawn = keystream(hkdf(base, salt=name, info=label("paillier-residue")), (prime.bit_length() + _SLACK) // 8)
@@ -180,5 +190,5 @@ def _tables(p: int, q: int, base: bytes, window: int) -> tuple[tuple[list[Any], 
                 row.append(row[-1] * power % square)
             rows.append(row)
             power = row[-1] * power % square
-        columns.append(rows)
-    return tuple(zip(*columns, strict=True))
+        made.append(rows)
+    return made[0], made[1]

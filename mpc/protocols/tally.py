@@ -36,7 +36,7 @@ deploying secure computing: private intersection-sum-with-cardinality, EuroS&P 2
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -135,21 +135,31 @@ class Tally:
 
     @cached_property
     def entities(self) -> tuple[Form, ...]:
-        """The counts that the value side learns, release by release."""
-        return tuple(e for r in self.releases for e in r.entities)
+        """The counts that the value side learns, each once."""
+        return tuple(dict.fromkeys(e for r in self.releases for e in r.entities))
 
     @cached_property
-    def words(self) -> tuple[Form | None, ...]:
-        """What is shown of a group: each release's words, then its flag (None)."""
-        return tuple(w for r in self.releases for w in (*r.words, None))
+    def words(self) -> tuple[Form, ...]:
+        """The words of all releases."""
+        return tuple(w for r in self.releases for w in r.words)
+
+    @cached_property
+    def rules(self) -> tuple[tuple[Form, ...], ...]:
+        """What must reach ``least``: of several releases often the same, which then have one flag."""
+        return tuple(dict.fromkeys(r.entities for r in self.releases))
+
+    @property
+    def rule_of_word(self) -> tuple[int, ...]:
+        return tuple(self.rules.index(r.entities) for r in self.releases for _ in r.words)
 
     def shelf(self, pack: int) -> Shelf:
         return Shelf(self.groups, self.used(pack), self.slot, self.slots)
 
     @property
     def shown(self) -> tuple[Shelf, ...]:
-        """The words of a group in packs, those of one pack stacked."""
-        sizes = [min(self.slots, len(self.words) - i) for i in range(0, len(self.words), self.slots)]
+        """The words and flags of a group in packs, those of one pack stacked."""
+        length = len(self.words) + len(self.rules)
+        sizes = [min(self.slots, length - i) for i in range(0, length, self.slots)]
         return tuple(Shelf(self.groups, n, self.slot, self.slots) for n in sizes)
 
 
@@ -206,10 +216,12 @@ class GroupRows:
         return f"GroupRows({len(self.met)})"
 
 
-# ---- the roles; both return shares of the words, release by release: each word (groups,) or (groups, 2), then the flag
+# ---- the roles; both return shares, release by release: its words, (groups,) or (groups, 2) each, then its flag
 
 
-def group_side(session: Session, t: Tally, shared: int, mine: GroupRows, spread: Spread) -> Rounds[list[RingWords]]:
+def group_side(
+    session: Session, t: Tally, shared: int, mine: GroupRows, spread: Spread
+) -> Rounds[list[list[RingWords]]]:
     """The role of who holds the groups. ``shared``: keys that met."""
     here, peer = session.at(t.name), t.value_side
     key = yield from _hear_key(here.at("key"), peer)
@@ -220,22 +232,20 @@ def group_side(session: Session, t: Tally, shared: int, mine: GroupRows, spread:
     for i, form in enumerate(t.entities):
         yield from say_words(here.at(f"entities/{i}"), peer, 64, _evaluated(form, shares, 64))
 
-    count = sum(isinstance(w, Form) for w in t.words) + len(t.shown)
+    count = len(t.words) + len(t.shown)
     heard = yield from _hear_ciphertexts(here.at("small"), peer, key, t.groups * count)
     place = np.empty_like(order)
     place[order] = np.arange(t.groups)  # of each group in the order of the other side
     by_group = [heard[i * count : (i + 1) * count] for i in place.tolist()]
     said, taken = _masked_words(here.at("words"), t, key, by_group, spread)
     yield from _say_ciphertexts(here.at("words"), peer, key, said)
-    return [
-        _sum(_evaluated(w, shares, w.bits)[place], taken[i], w.bits) if w is not None else _in_ring(taken[i], 64)
-        for i, w in enumerate(t.words)
-    ]
+    words = [_sum(_evaluated(w, shares, w.bits)[place], taken[i], w.bits) for i, w in enumerate(t.words)]
+    return _by_release(t, words, [_in_ring(column, 64) for column in taken[len(words) :]])
 
 
 def value_side(
     session: Session, t: Tally, columns: Sequence[RingWords], secret: SecretKey, spread: Spread
-) -> Rounds[list[RingWords]]:
+) -> Rounds[list[list[RingWords]]]:
     """The role of who holds the values. ``columns``: of the shared keys, in the order of blind.py, 0 where its own
     condition fails: (shared,) or (shared, 2) each. ``secret``: a key for this job alone."""
     here, peer, key = session.at(t.name), t.group_side, secret.public
@@ -245,20 +255,21 @@ def value_side(
     yield from _say_ciphertexts(here.at("rows"), peer, key, own)
 
     shares = yield from _hear_totals(here.at("totals"), t, secret)
-    counts = []
+    counts = {}
     for i, form in enumerate(t.entities):
         at = here.at(f"entities/{i}")
         count = _evaluated(form, shares, 64) + (yield from hear_words(at, peer, 64, t.groups))
         if len(count) and int(count.max()) > len(columns[0]):
             raise PeerError("protocol.malformed", f"{peer} counted more entities than met.", party=peer, step=at.path)
-        counts.append(count)
+        counts[form] = count
     small = _small(t, counts)
     told = _encrypted(here.at("small"), secret, _noisy(here.at("small"), t, shares, small), spread)
     yield from _say_ciphertexts(here.at("small"), peer, key, told)
 
-    words = yield from _hear_shelves(here.at("words"), secret, t.shown, peer)
-    columns_ = [[of_group[i] for of_group in group] for group in words for i in range(len(group[0]))]
-    return [_in_ring(column, 64 if w is None else w.bits) for column, w in zip(columns_, t.words, strict=True)]
+    shelves = yield from _hear_shelves(here.at("words"), secret, t.shown, peer)
+    slots = [[of_group[i] for of_group in shelf] for shelf in shelves for i in range(len(shelf[0]))]
+    words = [_in_ring(column, w.bits) for w, column in zip(t.words, slots, strict=False)]
+    return _by_release(t, words, [_in_ring(column, 64) for column in slots[len(words) :]])
 
 
 # ---- group side
@@ -314,17 +325,15 @@ def _masked_words(
 ) -> tuple[list[int], list[list[int]]]:
     """Ciphertexts of the other side's share of all words with this side's noise where a cell is small, masked, in the
     order of the groups; and what this side has to take away for it, word by word."""
-    forms = [w for w in t.words if w is not None]
     ciphertexts: list[int] = []
     plain: list[int] = []
     taken: list[list[int]] = []
-    noise = [_uniform(here.at(f"noise/{i}"), t.groups, w.bits) for i, w in enumerate(forms)]
-    at = {i: n for n, i in enumerate(i for i, w in enumerate(t.words) if w is not None)}
+    noise = [_uniform(here.at(f"noise/{i}"), t.groups, w.bits) for i, w in enumerate(t.words)]
     for p, shelf in enumerate(t.shown):
         first = p * t.slots
-        inside = [i for i in range(first, first + shelf.used) if i in at]
+        inside = range(first, min(first + shelf.used, len(t.words)))
         small = [
-            ([of_group[len(t.shown) + at[i]] for i in inside], [noise[at[i]][g] for i in inside])
+            ([of_group[len(t.shown) + i] for i in inside], [noise[i][g] for i in inside])
             for g, of_group in enumerate(by_group)
         ]
         spoil = powers.products_of_powers(key, small, spread)
@@ -385,36 +394,26 @@ def _hear_shelves(
     return found
 
 
-def _small(t: Tally, counts: Sequence[NDArray[np.uint64]]) -> list[NDArray[np.bool_]]:
-    """Of each release the groups with too few entities."""
-    left = iter(counts)
-    found = []
-    for r in t.releases:
-        small = np.zeros(t.groups, dtype=np.bool_)
-        for _ in r.entities:
-            small |= next(left) < np.uint64(t.least)
-        found.append(small)
-    return found
+def _small(t: Tally, counts: Mapping[Form, NDArray[np.uint64]]) -> list[NDArray[np.bool_]]:
+    """Of each rule the groups with too few entities."""
+    return [np.logical_or.reduce([counts[e] < np.uint64(t.least) for e in rule]) for rule in t.rules]
 
 
 def _noisy(here: Session, t: Tally, shares: list[list[int]], small: Sequence[NDArray[np.bool_]]) -> list[int]:
-    """Plaintexts for every group: its words' shares in packs, with noise where small, and 1 in the slot of each word
-    where small."""
-    release = [r for r, one in enumerate(t.releases) for _ in (*one.words, None)]
-    slots: list[list[int]] = []
-    for i, w in enumerate(t.words):
-        here_small = [int(s) for s in small[release[i]].tolist()]
-        if w is None:
-            slots.append(here_small)
-            continue
+    """Plaintexts for every group: its words' shares, with noise where small, and flags, in packs; then of each word 1
+    in its slot where it is small."""
+    flags = [[int(x) for x in rule.tolist()] for rule in small]
+    slots = []
+    for i, (w, rule) in enumerate(zip(t.words, t.rule_of_word, strict=True)):
         noise, modulus = _uniform(here.at(f"noise/{i}"), t.groups, w.bits), 1 << w.bits
         share = ring(w.bits).to_ints(_evaluated(w, shares, w.bits))
-        slots.append([(x + s * n) % modulus for x, s, n in zip(share, here_small, noise, strict=True)])
+        slots.append([(x + s * n) % modulus for x, s, n in zip(share, flags[rule], noise, strict=True)])
+    slots += flags
     plain = []
     for g in range(t.groups):
         of_group = [s[g] for s in slots]
         plain += [_packed(of_group[i : i + t.slots], t.slot) for i in range(0, len(of_group), t.slots)]
-        plain += [int(small[release[i]][g]) << (t.slot * (i % t.slots)) for i, w in enumerate(t.words) if w is not None]
+        plain += [flags[rule][g] << (t.slot * (i % t.slots)) for i, rule in enumerate(t.rule_of_word)]
     return plain
 
 
@@ -426,6 +425,11 @@ def _encrypted(here: Session, secret: SecretKey, plain: Sequence[int], spread: S
 
 
 # ---- both
+
+
+def _by_release(t: Tally, words: Sequence[RingWords], flags: Sequence[RingWords]) -> list[list[RingWords]]:
+    left = iter(words)
+    return [[*(next(left) for _ in r.words), flags[t.rules.index(r.entities)]] for r in t.releases]
 
 
 def _evaluated(form: Form, shares: Sequence[Sequence[int]], bits: int) -> RingWords:

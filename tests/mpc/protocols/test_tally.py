@@ -64,11 +64,11 @@ def totals(
         tamper,
     )
     out = []
-    for w, x, y in zip(t.words, said["tax"], said["bank"], strict=True):
-        bits = 64 if w is None else w.bits
-        total = x.copy()
-        ring(bits).add_into(total, y)
-        out.append(ring(bits).to_ints(total))
+    for release, one, other in zip(t.releases, said["tax"], said["bank"], strict=True):
+        for bits, x, y in zip((*(w.bits for w in release.words), 64), one, other, strict=True):
+            total = x.copy()
+            ring(bits).add_into(total, y)
+            out.append(ring(bits).to_ints(total))
     return out
 
 
