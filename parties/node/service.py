@@ -48,7 +48,7 @@ from parties.member import Member
 from parties.metrics import Metrics
 from parties.node.earlier import shown_columns
 from parties.node.inputs import Input, Inputs
-from parties.node.permission import Permission
+from parties.node.permission import Given, Permission
 from parties.node.stopping import refuse_if_stopped
 from parties.node.store import Store
 from parties.proposals import APPROVAL, CATALOG, Proposed, propose, read_catalogs
@@ -144,15 +144,15 @@ class NodeService(node_pb2_grpc.NodeServicer):
         proposed = await asyncio.to_thread(propose, self._member, request.job.job, signature, catalogs)
         if self._member.name not in proposed.participants:
             raise LocalError("job.invalid", f"{self._member.name} has no part in this job.")
-        limits = self._permission.check(self._store, proposed, ask=not request.dry_run)
-        self._permission.unspent(self._store, proposed)
+        given = self._permission.check(self._store, proposed, ask=not request.dry_run)
+        self._permission.unspent(self._store, proposed, given)
         self._check_size(proposed)
         if any(self._member.name in pool.parties and not pool.by_row for _, pool in proposed.plan.tallies):
             verify_installed()
-        approval = self._approval(proposed, limits)
+        approval = self._approval(proposed, given)
         if not request.dry_run:
             await self._supersede(proposed.job.id, request.attempt, coordinator)
-            self._admit(request, coordinator, proposed, limits, approval)
+            self._admit(request, coordinator, proposed, given.limits, approval)
             self._note(
                 "approved",
                 (bytes.fromhex(proposed.job.id), request.attempt),
@@ -194,11 +194,9 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "job.limits", f"{self._member.name} has {config.max_jobs} jobs under way.", "Try again later."
             )
 
-    def _approval(self, proposed: Proposed, limits: Limits) -> bytes:
+    def _approval(self, proposed: Proposed, given: Given) -> bytes:
         """What this member signs: exactly this job and plan, under this policy, until the job's expiry; and whose word
         it was where persons decided."""
-        has_data = self._member.name in proposed.plan.parties
-        word = self._permission.approval_of(self._store, proposed) if has_data else None
         return rfc8785.dumps(
             {
                 "v": 1,
@@ -209,8 +207,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "roster": proposed.job.roster,
                 "planner": PLANNER,
                 "expires": proposed.job.expires,
-                **limits.told(),
-                **({"by_hand": [w.told() for w in word.approvals]} if word else {}),
+                **given.limits.told(),
+                **given.told(),
             }
         )
 
@@ -250,7 +248,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "submitter": job.submitter,
                 "recipients": list(job.recipients),
                 "purpose": job.purpose,
-                "sql": job.sql,
+                "sql": job.shown,
                 "plan": proposed.plan.digest(),
                 "policy": self._permission.digest(),
                 "expires": job.expires,
