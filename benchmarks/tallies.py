@@ -25,7 +25,8 @@ from benchmarks.sharing import sessions
 from mpc.crypto.paillier import key_from_seed
 from mpc.ids import INTEGER, Integers, lay_out
 from mpc.protocols.blind import Blind, meet
-from mpc.protocols.tally import Form, GroupRows, Release, Tally, group_side, value_side
+from mpc.protocols.tally import GroupRows, group_side, value_side
+from mpc.protocols.tally_terms import Form, Release, Tally
 from mpc.run import Trace, run
 from parties.consortium import init_consortium
 from parties.cores import Cores

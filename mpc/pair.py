@@ -31,7 +31,8 @@ from mpc.messages import RingWords
 from mpc.protocols import tally
 from mpc.protocols.blind import Blind, meet
 from mpc.protocols.match import match
-from mpc.protocols.tally import Form, GroupRows, Release, Tally
+from mpc.protocols.tally import GroupRows
+from mpc.protocols.tally_terms import Form, Release, Tally
 from mpc.query.bilinear import Met, met, shown_by_themselves
 from mpc.query.plan import Ring, Side, TallyPool
 from mpc.ring import ring

@@ -18,8 +18,8 @@ from mpc.protocols.parts import KEY_BYTES
 from mpc.protocols.ranked import Search
 from mpc.protocols.ranked_rows import RowSearch
 from mpc.protocols.spine_order import MARKS
-from mpc.protocols.tally import CIPHERTEXT_BYTES, Tally
-from mpc.protocols.tally import KEY_BYTES as PAILLIER_BYTES
+from mpc.protocols.tally_terms import CIPHERTEXT_BYTES, Tally
+from mpc.protocols.tally_terms import KEY_BYTES as PAILLIER_BYTES
 from mpc.sharing.circle import Circle
 from mpc.sharing.compare import BATCH
 
