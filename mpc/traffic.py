@@ -18,6 +18,7 @@ from mpc.protocols.parts import KEY_BYTES
 from mpc.protocols.ranked import Search
 from mpc.protocols.ranked_rows import RowSearch
 from mpc.protocols.spine_order import MARKS
+from mpc.protocols.tally import PART
 from mpc.protocols.tally_terms import CIPHERTEXT_BYTES, Tally
 from mpc.protocols.tally_terms import KEY_BYTES as PAILLIER_BYTES
 from mpc.sharing.circle import Circle
@@ -102,7 +103,8 @@ def pair_traffic(j: Pair) -> Iterator[Traffic]:
             yield _one("told", other, spine, told.bits // 8 * most)
         return
     t = j.tally
-    yield _one("tally", other, spine, PAILLIER_BYTES + CIPHERTEXT_BYTES * (most * t.packs + _small(t)), 3)
+    said = PAILLIER_BYTES + CIPHERTEXT_BYTES * (most * t.packs + _small(t))
+    yield _one("tally", other, spine, said, 3 + most // PART)
     masked = sum(t.shelf(pack).count for _, pack in t.products) + sum(shelf.count for shelf in t.shown)
     counts = 8 * t.groups * len(t.entities)
     yield _one("tally", spine, other, CIPHERTEXT_BYTES * masked + counts, 2 + len(t.entities))

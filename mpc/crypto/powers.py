@@ -49,10 +49,11 @@ def residues(key: PublicKey, seed: bytes, count: int, spread: Spread) -> list[in
 
 
 def residues_by_table(secret: SecretKey, seed: bytes, count: int, spread: Spread) -> list[int]:
-    """``count`` residues for encryptions by the key's holder."""
+    """``count`` residues for encryptions by the key's holder. The tables follow from the key, the exponents from
+    ``seed``."""
     size = 2 * EXPONENT_BITS // 8
     stream = keystream(hkdf(seed, salt=secret.public.fingerprint, info=label("paillier-exponents")), size * count)
-    base = hkdf(seed, salt=secret.public.fingerprint, info=label("paillier-base"))
+    base = hkdf(secret.p.to_bytes(secret.p.bit_length() // 8, "big"), salt=b"", info=label("paillier-base"))
     window = _LARGE if count > 4096 else _SMALL
     raw = stream.tobytes()
     chunks = [raw[i : i + _MANY * size] for i in range(0, len(raw), _MANY * size)]

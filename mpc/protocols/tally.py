@@ -36,7 +36,7 @@ deploying secure computing: private intersection-sum-with-cardinality, EuroS&P 2
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +54,9 @@ from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 
 Indices = NDArray[np.int64]
+
+#: shared keys whose ciphertexts are made at a time
+PART = 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +81,7 @@ def group_side(
     """The role of who holds the groups. ``shared``: keys that met."""
     here, peer = session.at(t.name), t.value_side
     key = yield from _hear_key(here.at("key"), peer)
-    rows = yield from _hear_ciphertexts(here.at("rows"), peer, key, shared * t.packs)
+    rows = yield from _hear_rows(here.at("rows"), t, key, shared)
     order = permutation(here.own, here.at("order").path, t.groups)
     masked, shares = _masked_totals(here.at("totals"), t, key, _totalled(t, key, rows, mine, spread), order, spread)
     yield from _say_ciphertexts(here.at("totals"), peer, key, masked)
@@ -104,8 +107,7 @@ def value_side(
     here, peer, key = session.at(t.name), t.group_side, secret.public
     assert key.n.bit_length() == MIN_BITS
     yield from say_rows(here.at("key"), peer, _as_rows(key.to_bytes(), KEY_BYTES))
-    own = _encrypted(here.at("rows"), secret, _packed_rows(t, columns, key), spread)
-    yield from _say_ciphertexts(here.at("rows"), peer, key, own)
+    yield from _say_rows(here.at("rows"), t, columns, secret, spread)
 
     shares = yield from _hear_totals(here.at("totals"), t, secret)
     counts = {}
@@ -126,6 +128,14 @@ def value_side(
 
 
 # ---- group side
+
+
+def _hear_rows(here: Session, t: Tally, key: PublicKey, shared: int) -> Rounds[list[int]]:
+    rows: list[int] = []
+    for i, part in _row_parts(shared):
+        at, count = here.at(f"part/{i}"), (part.stop - part.start) * t.packs
+        rows += yield from _hear_ciphertexts(at, t.value_side, key, count)
+    return rows
 
 
 def _totalled(t: Tally, key: PublicKey, rows: Sequence[int], mine: GroupRows, spread: Spread) -> list[list[int]]:
@@ -214,6 +224,14 @@ def _masks(here: Session, t: Tally, used: int) -> list[list[int]]:
 # ---- value side
 
 
+def _say_rows(here: Session, t: Tally, columns: Sequence[RingWords], secret: SecretKey, spread: Spread) -> Rounds[None]:
+    """Ciphertexts of each shared key's columns, part by part: while one is on its way, the next is made."""
+    for i, part in _row_parts(len(columns[0])):
+        plain = _packed_rows(t, [c[part] for c in columns], secret.public)
+        made = _encrypted(here.at(f"part/{i}"), secret, plain, spread)
+        yield from _say_ciphertexts(here.at(f"part/{i}"), t.group_side, secret.public, made)
+
+
 def _packed_rows(t: Tally, columns: Sequence[RingWords], key: PublicKey) -> list[int]:
     """Plaintexts of each shared key's columns, pack after pack; negative numbers are taken modulo n."""
     values = [ring(64 if c.ndim == 1 else 128).to_ints(c) for c in columns]
@@ -278,6 +296,11 @@ def _encrypted(here: Session, secret: SecretKey, plain: Sequence[int], spread: S
 
 
 # ---- both
+
+
+def _row_parts(shared: int) -> Iterator[tuple[int, slice]]:
+    for i, start in enumerate(range(0, shared, PART)):
+        yield i, slice(start, min(start + PART, shared))
 
 
 def _by_release(t: Tally, words: Sequence[RingWords], flags: Sequence[RingWords]) -> list[list[RingWords]]:

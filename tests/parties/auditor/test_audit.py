@@ -94,7 +94,7 @@ def test_a_join_without_a_helper(tmp_path: Path) -> None:
     case, checks = judged(folder, bundle)
     assert first_failed(checks) is None
     steps = {str(e.facts["step"]) for part in case.parts.values() for e in part.events if e.event == "sent"}
-    assert {"pool0/pair/blind/points/block/0", "pool0/pair/totals/rows/block/0"} <= steps
+    assert {"pool0/pair/blind/points/block/0", "pool0/pair/totals/rows/part/0/block/0"} <= steps
 
 
 def test_it_holds_no_data(collected: tuple[Path, Bundle]) -> None:
