@@ -25,7 +25,7 @@ from parties.identity import make_identity
 from parties.member import Member
 from parties.node.sources.database import LocalDatabase
 from parties.replaying import Replayed, replay
-from tests.parties import test_joins, test_ranked, world
+from tests.parties import test_joins, test_ranked, test_tallies, world
 from tests.parties.conftest import serving
 
 
@@ -34,6 +34,7 @@ class Story:
     make: Callable[[Path], Path]
     sql: str
     members: tuple[str, ...]
+    trust: str = "helper"
 
 
 STORIES = (
@@ -44,12 +45,13 @@ STORIES = (
         ("tax", "bank", "telecom", "helper", "coordinator"),
     ),
     Story(test_ranked.make, test_ranked.BY_REGION, (*test_ranked.BANKS, "helper", "coordinator")),
+    Story(test_tallies.make, test_tallies.BY_INDUSTRY, ("tax", "bank", "coordinator"), "parties"),
 )
 
 
-async def ran(folder: Path, sql: str) -> str:
+async def ran(folder: Path, sql: str, trust: str = "helper") -> str:
     async with serving(folder) as running:
-        result = await running.query(sql)
+        result = await running.query(sql, trust=trust)
         return str(result.statement["job"])
 
 
@@ -66,10 +68,10 @@ async def again(
         await member.close()
 
 
-@pytest.mark.parametrize("story", STORIES, ids=["sum", "join", "search"])
+@pytest.mark.parametrize("story", STORIES, ids=["sum", "join", "search", "join without a helper"])
 async def test_every_role_says_the_same_again(tmp_path: Path, story: Story) -> None:
     folder = story.make(tmp_path)
-    job = await ran(folder, story.sql)
+    job = await ran(folder, story.sql, story.trust)
     for name in story.members:
         [found] = await again(folder, name, job)
         assert found.attempt == 1 and found.messages > 2
