@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from mpc.coins import Coins
+from mpc.errors import LocalError
 from mpc.evidence import data
 from mpc.evidence.data import Block
 from mpc.joint import SideRows
 from mpc.messages import RingWords
 from mpc.policy.flow import Limits
+from mpc.policy.rounding import round_words
 from mpc.protocols.ranked import OwnValues
 from mpc.query.catalog import Catalog
-from mpc.query.layout import Filled, Rows, fill
+from mpc.query.layout import Filled, Rows, column_sums, fill
 from mpc.query.plan import Behind, Plan
 from mpc.roles import Cast
 from parties.member import Member
@@ -66,6 +68,15 @@ class Inputs:
         """What this member publishes."""
         return self._tables.catalog()
 
+    def verify_planned_on(self, catalog: Catalog) -> None:
+        """Raises LocalError job.differs where a job was planned on another catalog of this member than it has now."""
+        if catalog.digest() != self.catalog().digest():
+            raise LocalError(
+                "job.differs",
+                f"{self._member.name} changed its catalog since the job was planned.",
+                "Submit the query again: it will be planned on the new catalog.",
+            )
+
     async def vectors(
         self, cast: Cast, plan: Plan, limits: Limits, *, strict_none: bool, coins: Coins, salt: bytes
     ) -> Input:
@@ -107,6 +118,11 @@ class Inputs:
                 for p, q in queries
                 if p not in joins and q.behind.sql and self._looks_behind(limits)
             }
+            sums = {
+                p: column_sums(plan.pools[p], q.rounding, database.run(q.rounding.sql))
+                for p, q in queries
+                if p not in joins and q.rounding.sql and limits.round_to
+            }
             snapshot = database.snapshot(salt)
         filled = {
             p: fill(
@@ -119,6 +135,9 @@ class Inputs:
             )
             for p, answer in answers.items()
         }
+        for p, q in queries:
+            if p in sums:
+                filled[p] = round_words(plan.pools[p].measures, q.rounding, sums[p], filled[p], limits.round_to)
         self._spoil(cast, plan, limits, {p: (q.behind, behind[p]) for p, q in queries if p in behind}, filled, snapshot)
         values = {
             places.search.name: tuple(
