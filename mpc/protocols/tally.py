@@ -42,14 +42,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc.blocks import hear_rows, hear_words, say_rows, say_words
+from mpc.blocks import hear_words, say_words
 from mpc.crypto import paillier, powers
 from mpc.crypto.paillier import MIN_BITS, PublicKey, SecretKey
 from mpc.crypto.spread import Spread
-from mpc.errors import LocalError, PeerError
+from mpc.errors import PeerError
 from mpc.messages import RingWords
 from mpc.permutation import permutation
-from mpc.protocols.tally_terms import CIPHERTEXT_BYTES, KEY_BYTES, Form, Shelf, Tally, packed
+from mpc.protocols.ciphertexts import (
+    added,
+    encrypted,
+    hear_ciphertexts,
+    hear_key,
+    packed,
+    say_ciphertexts,
+    say_key,
+)
+from mpc.protocols.tally_terms import Form, Shelf, Tally
 from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 
@@ -80,21 +89,21 @@ def group_side(
 ) -> Rounds[list[list[RingWords]]]:
     """The role of who holds the groups. ``shared``: keys that met."""
     here, peer = session.at(t.name), t.value_side
-    key = yield from _hear_key(here.at("key"), peer)
+    key = yield from hear_key(here.at("key"), peer)
     rows = yield from _hear_rows(here.at("rows"), t, key, shared)
     order = permutation(here.own, here.at("order").path, t.groups)
     masked, shares = _masked_totals(here.at("totals"), t, key, _totalled(t, key, rows, mine, spread), order, spread)
-    yield from _say_ciphertexts(here.at("totals"), peer, key, masked)
+    yield from say_ciphertexts(here.at("totals"), peer, key, masked)
     for i, form in enumerate(t.entities):
         yield from say_words(here.at(f"entities/{i}"), peer, 64, _evaluated(form, shares, 64))
 
     count = len(t.words) + len(t.shown)
-    heard = yield from _hear_ciphertexts(here.at("small"), peer, key, t.groups * count)
+    heard = yield from hear_ciphertexts(here.at("small"), peer, key, t.groups * count)
     place = np.empty_like(order)
     place[order] = np.arange(t.groups)  # of each group in the order of the other side
     by_group = [heard[i * count : (i + 1) * count] for i in place.tolist()]
     said, taken = _masked_words(here.at("words"), t, key, by_group, spread)
-    yield from _say_ciphertexts(here.at("words"), peer, key, said)
+    yield from say_ciphertexts(here.at("words"), peer, key, said)
     words = [_sum(_evaluated(w, shares, w.bits)[place], taken[i], w.bits) for i, w in enumerate(t.words)]
     return _by_release(t, words, [_in_ring(column, 64) for column in taken[len(words) :]])
 
@@ -106,7 +115,7 @@ def value_side(
     condition fails: (shared,) or (shared, 2) each. ``secret``: a key for this job alone."""
     here, peer, key = session.at(t.name), t.group_side, secret.public
     assert key.n.bit_length() == MIN_BITS
-    yield from say_rows(here.at("key"), peer, _as_rows(key.to_bytes(), KEY_BYTES))
+    yield from say_key(here.at("key"), peer, key)
     yield from _say_rows(here.at("rows"), t, columns, secret, spread)
 
     shares = yield from _hear_totals(here.at("totals"), t, secret)
@@ -118,8 +127,8 @@ def value_side(
             raise PeerError("protocol.malformed", f"{peer} counted more entities than met.", party=peer, step=at.path)
         counts[form] = count
     small = _small(t, counts)
-    told = _encrypted(here.at("small"), secret, _noisy(here.at("small"), t, shares, small), spread)
-    yield from _say_ciphertexts(here.at("small"), peer, key, told)
+    told = encrypted(here.at("small"), secret, _noisy(here.at("small"), t, shares, small), spread)
+    yield from say_ciphertexts(here.at("small"), peer, key, told)
 
     shelves = yield from _hear_shelves(here.at("words"), secret, t.shown, peer)
     slots = [[of_group[i] for of_group in shelf] for shelf in shelves for i in range(len(shelf[0]))]
@@ -134,7 +143,7 @@ def _hear_rows(here: Session, t: Tally, key: PublicKey, shared: int) -> Rounds[l
     rows: list[int] = []
     for i, part in _row_parts(shared):
         at, count = here.at(f"part/{i}"), (part.stop - part.start) * t.packs
-        rows += yield from _hear_ciphertexts(at, t.value_side, key, count)
+        rows += yield from hear_ciphertexts(at, t.value_side, key, count)
     return rows
 
 
@@ -175,12 +184,12 @@ def _masked_totals(
         mask = _masks(here.at("/".join(map(str, product))), t, shelf.used)
         masks[product] = mask
         plain += shelf.pack([[(1 << t.value_bits) + m for m in of_group] for of_group in mask])
-    added = _added(here, key, ciphertexts, plain, spread)
+    blinded = added(here, key, ciphertexts, plain, spread)
     shares = []
     for a, c in t.atoms:
         mask = masks[a, c // t.slots]
         shares.append([-(of_group[c % t.slots] + (1 << t.value_bits)) for of_group in mask])
-    return added, shares
+    return blinded, shares
 
 
 def _masked_words(
@@ -205,15 +214,7 @@ def _masked_words(
         mask = _masks(here.at(f"mask/{p}"), t, shelf.used)
         plain += shelf.pack(mask)
         taken += [[-of_group[i] for of_group in mask] for i in range(shelf.used)]
-    return _added(here, key, ciphertexts, plain, spread), taken
-
-
-def _added(here: Session, key: PublicKey, ciphertexts: list[int], plain: list[int], spread: Spread) -> list[int]:
-    """Each ciphertext plus a plaintext, under an r of its own."""
-    seed = here.own.draw(here.at("blinding").path, 32)
-    pool = paillier.Pool(key)
-    pool.put(seed, powers.residues(key, seed, len(plain), spread))
-    return paillier.add(key, (ciphertexts, paillier.encrypt(key, plain, pool)), len(plain))
+    return added(here, key, ciphertexts, plain, spread), taken
 
 
 def _masks(here: Session, t: Tally, used: int) -> list[list[int]]:
@@ -228,8 +229,8 @@ def _say_rows(here: Session, t: Tally, columns: Sequence[RingWords], secret: Sec
     """Ciphertexts of each shared key's columns, part by part: while one is on its way, the next is made."""
     for i, part in _row_parts(len(columns[0])):
         plain = _packed_rows(t, [c[part] for c in columns], secret.public)
-        made = _encrypted(here.at(f"part/{i}"), secret, plain, spread)
-        yield from _say_ciphertexts(here.at(f"part/{i}"), t.group_side, secret.public, made)
+        made = encrypted(here.at(f"part/{i}"), secret, plain, spread)
+        yield from say_ciphertexts(here.at(f"part/{i}"), t.group_side, secret.public, made)
 
 
 def _packed_rows(t: Tally, columns: Sequence[RingWords], key: PublicKey) -> list[int]:
@@ -251,7 +252,7 @@ def _hear_shelves(
     here: Session, secret: SecretKey, shelves: Sequence[Shelf], peer: str
 ) -> Rounds[list[list[list[int]]]]:
     """The slots of each shelf, by group."""
-    heard = yield from _hear_ciphertexts(here, peer, secret.public, sum(s.count for s in shelves))
+    heard = yield from hear_ciphertexts(here, peer, secret.public, sum(s.count for s in shelves))
     plain = paillier.decrypt(secret, heard)
     found, start = [], 0
     for shelf in shelves:
@@ -288,13 +289,6 @@ def _noisy(here: Session, t: Tally, shares: list[list[int]], small: Sequence[NDA
     return plain
 
 
-def _encrypted(here: Session, secret: SecretKey, plain: Sequence[int], spread: Spread) -> list[int]:
-    seed = here.own.draw(here.at("blinding").path, 32)
-    pool = paillier.Pool(secret.public)
-    pool.put(seed, powers.residues_by_table(secret, seed, len(plain), spread))
-    return paillier.encrypt(secret.public, plain, pool)
-
-
 # ---- both
 
 
@@ -329,24 +323,3 @@ def _uniform(here: Session, count: int, bits: int) -> list[int]:
     size = -(-bits // 8)
     raw = here.own.draw(here.at("uniform").path, count * size)
     return [int.from_bytes(raw[i : i + size], "big") >> (8 * size - bits) for i in range(0, len(raw), size)]
-
-
-def _as_rows(raw: bytes, width: int) -> NDArray[np.uint8]:
-    return np.frombuffer(raw, dtype=np.uint8).reshape(-1, width)
-
-
-def _say_ciphertexts(here: Session, to: str, key: PublicKey, ciphertexts: Sequence[int]) -> Rounds[None]:
-    yield from say_rows(here, to, _as_rows(paillier.encode(key, ciphertexts), CIPHERTEXT_BYTES))
-
-
-def _hear_ciphertexts(here: Session, sender: str, key: PublicKey, count: int) -> Rounds[list[int]]:
-    raw = (yield from hear_rows(here, sender, count, CIPHERTEXT_BYTES)).tobytes()
-    return paillier.decode(key, raw, count, party=sender, step=here.path)
-
-
-def _hear_key(here: Session, sender: str) -> Rounds[PublicKey]:
-    raw = (yield from hear_rows(here, sender, 1, KEY_BYTES)).tobytes()
-    try:
-        return PublicKey.from_bytes(raw)
-    except LocalError as wrong:
-        raise PeerError(wrong.code, f"{sender}: {wrong.message}", party=sender, step=here.path) from None

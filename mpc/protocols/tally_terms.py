@@ -15,10 +15,10 @@ from functools import cached_property
 from mpc.crypto import powers
 from mpc.crypto.paillier import MIN_BITS, PublicKey
 from mpc.crypto.spread import Spread
+from mpc.protocols.ciphertexts import packed
 
 #: bits by which a mask is longer than what it hides
 HIDING = 128
-CIPHERTEXT_BYTES, KEY_BYTES = MIN_BITS // 4, MIN_BITS // 8
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,3 @@ class Shelf:
                 raise ValueError("something behind the last slot")
             flat += ((p >> (self.slot * s)) & ((1 << self.slot) - 1) for s in range(n))
         return [flat[i : i + self.used] for i in range(0, len(flat), self.used)]
-
-
-def packed(values: Sequence[int], slot: int) -> int:
-    """Σ value · 2^(slot·i)."""
-    return sum(v << (slot * i) for i, v in enumerate(values))

@@ -17,8 +17,9 @@ from mpc.crypto import paillier
 from mpc.crypto.paillier import SecretKey, key_from_seed
 from mpc.errors import HejiError
 from mpc.messages import Words
+from mpc.protocols.ciphertexts import CIPHERTEXT_BYTES
 from mpc.protocols.tally import GroupRows, group_side, value_side
-from mpc.protocols.tally_terms import CIPHERTEXT_BYTES, Form, Release, Tally
+from mpc.protocols.tally_terms import Form, Release, Tally
 from mpc.ring import ring
 from mpc.run import Sent, Trace, run
 from tests.mpc.joining import sessions
