@@ -81,7 +81,7 @@ def _met(pool: Pool, party: str) -> list[str]:
     ]
     if pool.by_row:
         if pool.weighed:
-            texts.append(_weights(mine is spine, spine.party))
+            texts.append(_weights(theirs is other, spine.party))
         return texts
     if theirs is spine:
         texts.append(
