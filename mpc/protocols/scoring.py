@@ -31,6 +31,7 @@ from functools import cached_property
 
 from mpc.crypto import powers
 from mpc.crypto.paillier import MIN_BITS, SecretKey, decrypt
+from mpc.crypto.powers import Powers
 from mpc.crypto.spread import Spread
 from mpc.errors import PeerError
 from mpc.messages import RingWords
@@ -109,7 +110,7 @@ def answer(session: Session, s: Scoring, features: Sequence[RingWords], shared: 
     count = len(s.weights)
     heard = yield from hear_ciphertexts(here.at("weights"), s.asker, key, shared * count)
     columns = [_integers(f) for f in features]
-    products: list[powers.Powers] = []
+    products: list[Powers] = []
     own: list[int] = []
     for word in s.words:
         used = sorted({a for _, a, _ in word if a is not None})

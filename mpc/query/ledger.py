@@ -40,6 +40,8 @@ def ledger(plan: Plan, recipients: tuple[str, ...]) -> tuple[Entry, ...]:
     for party in plan.parties:
         found.append(Entry(party, "the job's text: SQL, purpose, recipients, participants" + _of_others(plan, party)))
         found += [Entry(party, text) for pool in plan.pools for text in (*_searched(pool, party), *_met(pool, party))]
+    if plan.trust == "deposit":
+        return (*found, *_deposited(plan, recipients[0]))
     found.append(Entry("coordinator", _coordinator(plan, recipients)))
     for _, pool in plan.hidden_joins:
         found += [Entry("helper", text) for text in _helper(pool)]
@@ -49,6 +51,25 @@ def ledger(plan: Plan, recipients: tuple[str, ...]) -> tuple[Entry, ...]:
         without = "sums and joins like this one need no helper" if plan.joins else "sums need no helper"
         found.append(Entry("helper", f"nothing: {without}"))
     return tuple(found)
+
+
+def _deposited(plan: Plan, recipient: str) -> tuple[Entry, ...]:
+    """What differs where parties deposit (P10)."""
+    words = sum(c for bits in (64, 128) for _, _, _, c in plan.columns(bits))
+    return (
+        Entry(recipient, "whose deposits are in the total; it is over those that deposited until the closing date"),
+        Entry(
+            "coordinator",
+            f"the job's text and approvals; who deposits and when; of each deposit {words:,} encrypted words, of which "
+            "it can read none",
+        ),
+        Entry(
+            f"coordinator and {recipient} together",
+            "every single deposit: with the key of the one and the ciphertexts of the other; so they must not be of "
+            "one organisation, and owners grant deposits by name",
+        ),
+        Entry("helper", "nothing: sums need no helper"),
+    )
 
 
 def _of_others(plan: Plan, party: str) -> str:
