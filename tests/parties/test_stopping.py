@@ -12,6 +12,8 @@ from mpc.errors import HejiError
 from mpc.evidence.entry import Entry, Event
 from mpc.evidence.tiles import unbundle
 from parties.cli.main import main
+from parties.clock import now
+from parties.node.check import check_member
 from parties.node.decisions import Word
 from parties.node.store import Store
 from tests.parties import world
@@ -90,6 +92,7 @@ async def test_while_the_node_is_down(tmp_path: Path) -> None:
     folder = consortium / "bank_b"
     async with serving(consortium, without=("bank_b",)) as running:
         await command(running, "node", "stop", str(folder), "--now", "--by", "Li Na")
+        assert any("STOPPED" in f.what and "Li Na" in f.what and f.ok for f in check_member(folder, now()))
         await running.start("bank_b")
         assert (await failure(running)).code == "policy.stopped"
         await running.stop("bank_b")
