@@ -106,6 +106,10 @@ class HejiError(Exception):
     def __str__(self) -> str:
         return f"{self.message}\n  {self.advice}" if self.advice else self.message
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors of workers come from other processes."""
+        return HejiError.from_dict, (self.to_dict(),)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form, the inverse of ``from_dict``."""
         kind = "peer" if isinstance(self, PeerError) else "local"

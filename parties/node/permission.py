@@ -82,7 +82,9 @@ class Permission:
         persons have to decide, who are asked then (``ask``)."""
         policy = self.policy()
         try:
-            return self._given(store, proposed, policy)
+            given = self._given(store, proposed, policy)
+            self._refuse_forgetting(given.limits)
+            return given
         except LocalError as refused:
             if refused.code != "policy.pending":
                 raise
@@ -98,12 +100,21 @@ class Permission:
                 self._on_question(proposed.job)
             raise
 
+    def _refuse_forgetting(self, limits: Limits) -> None:
+        if limits.max_numbers and not self._member.config.release_ledger:
+            raise LocalError(
+                "policy.unenforceable",
+                f"A grant of {self._member.name} has max_numbers, which is counted in the release ledger; that is "
+                "switched off here.",
+                f"Let {self._member.name} set release_ledger = true in its member.toml, or take the limit out.",
+            )
+
     def _given(self, store: Store, proposed: Proposed, policy: Policy) -> Given:
         """What the policy says, with the word of persons where it asks for some. Raises LocalError policy.*."""
-        job = proposed.job
-        request = request_of(self._member, proposed.plan, job.recipients, job.purpose, job.allow_two_party)
+        me, job, plan = self._member.name, proposed.job, proposed.plan
+        request = request_of(self._member, plan, job.recipients, job.purpose, job.allow_two_party)
         try:
-            return Given(self._limits(proposed, policy, request), request)
+            return Given(check(plan, me, policy, request), request)
         except LocalError as refused:
             if refused.code != "policy.pending":
                 raise
@@ -119,18 +130,7 @@ class Permission:
                 if len(words) < needed:
                     raise
         request = replace(request, by_hand=needed)
-        return Given(self._limits(proposed, policy, request), request, words, standing)
-
-    def _limits(self, proposed: Proposed, policy: Policy, request: Request) -> Limits:
-        limits = check(proposed.plan, self._member.name, policy, request)
-        if limits.max_numbers and not self._member.config.release_ledger:
-            raise LocalError(
-                "policy.unenforceable",
-                f"A grant of {self._member.name} has max_numbers, which is counted in the release ledger; that is "
-                "switched off here.",
-                f"Let {self._member.name} set release_ledger = true in its member.toml, or take the limit out.",
-            )
-        return limits
+        return Given(check(plan, me, policy, request), request, words, standing)
 
     def _decision(self, store: Store, proposed: Proposed, policy: Policy) -> Decision | None:
         """What was decided about exactly this job and plan under the policy as it stands."""

@@ -27,6 +27,7 @@ import structlog
 
 from mpc.coins import own_coins
 from mpc.crypto.labels import digest
+from mpc.crypto.paillier import verify_installed
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.expected import expected_bytes
 from mpc.job import MAX_JOB_BYTES, Job, job_id
@@ -38,6 +39,7 @@ from mpc.query.plan import shows_rows
 from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_helper, play_party, rounds_of
 from mpc.rounds import Round, Rounds, Session
 from mpc.run import Sent
+from parties.cores import Cores
 from parties.drive import drive
 from parties.evidence.recorder import SOFTWARE, Recorder, seed_commitment
 from parties.failures import abort, decode
@@ -149,6 +151,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
         given = self._permission.check(self._store, proposed, ask=not request.dry_run)
         self._permission.unspent(self._store, proposed, given)
         self._check_size(proposed)
+        if any(self._member.name in pool.parties and pool.ciphertexts for _, pool in proposed.plan.tallies):
+            verify_installed()
         approval = self._approval(proposed, given)
         if not request.dry_run:
             await self._supersede(proposed.job.id, request.attempt, coordinator)
@@ -397,6 +401,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         total = rounds_of(cast, member.name)
         assert attempt.inbox is not None
         outboxes = self._outboxes(key, cast)
+        cores = Cores(member.config.threads)
         try:
 
             def on_round(number: int, step: Round) -> None:
@@ -414,7 +419,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
             outcome = await drive(
                 member.name,
-                self._role(Session(member.name, coins), cast, given),
+                self._role(Session(member.name, coins), cast, given, cores),
                 attempt.inbox,
                 outboxes,
                 patience=member.config.step_seconds,
@@ -424,6 +429,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         finally:
             if kept is not None:
                 kept.close()
+            await asyncio.to_thread(cores.close)
             await asyncio.gather(*(o.close() for o in outboxes.values()))
         self._keep_documents(key, attempt, signed, outcome.agreement)
         if member.name in job.recipients:
@@ -431,11 +437,11 @@ class NodeService(node_pb2_grpc.NodeServicer):
             self._note("revealed", key, result=digest("result", shown).hex(), verified=proposed.plan.verified)
         tell(node_pb2.Progress(phase="done", done=total, total=total))
 
-    def _role(self, session: Session, cast: Cast, given: Input) -> Rounds[Outcome]:
+    def _role(self, session: Session, cast: Cast, given: Input, cores: Cores) -> Rounds[Outcome]:
         sign, verify = self._member.sign, self._member.verify
         if session.me == cast.helper:
             return play_helper(session, cast, sign, verify)
-        return play_party(session, cast, given.vectors, sign, verify, given.rows, given.values)
+        return play_party(session, cast, given.vectors, sign, verify, given.rows, given.values, cores)
 
     def _same_data(self, job: str, snapshot: bytes) -> None:
         """Two attempts over different data could give their difference away, if the first reached its recipient."""
