@@ -58,8 +58,9 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
     for job in store.abort_unfinished(member.clock()):
         log.info("cut off by the restart", job=job)
     post = PostOffice(member.caller, recorder)
-    releases = Releases(folder / "state" / "node.db") if member.config.release_ledger else None
-    inputs = Inputs(member, releases)
+    config = member.config
+    kept = Releases(folder / "state" / "node.db", most=config.release_ledger_bytes) if config.release_ledger else None
+    inputs = Inputs(member, kept)
     counters = metrics.Metrics()
     service = NodeService(member, store, post, inputs, Permission(member), metrics=counters, recorder=recorder, **hooks)
     console = await _console(member, store, inputs, recorder, lambda: service.under_way)
@@ -81,7 +82,7 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
             console,
             await _log(member),
             _soon(store.close),
-            *([_soon(releases.close)] if releases else []),
+            *([_soon(kept.close)] if kept else []),
             *([recorder.close] if recorder else []),
         ],
     )
