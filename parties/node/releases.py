@@ -193,5 +193,5 @@ def _full(most: int) -> LocalError:
     return LocalError(
         "job.limits",
         f"The release ledger would pass {most / 1e9:.1f} GB, and what is not remembered is not let out.",
-        "Raise release_ledger_bytes in member.toml. Nothing can be dropped: later jobs are compared with all that is in it.",
+        "Raise release_ledger_bytes in member.toml. Nothing can be dropped: later jobs are compared with all of it.",
     )
