@@ -27,6 +27,7 @@ CODES: Mapping[str, str] = {
     "plan.unsafe_weights": "weights or combinations from which the parts of a pooled total could be told apart",
     "plan.trust": "the query needs a weaker trust level than the job accepts",
     "plan.verified": "verified sums do not go with this query",
+    "plan.noise": "noise does not go with this query, or is asked for in numbers that cannot be read",
     "plan.helper": "there is no helper, or it belongs to an institution that takes part in the join",
     "plan.rows": "single rows of a join go to a party whose own table gives the rows, and to nobody else",
     "plan.two_party": "two parties and a total for one of them would reveal the other's input",
@@ -36,7 +37,7 @@ CODES: Mapping[str, str] = {
     "policy.invalid": "policy.toml has a mistake; the message names the line",
     "policy.unenforceable": "policy.toml asks for a rule this version cannot enforce yet",
     "policy.contributors": "a pooled total would have fewer contributing institutions than an owner demands",
-    "policy.spent": "an owner has shown this recipient as many conditions on a column as its policy allows",
+    "policy.spent": "an owner's policy allows this recipient no more conditions on a column, or no more privacy loss",
     "policy.pending": "an owner decides by hand whether the job may run, and has not yet",
     "policy.rejected": "an owner decided by hand that the job may not run",
     # the job

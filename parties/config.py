@@ -66,6 +66,12 @@ class MemberConfig(BaseModel):
     retain_bytes: int = Field(
         default=64 << 20, ge=0, description="of heard messages kept of one attempt; of larger ones the seed only"
     )
+    noise_days: int = Field(
+        default=1,
+        ge=0,
+        le=36500,
+        description="to keep the seeds of noise, encrypted, for replay of jobs with --epsilon",
+    )
     cache_bytes: int = Field(default=1 << 30, ge=0, description="of tables kept in memory between jobs")
 
 

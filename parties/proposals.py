@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mpc.errors import LocalError
-from mpc.job import Job
+from mpc.job import Job, epsilon_of
 from mpc.policy.flow import Recipient, Request
 from mpc.query.catalog import Catalog
-from mpc.query.compile import PLANNER, compile_plan
+from mpc.query.compile import PLANNER, plan_of
 from mpc.query.plan import Plan
 from parties.member import Member
 from parties.rpc.v1 import node_pb2
@@ -52,6 +52,7 @@ def request_of(member: Member, plan: Plan, recipients: Iterable[str], purpose: s
         trust=plan.trust,
         allow_two_party=allow_two_party,
         today=dt.datetime.fromtimestamp(member.clock(), dt.UTC).date(),
+        epsilon=epsilon_of(plan.noise.epsilon) if plan.noise is not None else None,
     )
 
 
@@ -127,7 +128,7 @@ def propose(member: Member, raw: bytes, signature: bytes | None, catalogs: Mappi
                 "Submit the query again: it will be planned on the new catalog.",
             )
         used[party] = catalogs[party]
-    plan = compile_plan(job.sql, used, recipients=job.recipients, trust=job.trust, verified=job.verified)
+    plan = plan_of(job, used)
     if set(plan.parties) != set(job.catalogs):
         raise LocalError(
             "job.invalid", "The job names catalogs of parties that its query does not use, or leaves some out."

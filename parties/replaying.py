@@ -18,8 +18,8 @@ from typing import Any
 from mpc.coins import own_coins
 from mpc.errors import LocalError
 from mpc.evidence.case import Document, Part
-from mpc.policy.flow import Limits
-from mpc.query.compile import PLANNER, compile_plan
+from mpc.policy.flow import Limits, several_wanted
+from mpc.query.compile import PLANNER, plan_of
 from mpc.query.plan import Plan
 from mpc.replay import Said, rerun
 from mpc.roles import Cast, Outcome, cast_of, play_coordinator, play_helper, play_party
@@ -29,6 +29,7 @@ from parties.evidence.recorder import data_commitment, seed_commitment
 from parties.evidence.retained import Retained
 from parties.member import Member
 from parties.node.inputs import Inputs
+from parties.node.noise_seeds import NoiseSeeds
 from parties.node.releases import Releases
 from parties.node.store import Store
 from parties.proposals import helper_of
@@ -73,8 +74,7 @@ async def _attempt(member: Member, part: Part, d: Document) -> Replayed:
             f"The job was planned by {d.what.planner}; this is {PLANNER}.",
             "Replay it with that version.",
         )
-    job = d.what
-    plan = compile_plan(job.sql, d.published, recipients=job.recipients, trust=job.trust, verified=job.verified)
+    plan = plan_of(d.what, d.published)
     inside = tuple(sorted(r for r in d.what.recipients if member.has_node(r)))
     cast = cast_of(
         d.job.text,
@@ -100,17 +100,16 @@ async def _role(
         return "coordinator", play_coordinator(session, cast, member.sign, member.verify)
     if member.name == cast.helper:
         return "helper", play_helper(session, cast, member.sign, member.verify)
-    approvals = [json.loads(s.text) for s in d.approvals.values()]
-    mine = next(a for a in approvals if a["party"] == member.name)
+    approved = {p: Limits.from_told(json.loads(s.text)) for p, s in d.approvals.items()}
     path = member.folder / "state" / "node.db"
     store = Store(path, os.urandom(32))
     releases = Releases(path, remember=False) if member.config.release_ledger else None
     try:
-        given = await Inputs(member, releases).vectors(
+        given = await Inputs(member, releases, NoiseSeeds(member.folder, member.identity, make=False)).vectors(
             cast,
             plan,
-            Limits.from_told(mine),
-            strict_none=max(int(a["min_contributors"]) for a in approvals) > 1,
+            approved[member.name],
+            strict_none=several_wanted(member.name, approved),
             coins=session.own,
             salt=store.salt,
         )

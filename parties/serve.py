@@ -26,6 +26,7 @@ from parties.evidence.witness import Heads
 from parties.mail import PostOffice
 from parties.member import Member
 from parties.node.inputs import Inputs
+from parties.node.noise_seeds import NoiseSeeds
 from parties.node.permission import Permission
 from parties.node.releases import Releases
 from parties.node.service import NodeService
@@ -58,9 +59,10 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
         log.info("cut off by the restart", job=job)
     post = PostOffice(member.caller, recorder)
     releases = Releases(folder / "state" / "node.db") if member.config.release_ledger else None
-    inputs = Inputs(member, releases)
+    inputs = Inputs(member, releases, NoiseSeeds(folder, member.identity))
     counters = metrics.Metrics()
     service = NodeService(member, store, post, inputs, Permission(member), metrics=counters, recorder=recorder, **hooks)
+    service.destroy_noise()
     console = await _console(member, store, inputs, recorder, lambda: service.under_way)
     server = _server(member)
     node_pb2_grpc.add_NodeServicer_to_server(service, server)

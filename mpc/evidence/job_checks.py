@@ -25,6 +25,7 @@ from mpc.evidence.findings import (
     plan_of,
     signed_by,
 )
+from mpc.job import epsilon_of
 from mpc.policy.flow import Recipient, Request
 from mpc.policy.flow import check as policy_allows
 from mpc.policy.grants import parse_policy
@@ -141,6 +142,7 @@ def _allowed(case: Case, d: Document, party: str, text: bytes, plan: Plan | None
         allow_two_party=d.what.allow_two_party,
         today=dt.datetime.fromtimestamp(approved, dt.UTC).date(),
         by_hand="by_hand" in d.approval(party),
+        epsilon=epsilon_of(plan.noise.epsilon) if plan.noise is not None else None,
     )
     try:
         policy_allows(plan, party, parse_policy(text.decode()), request)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -28,6 +29,7 @@ from typing import Any, Literal, get_args
 
 from mpc.crypto.labels import digest
 from mpc.errors import LocalError
+from mpc.job import MOST_EPSILON
 from mpc.policy.toml_lines import Lines, lines_of
 from mpc.query.plan import Use
 
@@ -38,6 +40,18 @@ ANY, ALL, OFF = "any", "*", "off"
 _TOP = ("version", "grant")
 #: the period over which ``max_bits`` counts
 BITS_DAYS = 30
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Privacy loss (P12) that one institution may cause in ``days`` days: its jobs carry noise, and spend."""
+
+    epsilon: Decimal
+    days: int = 30
+
+    def __str__(self) -> str:
+        """As policy.toml has it."""
+        return f'{{ epsilon = {self.epsilon:f}, per = "{self.days}d" }}'
 
 
 @dataclass(frozen=True)
@@ -58,7 +72,7 @@ class Grant:
     max_numbers: int | None = None
     max_bits: int = 1
     round_to: Decimal | None = None
-    budget: None = None
+    budget: Budget | None = None
     approval: Literal["auto", "manual"] = "manual"
     expires: dt.date | None = None
     preset: str = ""
@@ -245,10 +259,16 @@ def _positive(value: Any) -> Decimal:
     return Decimal(value)
 
 
-def _budget(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, dict) or "epsilon" not in value:
-        raise _Wrong("a table with epsilon is expected", 'For example { epsilon = 1.0, per = "30d" }.')
-    return value
+def _budget(value: Any) -> Budget:
+    example = 'For example { epsilon = 1.0, per = "30d" }.'
+    if not isinstance(value, dict) or "epsilon" not in value or set(value) - {"epsilon", "per"}:
+        raise _Wrong("a table of epsilon and per is expected", example)
+    epsilon, per = value["epsilon"], value.get("per", "30d")
+    if not _is_number(epsilon) or not 0 < epsilon <= MOST_EPSILON:
+        raise _Wrong(f"epsilon: a number above 0 and up to {MOST_EPSILON} is expected", example)
+    if not isinstance(per, str) or not re.fullmatch(r"[1-9][0-9]{0,3}d", per):
+        raise _Wrong("per: a number of days in quotes is expected", example)
+    return Budget(Decimal(epsilon), int(per[:-1]))
 
 
 def _day(value: Any) -> dt.date:
@@ -281,7 +301,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
 )
 
 #: keys no rule of this version applies -> the value that asks for nothing
-_NOT_YET: Mapping[str, Any] = MappingProxyType({"max_numbers": None, "round_to": None, "budget": None})
+_NOT_YET: Mapping[str, Any] = MappingProxyType({"max_numbers": None, "round_to": None})
 
 
 # ---- what a person is told

@@ -11,6 +11,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Literal
 
 from mpc.policy.grants import ALL, ANY, Grant, Policy
@@ -38,6 +39,8 @@ Obstacle = Literal[
     "contributor_sets",
     "bits",
     "joined",
+    "noise",
+    "epsilon",
 ]
 
 
@@ -66,7 +69,8 @@ class Recipient:
 @dataclass(frozen=True)
 class Request:
     """The job's facts beside its plan. ``organisations``: data party -> organisation. ``today``: the node's date.
-    ``by_hand``: a person at the owner's has approved exactly this job and plan."""
+    ``by_hand``: a person at the owner's has approved exactly this job and plan. ``epsilon``: the privacy loss of a job
+    with noise (P12)."""
 
     recipients: tuple[Recipient, ...]
     organisations: Mapping[str, str]
@@ -75,6 +79,7 @@ class Request:
     allow_two_party: bool
     today: dt.date
     by_hand: bool = False
+    epsilon: Fraction | None = None
 
 
 @dataclass(frozen=True)
@@ -195,14 +200,29 @@ def reveals_of(plan: Plan, party: str) -> Iterator[Reveal]:
 
 
 def chosen(policy: Policy, need: Need, request: Request) -> Grant | None:
-    """The grant that meets ``need``: of several the one with the smallest min_entities, for each of them suffices."""
+    """The grant that meets ``need``: of several the one with the smallest min_entities, for each of them suffices.
+
+    A job with noise goes by grants with a budget where there are any, of these by the largest.
+    """
     fitting = [g for g in policy.grants if not obstacles(g, need, request)]
     order = {"any": 0, "one": 1}
     return min(
         fitting,
         default=None,
-        key=lambda g: (g.min_entities, -(g.max_share or 1), g.min_contributors, order[g.contributor_sets], g.line),
+        key=lambda g: (
+            _preferred(g, request),
+            g.min_entities,
+            -(g.max_share or 1),
+            g.min_contributors,
+            order[g.contributor_sets],
+            g.line,
+        ),
     )
+
+
+def _preferred(grant: Grant, request: Request) -> Fraction:
+    """The smaller, the sooner a grant is chosen."""
+    return Fraction(0) if grant.budget is None or request.epsilon is None else -Fraction(grant.budget.epsilon)
 
 
 def not_in_joins(grant: Grant) -> tuple[str, ...]:
@@ -225,5 +245,10 @@ def obstacles(grant: Grant, need: Need, request: Request) -> tuple[Obstacle, ...
         ("contributor_sets", grant.contributor_sets == "any" or not need.several_sets),
         ("bits", need.bits <= grant.max_bits),
         ("joined", not need.joined or not not_in_joins(grant)),
+        ("noise", grant.budget is None or request.epsilon is not None),
+        (
+            "epsilon",
+            grant.budget is None or request.epsilon is None or request.epsilon <= Fraction(grant.budget.epsilon),
+        ),
     )
     return tuple(obstacle for obstacle, holds in conditions if not holds)

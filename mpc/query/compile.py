@@ -12,6 +12,7 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from mpc.errors import LocalError
+from mpc.job import Job
 from mpc.protocols.verified import MOST, VALUE_BITS
 from mpc.query import build
 from mpc.query.aggregates import present, rows
@@ -22,13 +23,15 @@ from mpc.query.domains import Domains
 from mpc.query.fold import Draft, Reveals
 from mpc.query.join_pool import join_pool, searched_of, term_of
 from mpc.query.local import local_query, ranked_query
-from mpc.query.nodes import Expr, JoinedTerm, Term, WordRef, rebuild
+from mpc.query.nodes import Expr, JoinedTerm, Term, WordRef, aggregates, rebuild
+from mpc.query.noised import add_noise, read_noise
 from mpc.query.parse import Source, parse, parties_of, too_deep
 from mpc.query.plan import (
     Finish,
     Key,
     LocalQuery,
     Measure,
+    Noise,
     Output,
     Plan,
     Pool,
@@ -45,22 +48,43 @@ from mpc.query.separate import check_weights
 #: goes into every job and plan; a change of what is compiled changes the number
 PLANNER = f"heji-6/sqlglot-{version('sqlglot')}"
 
-__all__ = ["PLANNER", "compile_plan", "parties_of"]
+__all__ = ["PLANNER", "compile_plan", "parties_of", "plan_of"]
+
+
+def plan_of(job: Job, catalogs: Mapping[str, Catalog]) -> Plan:
+    """The plan of a job. ``catalogs``, errors: as ``compile_plan``."""
+    return compile_plan(
+        job.sql,
+        catalogs,
+        recipients=job.recipients,
+        trust=job.trust,
+        verified=job.verified,
+        epsilon=job.epsilon,
+        entity_rows=job.entity_rows,
+    )
 
 
 def compile_plan(
-    sql: str, catalogs: Mapping[str, Catalog], *, recipients: tuple[str, ...], trust: str, verified: bool = False
+    sql: str,
+    catalogs: Mapping[str, Catalog],
+    *,
+    recipients: tuple[str, ...],
+    trust: str,
+    verified: bool = False,
+    epsilon: str = "",
+    entity_rows: int = 1,
 ) -> Plan:
     """The plan of a query. ``catalogs`` by party; those of parties the query does not name change nothing.
 
-    ``verified``: the recipient is to verify the sums (P11).
-    Raises LocalError sql.*, plan.*, with line and column among the facts where they are known.
+    ``verified``: the recipient is to verify the sums (P11). ``epsilon``, ``entity_rows``: noise (P12), as ``Job`` has
+    them. Raises LocalError sql.*, plan.*, with line and column among the facts where they are known.
     """
+    noise = read_noise(epsilon, entity_rows)
     try:
         source, query = parse(sql)
         binder = QueryBinder(source, catalogs, recipients)
         relation = binder.bind(query)
-        plan = _plan(source, _as_totals(source, relation), binder.catalogs)
+        plan = _plan(source, _as_totals(source, relation), binder.catalogs, noise)
     except RecursionError:
         raise too_deep() from None
     if verified:
@@ -134,13 +158,13 @@ def _as_totals(source: Source, relation: Rows | Totals | Scalars) -> Totals:
     return relation
 
 
-def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> Plan:
+def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog], noise: Noise | None) -> Plan:
     exprs = [*totals.exprs, *([totals.having] if totals.having is not None else []), *(o[0] for o in totals.order)]
     check_rows(source, exprs, totals)
-    found = Reveals()
+    found = Reveals(noised=noise is not None)
     if totals.by_row:
         found.lower(present(totals.rows))
-    elif totals.keys:
+    elif totals.keys and (noise is None or not any(a.keyed for e in exprs for a in aggregates(e))):
         found.lower(
             rows(totals.rows)
         )  # measure 0: is there such a group? The very word of a COUNT(*) that is asked for
@@ -156,7 +180,9 @@ def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> Pl
             line=1,
             column=1,
         )
-    pools, place = _pools(source, totals, found.drafts, catalogs)
+    pools, place = _pools(source, totals, found.drafts, catalogs, noise)
+    if noise is not None:
+        pools = add_noise(source, noise, pools, found.drafts, place, catalogs)
 
     def placed(e: Expr) -> Expr:
         if isinstance(e, WordRef):
@@ -178,7 +204,8 @@ def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> Pl
         check_weights(found.drafts)
     parties = tuple(sorted({s.party for p in pools for s in p.sources}))
     # sums rest on no third seat (P3), whatever weaker level the job would accept; joins rest on the helper (P6)
-    plan = Plan(PLANNER, "parties", parties, pools, finish, reveals, _notes(totals, found, reveals, pools))
+    notes = _notes(totals, found, reveals, pools)
+    plan = Plan(PLANNER, "parties", parties, pools, finish, reveals, notes, noise=noise)
     return replace(plan, trust="helper") if plan.helped else plan
 
 
@@ -196,12 +223,19 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 def _pools(
-    source: Source, totals: Totals, drafts: Sequence[Draft], catalogs: Mapping[str, Catalog]
+    source: Source,
+    totals: Totals,
+    drafts: Sequence[Draft],
+    catalogs: Mapping[str, Catalog],
+    noise: Noise | None,
 ) -> tuple[tuple[Pool, ...], dict[int, tuple[int, int]]]:
     """Pools, and for each draft its pool and measure. The keyed pool is the first; others differ in their parties."""
     groups: dict[object, list[int]] = {}
-    for i, d in enumerate(drafts):
-        groups.setdefault(_rows_of(source, d, keyed=d.keyed or (bool(totals.keys) and i == 0)), []).append(i)
+    for i in sorted(range(len(drafts)), key=lambda i: noise is not None and not drafts[i].keyed):
+        d = drafts[i]
+        groups.setdefault(
+            _rows_of(source, d, keyed=d.keyed or (bool(totals.keys) and i == 0 and noise is None)), []
+        ).append(i)
     pools: list[Pool] = []
     place: dict[int, tuple[int, int]] = {}
     for p, (rows_of, members) in enumerate(groups.items()):
@@ -223,16 +257,17 @@ def _pools(
                 f"pool{p}",
                 keys,
                 tuple(_measure(source, d, boxes) for d in chosen),
-                tuple(_source(name, chosen, len(keys), _catalog(catalogs, name)) for name in names),
+                tuple(_source(name, chosen, len(keys), _catalog(catalogs, name), noise) for name in names),
                 _rankings(chosen, len(keys), catalogs),
             )
         )
     return tuple(pools), place
 
 
-def _source(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog) -> LocalQuery:
-    query = local_query(party, drafts, keys, catalog)
-    return replace(query, behind=behind(party, drafts, keys, catalog))
+def _source(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog, noise: Noise | None) -> LocalQuery:
+    most = None if noise is None else noise.entity_rows
+    query = local_query(party, drafts, keys, catalog, most)
+    return replace(query, behind=behind(party, drafts, keys, catalog, most))
 
 
 def _rankings(drafts: Sequence[Draft], keys: int, catalogs: Mapping[str, Catalog]) -> tuple[Ranking, ...]:

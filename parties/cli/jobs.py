@@ -52,6 +52,11 @@ Verified = Annotated[
     bool, Parameter(negative="", help="verify that totals are of what the parties bound themselves to beforehand")
 ]
 
+Epsilon = Annotated[
+    str, Parameter(help="numbers with noise: the privacy loss, such as 0.5; the smaller, the more noise")
+]
+EntityRows = Annotated[int, Parameter(help="with --epsilon: how many rows of one entity count at most")]
+
 #: rows of a made-up table
 MOST_MADE_UP = 1_000_000
 
@@ -122,6 +127,8 @@ def explain(
     trust: Trust = "helper",
     allow_two_party: TwoParty = False,
     verified: Verified = False,
+    epsilon: Epsilon = "",
+    entity_rows: EntityRows = 1,
     consortium: Consortium = None,
     as_: As = None,
     full: Annotated[bool, Parameter(name="--sql", negative="", help="each party's local SQL in full")] = False,
@@ -141,7 +148,14 @@ def explain(
     text = sql_text(sql, file)
     with client(consortium, as_, to) as heji:
         told = heji.explain(
-            text, to or None, purpose=purpose, trust=trust, allow_two_party=allow_two_party, verified=verified
+            text,
+            to or None,
+            purpose=purpose,
+            trust=trust,
+            allow_two_party=allow_two_party,
+            verified=verified,
+            epsilon=epsilon,
+            entity_rows=entity_rows,
         )
     if json:
         plain(json_text(told))
@@ -166,6 +180,8 @@ def query(
     trust: Trust = "helper",
     allow_two_party: TwoParty = False,
     verified: Verified = False,
+    epsilon: Epsilon = "",
+    entity_rows: EntityRows = 1,
     days: Annotated[
         int | None, Parameter(help="how long it may wait for owners that decide by hand; returns at once with the job")
     ] = None,
@@ -205,6 +221,8 @@ def query(
                 trust=trust,
                 allow_two_party=allow_two_party,
                 verified=verified,
+                epsilon=epsilon,
+                entity_rows=entity_rows,
                 days=days or 0,
             )
             plain(json_text({"job": job.id}) if format == "json" else job.id)
@@ -222,6 +240,8 @@ def query(
                 trust=trust,
                 allow_two_party=allow_two_party,
                 verified=verified,
+                epsilon=epsilon,
+                entity_rows=entity_rows,
                 watch=watch,
             )
     deliver(result, format, out)
@@ -330,10 +350,15 @@ def deliver(result: Result, form: str, target: Path | None) -> None:
             Text(
                 f"job {statement['job'][:16]} · from {', '.join(statement['parties'])} · trust {statement['trust']}"
                 + (" · verified" if statement.get("verified") else "")
-                + (f" · {n} values suppressed" if (n := statement["suppressed_values"]) else ""),
+                + (f" · {n} values suppressed" if (n := statement["suppressed_values"]) else "")
+                + (f" · with noise, epsilon {noise['epsilon']}" if (noise := statement.get("noise")) else ""),
                 style="dim",
             )
         )
+        for party, budgets in statement.get("budgets", {}).items():
+            for b in budgets:
+                left = f"{party} leaves {b['recipient']} {b['left']} of {b['of']} in {b['days']} days"
+                err.print(Text(f"{left} (its grant at line {b['line']})", style="dim"))
 
 
 Decider = Annotated[str, Parameter(name="--by", help="who decides; stands in the signed approval")]

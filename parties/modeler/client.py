@@ -18,7 +18,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,7 +35,7 @@ from mpc.messages import Agreed, Announce
 from mpc.protocols.agree import Agreement
 from mpc.protocols.verified import Binding, Bound
 from mpc.query.catalog import Catalog
-from mpc.query.compile import PLANNER, compile_plan, parties_of
+from mpc.query.compile import PLANNER, compile_plan, parties_of, plan_of
 from mpc.query.plan import Plan
 from mpc.roles import Outcome, Totals, cast_of, open_outside
 from parties import files
@@ -64,6 +64,31 @@ class Submitted:
 
     id: str
     recipients: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a modeler asks for besides the SQL; named as in ``Job``."""
+
+    purpose: str = ""
+    trust: str = "helper"
+    allow_two_party: bool = False
+    verified: bool = False
+    epsilon: str = ""
+    entity_rows: int = 1
+
+    def __post_init__(self) -> None:
+        if self.entity_rows != 1 and not self.epsilon:
+            raise LocalError(
+                "plan.noise",
+                "--entity-rows is for numbers with noise: exact ones leave no row out.",
+                "Add --epsilon, or leave it out.",
+            )
+
+    @property
+    def planned(self) -> dict[str, Any]:
+        """What the plan depends on."""
+        return {k: getattr(self, k) for k in ("trust", "verified", "epsilon", "entity_rows")}
 
 
 class Client:
@@ -119,13 +144,25 @@ class Client:
         trust: str = "helper",
         allow_two_party: bool = False,
         verified: bool = False,
+        epsilon: str = "",
+        entity_rows: int = 1,
     ) -> dict[str, Any]:
         """What would happen, and what every owner would say, before anything runs (JSON-able)."""
-        return self._wait(self._explain(sql, to, purpose, trust, allow_two_party, verified))
+        asked = Asked(purpose, trust, allow_two_party, verified, epsilon, entity_rows)
+        return self._wait(self._explain(sql, to, asked))
 
-    def plan(self, sql: str, recipients: tuple[str, ...], trust: str = "helper") -> Plan:
+    def plan(
+        self,
+        sql: str,
+        recipients: tuple[str, ...],
+        trust: str = "helper",
+        *,
+        epsilon: str = "",
+        entity_rows: int = 1,
+    ) -> Plan:
         """The plan of anybody's query, on the catalogs as they are now. Nobody is asked, nothing runs."""
-        return self._wait(self._planned(sql, recipients, trust))
+        asked = Asked(trust=trust, epsilon=epsilon, entity_rows=entity_rows)
+        return self._wait(self._planned(sql, recipients, asked))
 
     # -- jobs
 
@@ -138,10 +175,23 @@ class Client:
         trust: str = "helper",
         allow_two_party: bool = False,
         verified: bool = False,
+        epsilon: str = "",
+        entity_rows: int = 1,
         watch: Watcher = lambda _status: None,
     ) -> Result:
-        """Submit, wait and fetch. ``to``: recipient(s), else this member. Raises HejiError on refusal or failure."""
-        job = self.submit(sql, to, purpose=purpose, trust=trust, allow_two_party=allow_two_party, verified=verified)
+        """Submit, wait and fetch. ``to``: recipient(s), else this member. Raises HejiError on refusal or failure.
+
+        The other arguments: as ``submit``."""
+        job = self.submit(
+            sql,
+            to,
+            purpose=purpose,
+            trust=trust,
+            allow_two_party=allow_two_party,
+            verified=verified,
+            epsilon=epsilon,
+            entity_rows=entity_rows,
+        )
         if self.name not in job.recipients:
             raise LocalError(
                 "job.not_recipient",
@@ -164,13 +214,17 @@ class Client:
         trust: str = "helper",
         allow_two_party: bool = False,
         verified: bool = False,
+        epsilon: str = "",
+        entity_rows: int = 1,
         days: int = 0,
     ) -> Submitted:
         """Plan, sign and hand in a job; returns at once. ``days``: how long it may wait for owners that decide by hand
-        (else an hour). ``verified``: totals that the recipient verifies."""
+        (else an hour). ``verified``: totals that the recipient verifies. ``epsilon``: numbers with noise, of this
+        privacy loss, as decimal text; of one entity at most ``entity_rows`` rows count then."""
+        asked = Asked(purpose, trust, allow_two_party, verified, epsilon, entity_rows)
         handed_in: list[str] = []
         try:
-            return self._wait(self._submit(sql, to, purpose, trust, allow_two_party, verified, days, handed_in.append))
+            return self._wait(self._submit(sql, to, asked, days, handed_in.append))
         except KeyboardInterrupt:
             for job in handed_in:  # it may be there already, though nobody has said so yet
                 with contextlib.suppress(HejiError):
@@ -231,17 +285,14 @@ class Client:
         self,
         sql: str,
         to: str | tuple[str, ...] | None,
-        purpose: str,
-        trust: str,
-        allow_two_party: bool,
-        verified: bool,
+        asked: Asked,
         days: int = 0,
     ) -> tuple[Proposed, bytes, list[node_pb2.SignedCatalog]]:
         """An unsigned job with its plan, and the private key for its result (empty if this member has a node)."""
         recipients = (to,) if isinstance(to, str) else tuple(to or (self.name,))
         reply, catalogs = await self._signed_catalogs()
         self._explain_missing(sql, dict(reply.missing))
-        plan = compile_plan(sql, catalogs, recipients=recipients, trust=trust, verified=verified)
+        plan = compile_plan(sql, catalogs, recipients=recipients, **asked.planned)
         private, keys = b"", {}
         if self.name in recipients and not self.member.has_node(self.name):
             private = os.urandom(32)
@@ -256,10 +307,7 @@ class Client:
             nonce=secrets.token_hex(16),
             created=here,
             expires=here + (days * 86400 or JOB_SECONDS),
-            purpose=purpose,
-            trust=trust,
-            allow_two_party=allow_two_party,
-            verified=verified,
+            **asdict(asked),
             recipient_keys=keys,
             planner=PLANNER,
         )
@@ -276,21 +324,13 @@ class Client:
                 party=party,
             )
 
-    async def _planned(self, sql: str, recipients: tuple[str, ...], trust: str) -> Plan:
+    async def _planned(self, sql: str, recipients: tuple[str, ...], asked: Asked) -> Plan:
         reply, catalogs = await self._signed_catalogs()
         self._explain_missing(sql, dict(reply.missing))
-        return await asyncio.to_thread(compile_plan, sql, catalogs, recipients=recipients, trust=trust)
+        return await asyncio.to_thread(compile_plan, sql, catalogs, recipients=recipients, **asked.planned)
 
-    async def _explain(
-        self,
-        sql: str,
-        to: str | tuple[str, ...] | None,
-        purpose: str,
-        trust: str,
-        allow_two_party: bool,
-        verified: bool,
-    ) -> dict[str, Any]:
-        proposed, _private, _catalogs = await self._job(sql, to, purpose, trust, allow_two_party, verified)
+    async def _explain(self, sql: str, to: str | tuple[str, ...] | None, asked: Asked) -> dict[str, Any]:
+        proposed, _private, _catalogs = await self._job(sql, to, asked)
         reply: pb.PreviewReply = await self._call("Preview", pb.PreviewRequest(job=proposed.raw))
         told = explain(proposed.plan, proposed.job.recipients)
         told["verdicts"] = {
@@ -302,14 +342,11 @@ class Client:
         self,
         sql: str,
         to: str | tuple[str, ...] | None,
-        purpose: str,
-        trust: str,
-        allow_two_party: bool,
-        verified: bool,
+        asked: Asked,
         days: int,
         handing_in: Callable[[str], None],
     ) -> Submitted:
-        proposed, private, catalogs = await self._job(sql, to, purpose, trust, allow_two_party, verified, days)
+        proposed, private, catalogs = await self._job(sql, to, asked, days)
         job = proposed.job
         self._keep(
             job.id,
@@ -357,7 +394,7 @@ class Client:
         catalogs = read_catalogs(self.member, signed)
         asked = Job.from_bytes(raw)
         recipients = asked.recipients
-        plan = compile_plan(asked.sql, catalogs, recipients=recipients, trust=asked.trust, verified=asked.verified)
+        plan = plan_of(asked, catalogs)
         inside = tuple(sorted(r for r in recipients if self.member.has_node(r)))
         proposed = Proposed(raw, asked, plan, inside, helper_of(self.member, plan, recipients))
         proof, bodies = await self._fetch(job)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from mpc.coins import Coins
 from mpc.joint import SideRows
 from mpc.messages import RingWords
-from mpc.policy.disclosure import vector
+from mpc.policy.disclosure import noised, vector
 from mpc.policy.flow import Limits
 from mpc.protocols.ranked import OwnValues
 from mpc.query.catalog import Catalog
@@ -21,6 +21,7 @@ from mpc.roles import Cast, pool_of, ring_of
 from parties.member import Member
 from parties.node.behind import dominated_measures, populations
 from parties.node.joins import own_values, side_rows
+from parties.node.noise_seeds import NoiseSeeds
 from parties.node.ranked import own_values_of
 from parties.node.releases import Releases
 from parties.node.sources.database import Tables
@@ -30,13 +31,14 @@ from parties.node.sources.database import Tables
 class Input:
     """Ring words by the name of their sum, a salted digest of the data they were computed from, and by the number of
     the pool the rows this member brings into joins, by name of the side, its own values beside a result by row, and by
-    name of the search those among which it is searched."""
+    name of the search those among which it is searched. ``noise``: of a job with noise a commitment to its seed."""
 
     vectors: Mapping[str, RingWords]
     snapshot: bytes
     rows: Mapping[int, Mapping[str, SideRows]] = field(default_factory=dict)
     own: Mapping[int, Rows] = field(default_factory=dict)
     values: Mapping[str, tuple[OwnValues, ...]] = field(default_factory=dict)
+    noise: str = ""
 
     @property
     def anything(self) -> bool:
@@ -47,11 +49,12 @@ class Input:
 class Inputs:
     """This member's published tables and what jobs compute over them."""
 
-    def __init__(self, member: Member, releases: Releases | None) -> None:
+    def __init__(self, member: Member, releases: Releases | None, noise: NoiseSeeds) -> None:
         """``releases``: None where the operator has switched the release ledger off."""
         config = member.config
         self._member = member
         self._releases = releases
+        self.noise = noise
         self._tables = Tables(
             member.folder, cache_bytes=config.cache_bytes, memory_limit=config.memory_limit, threads=config.threads
         )
@@ -113,6 +116,10 @@ class Inputs:
             for p, answer in answers.items()
         }
         self._spoil(cast, plan, limits, {p: (q.behind, behind[p]) for p, q in queries if p in behind}, filled, snapshot)
+        noise = ""
+        if plan.noise is not None:
+            noise_coins, noise = self.noise.coins(cast.context.job, snapshot)
+            filled = {p: noised(plan, p, me, f, noise_coins) for p, f in filled.items()}
         # one spoiled vector for each recipient, with noise of its own
         said = {s: filled[pool_of(s.name)] for s in cast.said_by(me) if pool_of(s.name) in filled}
         words = {
@@ -126,7 +133,7 @@ class Inputs:
             for p in [places.pool]
             if me in places.search.parties
         }
-        return Input(words, snapshot, rows, own, values)
+        return Input(words, snapshot, rows, own, values, noise)
 
     def _looks_behind(self, limits: Limits) -> bool:
         """Whether the owner's limits need to know who is behind its numbers."""

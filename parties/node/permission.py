@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mpc.errors import LocalError
 from mpc.explain import explain, render
+from mpc.policy.budget import Spending, columns_shown, spendings
 from mpc.policy.flow import (
     BitsShown,
     ContributorSet,
@@ -95,10 +96,10 @@ class Permission:
             None,
         )
 
-    def commit(self, store: Store, proposed: Proposed, snapshot: str) -> None:
+    def commit(self, store: Store, proposed: Proposed, snapshot: str, noise: str) -> None:
         """Before anything is sent: refuse a column that would enter totals with another set of contributors than
-        before over the same snapshot (sums over different sets can be solved), and conditions beyond ``max_bits``; else
-        remember these."""
+        before over the same snapshot (sums over different sets can be solved), conditions beyond ``max_bits``, and
+        privacy loss beyond a budget; else remember these. ``noise``: a commitment to the seed of a job's noise."""
         policy = self.policy()
         before = [
             ContributorSet(t, c, who, snap) for job, t, c, who, snap in store.contributions() if job != proposed.job.id
@@ -110,11 +111,27 @@ class Permission:
         shown = self.unspent(store, proposed)
         store.record_bits(proposed.job.id, self._today(), [(s.table, s.column, s.organisation, s.bits) for s in shown])
 
+        if request.epsilon is not None:
+            store.budgets.reserve(
+                proposed.job.id,
+                snapshot,
+                noise,
+                self._today(),
+                request.epsilon,
+                columns_shown(proposed.plan, self._member.name, request),
+                lambda others: spendings(others, proposed.plan, self._member.name, policy, request),
+            )
+
     def unspent(self, store: Store, proposed: Proposed) -> tuple[BitsShown, ...]:
         """The conditions the job shows for single entities. Raises LocalError policy.spent where they are too many."""
         since = (self._today() - dt.timedelta(days=BITS_DAYS)).isoformat()
         before = [BitsShown(t, c, who, bits) for job, t, c, who, bits in store.bits(since) if job != proposed.job.id]
         return bits_shown(before, proposed.plan, self._member.name, self.policy(), self._request(store, proposed))
+
+    def spendings(self, store: Store, proposed: Proposed) -> tuple[Spending, ...]:
+        """What the job spends of budgets, and what is left then. Raises LocalError policy.spent."""
+        others = store.budgets.others(proposed.job.id)
+        return spendings(others, proposed.plan, self._member.name, self.policy(), self._request(store, proposed))
 
     def _today(self) -> dt.date:
         return dt.datetime.fromtimestamp(self._member.clock(), dt.UTC).date()

@@ -16,7 +16,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,8 @@ from mpc.crypto.labels import digest
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.expected import expected_bytes
 from mpc.job import MAX_JOB_BYTES, job_id
-from mpc.policy.flow import Limits
+from mpc.policy.budget import Spending
+from mpc.policy.flow import Limits, several_wanted
 from mpc.protocols.agree import Agreement
 from mpc.query.compile import PLANNER
 from mpc.query.layout import Rows
@@ -140,8 +141,9 @@ class NodeService(node_pb2_grpc.NodeServicer):
             raise LocalError("job.invalid", f"{self._member.name} has no part in this job.")
         limits = self._permission.check(self._store, proposed, ask=not request.dry_run)
         self._permission.unspent(self._store, proposed)
+        spendings = self._permission.spendings(self._store, proposed)
         self._check_size(proposed)
-        approval = self._approval(proposed, limits)
+        approval = self._approval(proposed, limits, spendings)
         if not request.dry_run:
             await self._supersede(proposed.job.id, request.attempt, coordinator)
             self._admit(request, coordinator, proposed, limits, approval)
@@ -157,6 +159,13 @@ class NodeService(node_pb2_grpc.NodeServicer):
     def _note(self, event: str, key: AttemptKey, **facts: Any) -> None:
         if self._recorder is not None:
             self._recorder.note(event, key, **facts)
+
+    def destroy_noise(self) -> None:
+        """Destroy the seeds of noise that were kept long enough, of jobs that are over, and say so in the log."""
+        now = self._member.clock()
+        before = now - self._member.config.noise_days * 86400
+        for job in self._inputs.noise.destroy_before(before, lambda job: self._store.over(job, now)):
+            self._note("destroyed", (job, 0), what="seed of the noise")
 
     def _note_refusal(self, request: node_pb2.Proposal, error: HejiError) -> None:
         if len(request.job.job) <= MAX_JOB_BYTES:
@@ -186,9 +195,9 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "job.limits", f"{self._member.name} has {config.max_jobs} jobs under way.", "Try again later."
             )
 
-    def _approval(self, proposed: Proposed, limits: Limits) -> bytes:
-        """What this member signs: exactly this job and plan, under this policy, until the job's expiry; and whose word
-        it was where a person decided."""
+    def _approval(self, proposed: Proposed, limits: Limits, spendings: Sequence[Spending]) -> bytes:
+        """What this member signs: exactly this job and plan, under this policy, until the job's expiry; what it spends
+        of budgets; and whose word it was where a person decided."""
         has_data = self._member.name in proposed.plan.parties
         word = self._permission.approval_of(self._store, proposed) if has_data else None
         return rfc8785.dumps(
@@ -202,6 +211,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "planner": PLANNER,
                 "expires": proposed.job.expires,
                 **limits.told(),
+                **({"budgets": [s.told() for s in spendings]} if spendings else {}),
                 **({"by_hand": {"person": word.person, "at": word.decided, "reason": word.reason}} if word else {}),
             }
         )
@@ -320,6 +330,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             if code == "internal":
                 log.error("defect", job=job.id, exc_info=problem)
             with contextlib.suppress(HejiError):
+                self._store.budgets.release(job.id)
                 self._store.transition(job.id, "aborted", self._member.clock(), error=code)
                 self._metrics.job("aborted")
             if self._recorder is not None:
@@ -358,12 +369,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
         seed = self._seed()
         coins = own_coins(seed, *key)
         tell(node_pb2.Progress(phase="local query"))
-        strict = max(json.loads(s)["min_contributors"] for s in statements.values()) > 1
+        strict = several_wanted(member.name, {p: Limits.from_told(json.loads(s)) for p, s in statements.items()})
         given = await self._inputs.vectors(
             cast, proposed.plan, attempt.limits, strict_none=strict, coins=coins, salt=self._store.salt
         )
         self._same_data(job.id, given.snapshot)
-        self._permission.commit(self._store, proposed, given.snapshot.hex())
+        self._permission.commit(self._store, proposed, given.snapshot.hex(), given.noise)
         self._note("committed", key, data=data_commitment(key, given.snapshot), seed=seed_commitment(key, seed).hex())
         heard = sum(allowed_bytes(cast, p, member.name) for p in cast.context.participants if p != member.name)
         kept = self._recorder.keep(key, seed, heard) if self._recorder is not None else None
@@ -375,6 +386,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
             def on_round(number: int, step: Round) -> None:
                 if number == 3 and given.anything:  # keys are agreed: from here on masked data leaves
+                    self._spend(key, attempt, given)
                     self._store.transition(job.id, "sending", member.clock(), input=given.snapshot)
                 phase = "keys" if number <= 2 else "receiving" if step.hear else "sending"
                 sent = sum(o.sent for o in outboxes.values())
@@ -410,6 +422,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
         if session.me == cast.helper:
             return play_helper(session, cast, sign, verify)
         return play_party(session, cast, given.vectors, sign, verify, given.rows, given.values)
+
+    def _spend(self, key: AttemptKey, attempt: Attempt, given: Input) -> None:
+        """What was reserved of budgets is spent, on disk and in the log, whatever becomes of the attempt."""
+        self._store.budgets.spend(key[0].hex(), given.snapshot.hex())
+        for told in json.loads(attempt.approval).get("budgets", ()):
+            self._note("budget", key, **told, noise=given.noise)
 
     def _same_data(self, job: str, snapshot: bytes) -> None:
         """Two attempts over different data could give their difference away, if the first reached its recipient."""
@@ -502,6 +520,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         try:
             self._member.caller_as(context, "coordinator")
             self._store.transition(request.job.hex(), "closed", self._member.clock())
+            self.destroy_noise()
             self._metrics.job("closed")
             return node_pb2.CloseReply()
         except HejiError as error:

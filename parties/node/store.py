@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mpc.errors import LocalError
+from parties.node import budgets
+from parties.node.budgets import Budgets
 from parties.storage import Database
 
 _SCHEMA = """
@@ -115,12 +117,13 @@ class Store:
 
     def __init__(self, path: Path, salt: bytes) -> None:
         """``salt``: 32 random bytes, kept if the store has none yet; input digests are salted with it."""
-        self._db = Database(path, _SCHEMA)
+        self._db = Database(path, _SCHEMA + budgets.SCHEMA)
         with self._db.transaction() as t:
             t.execute("INSERT OR IGNORE INTO secrets VALUES ('salt', ?)", (salt,))
         row = self._db.row("SELECT value FROM secrets WHERE name = 'salt'")
         assert row is not None
         self.salt = bytes(row["value"])
+        self.budgets = Budgets(self._db)
 
     def job(self, job: str) -> JobRow | None:
         row = self._db.row("SELECT id, state, attempt, input FROM jobs WHERE id = ?", job)
@@ -177,8 +180,14 @@ class Store:
                 (to, now, error, attempt, input, job),
             )
 
+    def over(self, job: str, now: int) -> bool:
+        """Whether a job cannot run here any more."""
+        row = self._db.row("SELECT state, expires FROM jobs WHERE id = ?", job)
+        return row is None or row["state"] == "closed" or row["expires"] <= now
+
     def abort_unfinished(self, now: int) -> list[str]:
         """After a start: attempts that were under way are over, since their coins are gone. Returns the job ids."""
+        self.budgets.release()
         cut = [r["id"] for r in self._db.rows("SELECT id FROM jobs WHERE state IN ('running', 'sending')")]
         for job in cut:
             self.transition(job, "aborted", now, error="peer.aborted")
