@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from typing import TypeAlias
 
 import numpy as np
@@ -26,7 +27,7 @@ from mpc.messages import RingWords
 from mpc.ring import wide
 
 Flags: TypeAlias = NDArray[np.bool_]
-#: a scale from here on is rounded up to a whole number, which makes it larger by a millionth at most
+#: a scale from here on is rounded up to a whole number
 _WHOLE = 1 << 20
 #: the numerator of a scale that is no whole number stays below this, so that X does not pass 64 bits but with
 #: probability exp(-2^12)
@@ -44,9 +45,11 @@ class Scale:
 
     @staticmethod
     def of(value: Fraction) -> Scale:
-        """The scale, or the next larger one there is."""
-        exact = value < _WHOLE and value.numerator < _SMALL
-        return Scale(value.numerator, value.denominator) if exact else Scale(-(-value.numerator // value.denominator))
+        """The scale, or one that is larger by a millionth at most."""
+        if value < _WHOLE and value.numerator < _SMALL:
+            return Scale(value.numerator, value.denominator)
+        s = 1 if value >= _WHOLE else ceil(_WHOLE / value)
+        return Scale(ceil(value * s), s)
 
     @property
     def value(self) -> Fraction:
@@ -54,7 +57,7 @@ class Scale:
 
     def tail(self, bits: int) -> int:
         """What |Z| passes with probability 2^-bits at most: 2 exp(−(m + 1) / scale) ≤ 2^-bits."""
-        return -int(-(self.value * _LN2 * (bits + 1)) // 1)
+        return ceil(self.value * _LN2 * (bits + 1))
 
 
 def discrete_laplace(coins: Coins, path: str, scale: Scale, count: int) -> RingWords:
@@ -62,7 +65,7 @@ def discrete_laplace(coins: Coins, path: str, scale: Scale, count: int) -> RingW
 
     Streams below ``path`` are drawn from ``coins``, so the same coins give the same samples.
     """
-    assert scale.t > 0 and scale.s > 0 and (scale.s == 1 or scale.t < _SMALL) and scale.t < 1 << 120
+    assert scale.t > 0 and scale.s > 0 and (scale.s == 1 or scale.t < _SMALL) and scale.t < 1 << 124
     bits = _Bits(coins, path)
     out = wide.zeros(count)
     todo = np.arange(count)

@@ -109,7 +109,7 @@ def _of_linear(plan: Plan, form: dict[WordRef, Fraction], confidence: Fraction) 
         parts += [(abs(c) / 10**word.scale, n.scale) for n in word.noise if c]
     if not parts:
         return None
-    return half_width(tuple(sorted(parts, key=lambda p: (p[0], p[1].value))), confidence)
+    return half_width(tuple(parts), confidence)
 
 
 @lru_cache(maxsize=256)

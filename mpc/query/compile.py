@@ -204,7 +204,7 @@ def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog], noise
         check_weights(found.drafts)
     parties = tuple(sorted({s.party for p in pools for s in p.sources}))
     # sums rest on no third seat (P3), whatever weaker level the job would accept; joins rest on the helper (P6)
-    notes = _notes(totals, found, reveals, pools)
+    notes = _notes(totals, found, reveals, pools, noise)
     plan = Plan(PLANNER, "parties", parties, pools, finish, reveals, notes, noise=noise)
     return replace(plan, trust="helper") if plan.helped else plan
 
@@ -346,8 +346,16 @@ def _measure(source: Source, d: Draft, boxes: Boxes) -> Measure:
     return Measure(name, tuple(words), tuple(Reach(p, tuple(boxes)) for p, boxes in sorted(reach.items())))
 
 
-def _notes(totals: Totals, found: Reveals, reveals: Sequence[object], pools: Sequence[Pool]) -> tuple[str, ...]:
+def _notes(
+    totals: Totals, found: Reveals, reveals: Sequence[object], pools: Sequence[Pool], noise: Noise | None
+) -> tuple[str, ...]:
     notes = []
+    if noise is not None:
+        notes.append(
+            f"Every number carries noise: epsilon {noise.epsilon} for the whole job, which each owner divides equally "
+            f"among the words it adds to. Of one entity at most {noise.entity_rows} row(s) of a table count, one where "
+            "its key stands once; in a table without key each row is an entity. All cells are shown, also empty ones."
+        )
     if totals.having is not None:
         notes.append("HAVING is computed by the recipient in the clear: it hides nothing from the recipient.")
     if totals.order:

@@ -44,18 +44,11 @@ def table_of(result: Result, title: str | None = None) -> Table:
     for name in names:
         table.add_column(Text(name), justify="right" if name in numeric else "left")
     for row in result.rows:
-        why = dict.fromkeys(row.get(UNCLEAR) or (), "too noisy") | dict.fromkeys(
-            row.get(SUPPRESSED) or (), "suppressed"
-        )
-        off = {n: half for n, half in (row.get(ACCURACY) or {}).items() if half is not None}
-        table.add_row(
-            *(
-                Text(why[n], style="dim")
-                if n in why
-                else Text(shown(row[n]) + (f" ± {shown(off[n])}" if n in off else ""))
-                for n in names
-            )
-        )
+        why = dict.fromkeys(row.get(UNCLEAR) or (), "too noisy")
+        why |= dict.fromkeys(row.get(SUPPRESSED) or (), "suppressed")
+        off = {n: f" ± {shown(half)}" for n, half in (row.get(ACCURACY) or {}).items() if half is not None}
+        cells = {n: Text(why[n], style="dim") if n in why else Text(shown(row[n]) + off.get(n, "")) for n in names}
+        table.add_row(*cells.values())
     return table
 
 

@@ -3,8 +3,8 @@
     reserved ──▶ spent       masked data is about to leave
         └──▶ (gone)          the attempt ended before that, or its node did
 
-Both count (mpc/policy/budget.py). What is spent stays spent, whatever became of the job. A row belongs to a job over one
-state of the data and to one seed of noise: another attempt spends nothing, since it must show the same noise.
+Both count (mpc/policy/budget.py). What is spent stays spent, whatever became of the job. A row belongs to a job over
+one state of the data and to one seed of noise: another attempt spends nothing, since it must show the same noise.
 """
 
 from __future__ import annotations
