@@ -90,7 +90,7 @@ def test_without_any_entity_every_word_is_within_its_sensitivity() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(rows=st.lists(ROW, min_size=1, max_size=12), most=st.integers(1, 3))
 def test_without_any_entity_of_any_table(rows: list[Any], most: int) -> None:
     assert_within_sensitivity(rows, QUESTIONS, most)
