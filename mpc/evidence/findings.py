@@ -64,11 +64,13 @@ class Check:
 class Settings:
     """What the one who verifies asks for. ``quorum``: cosignatures each log must have, None for more than half of the
     job's other participants; ``witnesses``: members that must have cosigned every log besides; ``software``: what may
-    have run, empty for whatever all of them ran."""
+    have run, empty for whatever all of them ran; ``authority``: certificates (PEM) under which timestamps are signed,
+    b"" to believe none."""
 
     quorum: int | None = None
     witnesses: tuple[str, ...] = ()
     software: tuple[str, ...] = ()
+    authority: bytes = b""
 
 
 Findings = Iterator[Finding]

@@ -29,6 +29,7 @@ from mpc.job import epsilon_of
 from mpc.policy.flow import Recipient, Request
 from mpc.policy.flow import check as policy_allows
 from mpc.policy.grants import parse_policy
+from mpc.policy.persons import persons
 from mpc.protocols.agree import AGREED, ANNOUNCE, agreed_digest, announced_bytes
 from mpc.query.compile import PLANNER
 from mpc.query.plan import Plan
@@ -141,7 +142,7 @@ def _allowed(case: Case, d: Document, party: str, text: bytes, plan: Plan | None
         trust=plan.trust,
         allow_two_party=d.what.allow_two_party,
         today=dt.datetime.fromtimestamp(approved, dt.UTC).date(),
-        by_hand="by_hand" in d.approval(party),
+        by_hand=persons(d.approval(party)),
         epsilon=epsilon_of(plan.noise.epsilon) if plan.noise is not None else None,
     )
     try:

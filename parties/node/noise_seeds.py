@@ -40,6 +40,13 @@ class NoiseSeeds:
         can search the seed. Raises LocalError evidence.missing, evidence.invalid, store.failed."""
         path = self._folder / f"{job.hex()}-{snapshot.hex()}"
         if not path.exists():
+            if not self._make and any(self._folder.glob(f"{job.hex()}-*")):
+                raise LocalError(
+                    "data.changed",
+                    "The tables are not those that the noise of this job was drawn for.",
+                    "Restore them as they were (their source as of the time of the job) in a copy of the folder; then "
+                    "replay.",
+                )
             if not self._make:
                 raise LocalError(
                     "evidence.missing",
@@ -57,11 +64,11 @@ class NoiseSeeds:
         return Coins(hkdf(seed, salt=job + snapshot, info=label("noise"))), digest("noise-seed", seed, job).hex()
 
     def destroy_before(self, time: float, over: Callable[[str], bool]) -> list[bytes]:
-        """Destroy what was made before ``time`` (Unix seconds) for jobs that are ``over``; returns whose it was."""
+        """Destroy what was made by ``time`` (Unix seconds) for jobs that are ``over``; returns whose it was."""
         gone = []
         for path in sorted(self._folder.glob("*")) if self._folder.exists() else []:
             match = _NAME.fullmatch(path.name)
-            if match and path.stat().st_mtime < time and over(match[1]):
+            if match and int(path.stat().st_mtime) <= time and over(match[1]):
                 path.unlink()
                 gone.append(bytes.fromhex(match[1]))
         return gone

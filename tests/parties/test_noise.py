@@ -26,6 +26,7 @@ from parties.results import ACCURACY, SUPPRESSED, UNCLEAR, Result
 from tests.mpc.test_noise import FAR, far_out
 from tests.parties import world
 from tests.parties.conftest import Running, serving
+from tests.parties.test_kill import until
 from tests.parties.test_replaying import again
 
 BUDGET = 'budget = { epsilon = 1.0, per = "30d" }'
@@ -191,9 +192,8 @@ async def test_seeds_are_destroyed_and_the_log_says_so(tmp_path: Path) -> None:
         settings.write_text(settings.read_text() + "\nnoise_days = 0\n")
     async with serving(folder) as running:
         job = (await running.query(COUNT, epsilon="0.5")).statement["job"]
-        await running.stop("bank_a")
-        await running.start("bank_a")  # the job is over by now, and its seed gone if it was not before
-    assert not list((folder / "bank_a" / "state" / "noise").iterdir())
+        seeds = folder / "bank_a" / "state" / "noise"
+        await running.apart(until, lambda: not list(seeds.iterdir()))  # when the coordinator has closed the job
     part = await evidence(folder, "bank_a", job)
     assert [e.facts["what"] for e in part.events if e.event == "destroyed"] == ["seed of the noise"]
     with pytest.raises(LocalError) as gone:
