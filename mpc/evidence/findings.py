@@ -15,8 +15,7 @@ from mpc.crypto.sign import verify as verify_signed
 from mpc.errors import HejiError
 from mpc.evidence.case import Case, Document, Part
 from mpc.evidence.entry import Event
-from mpc.query.compile import PLANNER
-from mpc.query.compile import plan_of as compiled
+from mpc.query.compile import PLANNER, compile_job
 from mpc.query.plan import Plan
 from mpc.roles import Cast, cast_of
 
@@ -127,7 +126,7 @@ def plan_of(d: Document) -> Plan | None:
     for p, catalog in d.published.items():
         if catalog.digest() != d.what.catalogs.get(p):
             raise ValueError(f"{p}'s catalog is not the one the job names")
-    return compiled(d.what, d.published)
+    return compile_job(d.what, d.published)
 
 
 def cast_in(case: Case, d: Document, plan: Plan) -> Cast:

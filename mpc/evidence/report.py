@@ -83,7 +83,7 @@ def _job(case: Case, say: Say) -> Iterator[str]:
     facts = [("Exported by", f"{case.bundle.by}, {_time(case.bundle.made)}"), ("Roster", case.roster.digest)]
     for d in list(case.attempts.values())[-1:]:
         job = d.what
-        yield f"<pre>{_(job.sql)}</pre>"
+        yield f"<pre>{_(job.shown)}</pre>"
         facts = [
             ("Purpose", job.purpose or "-"),
             ("Submitted by", job.submitter),
@@ -103,6 +103,8 @@ def _approvals(case: Case, say: Say) -> Iterator[str]:
             told, listed, part = d.approval(p), case.roster.members.get(p), case.parts.get(p)
             logged = part.about(d.attempt, "approved") if part else []
             words = "; ".join(f"{s.person}, {_time(s.at)}: {s.reason or '-'}" for s in approved_by(told))
+            if isinstance(standing := told.get("standing"), dict):
+                words = f"{standing.get('name')} ({words})"
             rows.append(
                 (
                     p,

@@ -41,6 +41,9 @@ Verified = Annotated[
     bool, Parameter(negative="", help="verify that totals are of what the parties bound themselves to beforehand")
 ]
 
+Param = Annotated[
+    tuple[str, ...], Parameter(name="--param", negative="", help="NAME=VALUE of a $NAME in the query (may repeat)")
+]
 Epsilon = Annotated[
     str, Parameter(help="numbers with noise: the privacy loss, such as 0.5; the smaller, the more noise")
 ]
@@ -114,6 +117,7 @@ def explain(
     trust: Trust = "helper",
     allow_two_party: TwoParty = False,
     verified: Verified = False,
+    param: Param = (),
     epsilon: Epsilon = "",
     entity_rows: EntityRows = 1,
     consortium: Consortium = None,
@@ -141,6 +145,7 @@ def explain(
             trust=trust,
             allow_two_party=allow_two_party,
             verified=verified,
+            parameters=parameters(param),
             epsilon=epsilon,
             entity_rows=entity_rows,
         )
@@ -167,6 +172,7 @@ def query(
     trust: Trust = "helper",
     allow_two_party: TwoParty = False,
     verified: Verified = False,
+    param: Param = (),
     epsilon: Epsilon = "",
     entity_rows: EntityRows = 1,
     days: Annotated[
@@ -193,7 +199,7 @@ def query(
     text = sql_text(sql, file)
     check_target(format, out)
     if practice is not None:
-        made_up = practice_query(practice, text, to or ("modeler",), trust)
+        made_up = practice_query(practice, text, to or ("modeler",), trust, parameters(param))
         deliver(Result(made_up, {"made_up": True}), format, out)
         return
     with client(consortium, as_, to) as heji:
@@ -208,6 +214,7 @@ def query(
                 trust=trust,
                 allow_two_party=allow_two_party,
                 verified=verified,
+                parameters=parameters(param),
                 epsilon=epsilon,
                 entity_rows=entity_rows,
                 days=days or 0,
@@ -227,6 +234,7 @@ def query(
                 trust=trust,
                 allow_two_party=allow_two_party,
                 verified=verified,
+                parameters=parameters(param),
                 epsilon=epsilon,
                 entity_rows=entity_rows,
                 watch=watch,
@@ -304,6 +312,17 @@ def sql_text(sql: str | None, file: Path | None) -> str:
         raise LocalError(
             "config.invalid", f"The SQL in {file or 'standard input'} is not UTF-8.", "Save it as UTF-8."
         ) from problem
+
+
+def parameters(given: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE as a mapping. Raises LocalError config.invalid."""
+    found: dict[str, str] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or name in found:
+            raise LocalError("config.invalid", f"--param {one}: NAME=VALUE is expected, each name once.")
+        found[name] = value
+    return found
 
 
 def check_target(form: str, target: Path | None) -> None:

@@ -18,8 +18,9 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import grpc
@@ -35,7 +36,7 @@ from mpc.messages import Agreed, Announce
 from mpc.protocols.agree import Agreement
 from mpc.protocols.verified import Binding, Bound
 from mpc.query.catalog import Catalog
-from mpc.query.compile import PLANNER, compile_plan, parties_of, plan_of
+from mpc.query.compile import PLANNER, compile_job, compile_plan, parties_of
 from mpc.query.plan import Plan
 from mpc.roles import Outcome, Totals, cast_of, open_outside
 from parties import files
@@ -51,6 +52,7 @@ T = TypeVar("T")
 
 #: how long a job is valid, seconds
 JOB_SECONDS = 3600
+NONE: Mapping[str, str] = MappingProxyType({})
 FINAL = frozenset({"done", "failed", "cancelled"})
 #: of a job's id, the fewest first digits that may stand for it
 SHORTEST = 8
@@ -76,6 +78,7 @@ class Asked:
     verified: bool = False
     epsilon: str = ""
     entity_rows: int = 1
+    parameters: Mapping[str, str] = NONE
 
     def __post_init__(self) -> None:
         if self.entity_rows != 1 and not self.epsilon:
@@ -88,7 +91,7 @@ class Asked:
     @property
     def planned(self) -> dict[str, Any]:
         """What the plan depends on."""
-        return {k: getattr(self, k) for k in ("trust", "verified", "epsilon", "entity_rows")}
+        return {k: getattr(self, k) for k in ("trust", "verified", "parameters", "epsilon", "entity_rows")}
 
 
 class Client:
@@ -146,9 +149,10 @@ class Client:
         verified: bool = False,
         epsilon: str = "",
         entity_rows: int = 1,
+        parameters: Mapping[str, str] = NONE,
     ) -> dict[str, Any]:
         """What would happen, and what every owner would say, before anything runs (JSON-able)."""
-        asked = Asked(purpose, trust, allow_two_party, verified, epsilon, entity_rows)
+        asked = Asked(purpose, trust, allow_two_party, verified, epsilon, entity_rows, parameters)
         return self._wait(self._explain(sql, to, asked))
 
     def plan(
@@ -156,12 +160,13 @@ class Client:
         sql: str,
         recipients: tuple[str, ...],
         trust: str = "helper",
+        parameters: Mapping[str, str] = NONE,
         *,
         epsilon: str = "",
         entity_rows: int = 1,
     ) -> Plan:
         """The plan of anybody's query, on the catalogs as they are now. Nobody is asked, nothing runs."""
-        asked = Asked(trust=trust, epsilon=epsilon, entity_rows=entity_rows)
+        asked = Asked(trust=trust, epsilon=epsilon, entity_rows=entity_rows, parameters=parameters)
         return self._wait(self._planned(sql, recipients, asked))
 
     # -- jobs
@@ -177,11 +182,11 @@ class Client:
         verified: bool = False,
         epsilon: str = "",
         entity_rows: int = 1,
+        parameters: Mapping[str, str] = NONE,
         watch: Watcher = lambda _status: None,
     ) -> Result:
-        """Submit, wait and fetch. ``to``: recipient(s), else this member. Raises HejiError on refusal or failure.
-
-        The other arguments: as ``submit``."""
+        """Submit, wait and fetch. ``to``: recipient(s), else this member. ``parameters``: values of the ``$name`` in
+        ``sql``. The others: as ``submit``. Raises HejiError on refusal or failure."""
         job = self.submit(
             sql,
             to,
@@ -191,6 +196,7 @@ class Client:
             verified=verified,
             epsilon=epsilon,
             entity_rows=entity_rows,
+            parameters=parameters,
         )
         if self.name not in job.recipients:
             raise LocalError(
@@ -216,12 +222,13 @@ class Client:
         verified: bool = False,
         epsilon: str = "",
         entity_rows: int = 1,
+        parameters: Mapping[str, str] = NONE,
         days: int = 0,
     ) -> Submitted:
         """Plan, sign and hand in a job; returns at once. ``days``: how long it may wait for owners that decide by hand
         (else an hour). ``verified``: totals that the recipient verifies. ``epsilon``: numbers with noise, of this
         privacy loss, as decimal text; of one entity at most ``entity_rows`` rows count then."""
-        asked = Asked(purpose, trust, allow_two_party, verified, epsilon, entity_rows)
+        asked = Asked(purpose, trust, allow_two_party, verified, epsilon, entity_rows, parameters)
         handed_in: list[str] = []
         try:
             return self._wait(self._submit(sql, to, asked, days, handed_in.append))
@@ -307,7 +314,7 @@ class Client:
             nonce=secrets.token_hex(16),
             created=here,
             expires=here + (days * 86400 or JOB_SECONDS),
-            **asdict(asked),
+            **{**vars(asked), "parameters": dict(asked.parameters)},
             recipient_keys=keys,
             planner=PLANNER,
         )
@@ -394,7 +401,7 @@ class Client:
         catalogs = read_catalogs(self.member, signed)
         asked = Job.from_bytes(raw)
         recipients = asked.recipients
-        plan = plan_of(asked, catalogs)
+        plan = compile_job(asked, catalogs)
         inside = tuple(sorted(r for r in recipients if self.member.has_node(r)))
         proposed = Proposed(raw, asked, plan, inside, helper_of(self.member, plan, recipients))
         proof, bodies = await self._fetch(job)
