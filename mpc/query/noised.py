@@ -29,7 +29,7 @@ from mpc.query.linear import Form, part_of
 from mpc.query.local import rows_an_entity
 from mpc.query.nodes import Agg
 from mpc.query.parse import Source
-from mpc.query.plan import JoinPool, Noise, PartyNoise, Pool, TallyPool, Word
+from mpc.query.plan import JoinPool, Noise, PartyNoise, Pool, Word
 
 #: the noise of all words of a job stays within their bounds but with probability 2^-TAIL
 TAIL = 40
@@ -110,7 +110,7 @@ def sensitivity(form: Form, party: str, noise: Noise, catalogs: Mapping[str, Cat
 
 def _refuse(pools: Sequence[Pool]) -> None:
     why = None
-    if any(isinstance(p, JoinPool | TallyPool) for p in pools):
+    if any(isinstance(p, JoinPool) for p in pools):
         why = "it joins tables of several owners"
     elif any(p.rankings for p in pools):
         why = "MIN, MAX and quantiles show one entity's value"

@@ -18,7 +18,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -78,7 +78,7 @@ class Asked:
     verified: bool = False
     epsilon: str = ""
     entity_rows: int = 1
-    parameters: Mapping[str, str] = NONE
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.entity_rows != 1 and not self.epsilon:
