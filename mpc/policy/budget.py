@@ -82,15 +82,31 @@ def spendings(
     return tuple(_spending(grant, who, known, party, request) for grant, who in used)
 
 
+def balances(known: Iterable[Spent], policy: Policy, today: dt.date) -> tuple[tuple[Grant, str, Fraction], ...]:
+    """What is left of each grant with a budget for each organisation that has spent of it in its period."""
+    found: dict[tuple[Grant, str], dict[str, Fraction]] = {}
+    for s in known:
+        for grant in policy.grants:
+            if _counts(s, grant, s.organisation, today):
+                found.setdefault((grant, s.organisation), {})[s.release] = s.epsilon
+    return tuple(
+        (grant, who, Fraction(grant.budget.epsilon) - sum(spent.values()))
+        for (grant, who), spent in sorted(found.items(), key=lambda f: (f[0][0].line, f[0][1]))
+        if grant.budget is not None
+    )
+
+
+def _counts(s: Spent, grant: Grant, organisation: str, today: dt.date) -> bool:
+    """Whether it was spent of this grant for this organisation, in the period that ends today."""
+    period = dt.timedelta(days=grant.budget.days) if grant.budget is not None else dt.timedelta()
+    return s.organisation == organisation and grant.names_column(s.table, s.column) and s.day > today - period
+
+
 def _spending(grant: Grant, organisation: str, known: Sequence[Spent], party: str, request: Request) -> Spending:
     assert grant.budget is not None and request.epsilon is not None
     period = dt.timedelta(days=grant.budget.days)
     limit = Fraction(grant.budget.epsilon)
-    spent = {
-        s.release: s
-        for s in known
-        if grant.names_column(s.table, s.column) and s.organisation == organisation and s.day > request.today - period
-    }
+    spent = {s.release: s for s in known if _counts(s, grant, organisation, request.today)}
     gone = sum((s.epsilon for s in spent.values()), Fraction(0))
     left = limit - gone - request.epsilon
     if left >= 0:

@@ -92,14 +92,20 @@ def add_noise(
 
 
 def sensitivity(form: Form, party: str, noise: Noise, catalogs: Mapping[str, Catalog]) -> int:
-    """By how many units one entity of a party changes a word at most, all cells together."""
+    """By how many units one entity of a party changes a word at most, all cells together. Raises LocalError
+    plan.noise."""
     catalog = next(c for c in catalogs.values() if c.party == party)
     most = 0
     for k, atom in form.terms:
         part = part_of(atom, party)
         if part is None:
             continue
-        assert isinstance(part, Agg) and part.func in ADDITIVE, "what is not a sum over rows has other bounds"
+        if not isinstance(part, Agg) or part.func not in ADDITIVE:
+            raise LocalError(
+                "plan.noise",
+                "Noise does not go with this query: a total in it is no sum over rows.",
+                "Ask for its parts as columns of their own.",
+            )
         for term in part.terms:
             table = catalog.table(term.table)
             assert table is not None

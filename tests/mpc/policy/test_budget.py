@@ -9,7 +9,7 @@ from fractions import Fraction
 import pytest
 
 from mpc.errors import LocalError
-from mpc.policy.budget import Spent, columns_shown, spendings
+from mpc.policy.budget import Spent, balances, columns_shown, spendings
 from mpc.policy.flow import Limits, check, several_wanted, suggest
 from mpc.policy.grants import Budget, parse_policy, write_grant
 from mpc.policy.needs import Request
@@ -145,6 +145,13 @@ def test_each_recipient_has_a_budget_of_its_own() -> None:
         ("accounts", "balance", "court"),
         ("accounts", "balance", "institute"),
     )
+
+
+def test_what_is_left_of_each_grant_for_whom() -> None:
+    policy = parse_policy(grant('["balance", "grade"]', to='["any"]', budget=BUDGET) + grant('["grade"]'))
+    known = [spent("a/s", "0.25", 3), spent("a/s", "0.25", 3, column="grade"), spent("b/s", "0.25", 1, to="court")]
+    found = balances([*known, spent("c/s", "0.5", 30)], policy, TODAY)
+    assert [(g.line, who, str(rest)) for g, who, rest in found] == [(1, "court", "3/4"), (1, "institute", "3/4")]
 
 
 def test_without_noise_nothing_is_spent() -> None:
