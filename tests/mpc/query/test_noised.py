@@ -310,3 +310,13 @@ def test_half_widths_against_sums_over_all_values(parts: list[tuple[Fraction, Sc
     assert sum(p for v, p in mass.items() if v < found) < 0.95
     large = half_width(tuple((c * 10**9, s) for c, s in parts), CONFIDENCE)
     assert floor(large / 10**9) in (floor(found), floor(found) - 1, floor(found) + 1)
+
+
+def test_a_limit_in_the_query_is_a_bound_of_the_noise() -> None:
+    w = bureau()
+    p = plan(w, "SELECT SUM(LEAST(GREATEST(balance, 0), 1000)) FROM bank_a.accounts", entity_rows=1)
+    assert p.pools[0].measures[0].words[0].noise[0].sensitivity == 1000_00
+    assert words(w, p, "bank_a")[0, 0, 0][0] <= 3 * 1000_00
+    # a limit that may be NULL is none
+    p = plan(w, "SELECT SUM(LEAST(cards, n)) FROM bank_a.accounts", entity_rows=1)
+    assert p.pools[0].measures[0].words[0].noise[0].sensitivity == 10**6
