@@ -95,7 +95,9 @@ POLICIES = sorted((HERE / "policies").glob("*/queries/*.sql"))
 
 def declared(party: str) -> tuple[Table, ...]:
     """The demo's tables of a party, as its catalog has them."""
-    return tuple(Table(t, columns, 2000, about, unique=True) for (p, t), (columns, about, _) in DECLARED.items() if p == party)
+    return tuple(
+        Table(t, columns, 2000, about, unique=True) for (p, t), (columns, about, _) in DECLARED.items() if p == party
+    )
 
 
 CATALOGS = {

@@ -34,6 +34,7 @@ from mpc.policy.needs import (
     JUDGED,
     JUDGED_IN_JOINS,
     JUDGED_IN_ROWS,
+    JUDGED_WHERE_MET,
     Need,
     Recipient,
     Request,
@@ -44,7 +45,7 @@ from mpc.policy.needs import (
     organisations,
     outside,
 )
-from mpc.query.plan import JoinReveal, Plan, Reveal, RowReveal, Use
+from mpc.query.plan import JoinReveal, MetReveal, Plan, Reveal, RowReveal, Use
 
 __all__ = [
     "BitsShown",
@@ -198,6 +199,8 @@ def contributor_sets_conflict(
     if party not in plan.parties or not outside(party, request):
         return ()
     now = contributor_sets(plan, party)
+    if request.open_set:  # it is like no other set
+        now = {c: {s | {request.open_set} for s in sets} for c, sets in now.items()}
     before: dict[tuple[str, str], set[frozenset[str]]] = {}
     for s in previous:
         if s.snapshot == snapshot:
@@ -267,6 +270,8 @@ def _refuse_unjudged(plan: Plan, party: str) -> None:
 
 
 def _judged(reveal: Reveal) -> frozenset[Use]:
+    if isinstance(reveal, MetReveal):
+        return JUDGED_WHERE_MET
     if isinstance(reveal, RowReveal):
         return JUDGED_IN_ROWS
     return JUDGED_IN_JOINS if isinstance(reveal, JoinReveal) else JUDGED

@@ -15,7 +15,7 @@ from math import inf
 from typing import Literal
 
 from mpc.policy.grants import ALL, ANY, Grant, Policy
-from mpc.query.plan import ColumnUse, JoinReveal, Plan, Reveal, RowReveal, Use
+from mpc.query.plan import ColumnUse, JoinReveal, MetReveal, Plan, Reveal, RowReveal, Use
 
 #: uses whose rules this version applies; a plan with another one is refused whatever was granted
 JUDGED: frozenset[Use] = frozenset({"filter", "group", "aggregate", "extreme", "arithmetic"})
@@ -23,6 +23,8 @@ JUDGED: frozenset[Use] = frozenset({"filter", "group", "aggregate", "extreme", "
 JUDGED_IN_JOINS: frozenset[Use] = JUDGED | {"join", "product"}
 #: of single rows of a join
 JUDGED_IN_ROWS: frozenset[Use] = frozenset({"join", "join_reveal", "threshold", "row"})
+#: of what the parties of a join without a helper learn
+JUDGED_WHERE_MET: frozenset[Use] = frozenset({"join_reveal", "threshold", "group", "aggregate"})
 #: uses by which a column's values enter a total
 ADDED: frozenset[Use] = frozenset({"aggregate", "extreme", "arithmetic", "product", "row"})
 
@@ -69,7 +71,10 @@ class Recipient:
 @dataclass(frozen=True)
 class Request:
     """The job's facts beside its plan. ``organisations``: data party -> organisation. ``today``: the node's date.
-    ``by_hand``: how many persons at the owner's have approved exactly this job and plan."""
+    ``by_hand``: how many persons at the owner's have approved exactly this job and plan. ``least``: of deposits the
+    fewest organisations besides the recipient's that a total is released of; None where all are in every total.
+    ``open_set``: where not all are needed, a name for the set of those that will be in it, which nobody knows before
+    the end."""
 
     recipients: tuple[Recipient, ...]
     organisations: Mapping[str, str]
@@ -78,6 +83,8 @@ class Request:
     allow_two_party: bool
     today: dt.date
     by_hand: int = 0
+    least: int | None = None
+    open_set: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,8 +124,8 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
                     recipient,
                     reveal.what,
                     use.where,
-                    alone=not reveal.pooled and not isinstance(reveal, RowReveal),
-                    others=len(organisations(reveal, request) - {recipient.organisation}) if pooled else None,
+                    alone=not reveal.pooled and not isinstance(reveal, RowReveal | MetReveal),
+                    others=_others(reveal, recipient, request) if pooled else None,
                     several_sets=reveal.pooled and use.use in ADDED and column_of(use) in mixed,
                     joined=isinstance(reveal, JoinReveal),
                     exact=use.use in ADDED and column_of(use) in exact,
@@ -137,13 +144,19 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
     )
 
 
+def _others(reveal: Reveal, recipient: Recipient, request: Request) -> int:
+    """The fewest organisations besides the recipient's that may be behind a value."""
+    named = len(organisations(reveal, request) - {recipient.organisation})
+    return named if request.least is None else min(named, request.least)
+
+
 def _shown_selection(reveal: Reveal, need: Need, request: Request) -> Iterator[Need]:
     """What else is needed where a recipient could tell from a total over a join which of its own rows were chosen.
 
     Exact sums of values it knows give the set away, and so does a count that equals the size of a group it knows. Then
     the owner lets it know which keys met, and how its conditions came out.
     """
-    if not isinstance(reveal, JoinReveal) or isinstance(reveal, RowReveal):
+    if not isinstance(reveal, JoinReveal) or isinstance(reveal, RowReveal | MetReveal):
         return
     home = need.recipient.organisation
     if home not in {request.organisations[p] for p in reveal.joined}:
@@ -164,7 +177,11 @@ def outside(party: str, request: Request) -> tuple[Recipient, ...]:
 
 
 def readers_of(reveal: Reveal, party: str, request: Request) -> tuple[Recipient, ...]:
-    """Who learns a value besides the owner's organisation: recipients, and parties whose search leads to it."""
+    """Who learns a value besides the owner's organisation: recipients, and parties whose search leads to it; of a join
+    without a helper the other party."""
+    if isinstance(reveal, MetReveal):
+        others = (Recipient(p, request.organisations[p], ("party",)) for p in reveal.joined)
+        return tuple(r for r in others if r.organisation != request.organisations[party])
     found = outside(party, request)
     named = {r.name for r in found}
     searching = (Recipient(p, request.organisations[p], ("party",)) for p in reveal.searched_by if p not in named)

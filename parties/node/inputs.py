@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from mpc.coins import Coins
+from mpc.errors import LocalError
 from mpc.evidence import data
 from mpc.evidence.data import Block
 from mpc.joint import SideRows
@@ -25,7 +26,7 @@ from mpc.roles import Cast, pool_of, ring_of
 from parties.member import Member
 from parties.node.behind import dominated_measures, measured
 from parties.node.committed import columns_of
-from parties.node.joins import own_values, side_rows
+from parties.node.joins import in_one_order, own_values, side_rows
 from parties.node.ranked import own_values_of
 from parties.node.releases import Releases
 from parties.node.sources.database import Tables
@@ -68,6 +69,15 @@ class Inputs:
         """What this member publishes."""
         return self._tables.catalog()
 
+    def verify_planned_on(self, catalog: Catalog) -> None:
+        """Raises LocalError job.differs where a job was planned on another catalog of this member than it has now."""
+        if catalog.digest() != self.catalog().digest():
+            raise LocalError(
+                "job.differs",
+                f"{self._member.name} changed its catalog since the job was planned.",
+                "Submit the query again: it will be planned on the new catalog.",
+            )
+
     async def vectors(
         self, cast: Cast, plan: Plan, limits: Limits, *, strict_none: bool, coins: Coins, salt: bytes
     ) -> Input:
@@ -90,8 +100,8 @@ class Inputs:
             for p, pool in joins.items():
                 for side in pool.sides:
                     if side.party == me:
-                        answer = database.rows(side.query.sql)
                         order = coins.draw(f"rows/{pool.name}/{side.name}", 32)
+                        answer = in_one_order(pool, side, database.rows(side.query.sql), order)
                         rows.setdefault(p, {})[side.name] = side_rows(pool, side, answer, order)
                         if pool.by_row and side == pool.sides[0]:
                             own[p] = own_values(pool, answer)
