@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -33,7 +33,6 @@ from mpc.expected import expected_bytes
 from mpc.job import MAX_JOB_BYTES, Job, job_id
 from mpc.policy.flow import Limits
 from mpc.protocols.agree import Agreement
-from mpc.query.compile import PLANNER
 from mpc.query.layout import Rows
 from mpc.query.plan import shows_rows
 from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_helper, play_party, rounds_of
@@ -48,7 +47,7 @@ from parties.member import Member
 from parties.metrics import Metrics
 from parties.node.earlier import shown_columns
 from parties.node.inputs import Input, Inputs
-from parties.node.permission import Given, Permission
+from parties.node.permission import Permission, facts_of
 from parties.node.stopping import refuse_if_stopped
 from parties.node.store import Store
 from parties.node.webhook import Event, Webhook
@@ -137,15 +136,13 @@ class NodeService(node_pb2_grpc.NodeServicer):
     async def _propose(self, request: node_pb2.Proposal, coordinator: str) -> node_pb2.Approval:
         catalogs = read_catalogs(self._member, request.catalogs)
         mine = catalogs.get(self._member.name)
-        if mine is not None and mine.digest() != self._inputs.catalog().digest():
-            raise LocalError(
-                "job.differs",
-                f"{self._member.name} changed its catalog since the job was planned.",
-                "Submit the query again: it will be planned on the new catalog.",
-            )
+        if mine is not None:
+            self._inputs.verify_planned_on(mine)
         refuse_if_stopped(self._member.name, self._store.decisions)
         signature = None if request.dry_run else request.job.signature
         proposed = await asyncio.to_thread(propose, self._member, request.job.job, signature, catalogs)
+        if proposed.job.deposit is not None and not request.dry_run:
+            raise LocalError("job.invalid", "A deposit job has no attempts: its parties deposit by themselves.")
         if self._member.name not in proposed.participants:
             raise LocalError("job.invalid", f"{self._member.name} has no part in this job.")
         given = self._permission.check(self._store, proposed, ask=not request.dry_run)
@@ -153,7 +150,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._check_size(proposed)
         if any(self._member.name in pool.parties and pool.ciphertexts for _, pool in proposed.plan.tallies):
             verify_installed()
-        approval = self._approval(proposed, given)
+        approval = self._permission.statement(proposed, given)
         if not request.dry_run:
             await self._supersede(proposed.job.id, request.attempt, coordinator)
             self._admit(request, coordinator, proposed, given.limits, approval)
@@ -210,24 +207,6 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "job.limits", f"{self._member.name} has {config.max_jobs} jobs under way.", "Try again later."
             )
 
-    def _approval(self, proposed: Proposed, given: Given) -> bytes:
-        """What this member signs: exactly this job and plan, under this policy, until the job's expiry; and whose word
-        it was where persons decided."""
-        return rfc8785.dumps(
-            {
-                "v": 1,
-                "job": proposed.job.id,
-                "plan": proposed.plan.digest(),
-                "party": self._member.name,
-                "policy": self._permission.digest(),
-                "roster": proposed.job.roster,
-                "planner": PLANNER,
-                "expires": proposed.job.expires,
-                **given.limits.told(),
-                **given.told(),
-            }
-        )
-
     async def _supersede(self, job: str, number: int, coordinator: str) -> None:
         """A coordinator that was started again proposes the next attempt before we have noticed that the last one lost
         it: that one ends here and now."""
@@ -261,15 +240,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             job.id,
             request.attempt,
             self._member.clock(),
-            {
-                "submitter": job.submitter,
-                "recipients": list(job.recipients),
-                "purpose": job.purpose,
-                "sql": job.shown,
-                "plan": proposed.plan.digest(),
-                "policy": self._permission.digest(),
-                "expires": job.expires,
-            },
+            facts_of(proposed, self._permission.digest()),
         )
         self._store.earlier.remember(job.id, shown_columns(proposed.plan, self._member.name))
         attempt = Attempt(proposed, coordinator, limits, approval, request.job, tuple(request.catalogs))
@@ -397,6 +368,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         kept = None
         if self._recorder is not None:
             kept = await asyncio.to_thread(self._recorder.keep, key, seed, heard, given.blocks)
+        given = replace(given, blocks=())  # memory
 
         total = rounds_of(cast, member.name)
         assert attempt.inbox is not None
