@@ -47,8 +47,8 @@ log = structlog.get_logger("heji.node")
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-#: seconds to wait for the coordinator
-PATIENCE = 60.0
+#: seconds to wait for the coordinator; between withdrawals that a stop asks for
+PATIENCE, TRY_AGAIN = 60.0, 5.0
 
 
 class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
@@ -74,6 +74,7 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         self._why: dict[str, HejiError] = {}  # why a deposit was not made yet
         self._filling: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
+        self._taking_back: asyncio.Task[None] | None = None
 
     # -- what the institution asks
 
@@ -129,7 +130,7 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
             self._loop = asyncio.create_task(self._now_and_then())
 
     async def stop(self) -> None:
-        running = [*self._filling, *([self._loop] if self._loop else [])]
+        running = [*self._filling, *(t for t in (self._loop, self._taking_back) if t is not None)]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -155,6 +156,23 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
                     with contextlib.suppress(HejiError):  # told in the list, and to the coordinator
                         await self._make(o, again=False)
 
+    def take_back_soon(self) -> None:
+        """The node was stopped: withdraw every deposit that can still be withdrawn, beside what goes on. To be called
+        again while it is stopped: a coordinator that is away is asked again."""
+        if self._taking_back is None or self._taking_back.done():
+            self._taking_back = asyncio.create_task(self._take_back())
+
+    async def _take_back(self) -> None:
+        try:
+            async with self._turn:
+                for o in await self._look():
+                    before = self._messages.messages(_id(o))
+                    if o.state == "depositing" and before and not (before[-1].kind == WITHDRAW and before[-1].receipt):
+                        await self._withdraw(o)
+        except HejiError as error:
+            log.warning("deposits not withdrawn", code=error.code)
+        await asyncio.sleep(TRY_AGAIN)
+
     # -- depositing
 
     async def _make(self, o: pb.OpenDeposit, *, again: bool) -> None:
@@ -164,12 +182,12 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         try:
             before = self._messages.messages(job)
             if before and not before[-1].receipt:
-                await self._send(o, before[-1])
+                await self._send_unless_stopped(o, before[-1])
                 before = self._messages.messages(job)
             if not before or (again and before[-1].kind == WITHDRAW):
                 message = await self._deposit(o, len(before))
                 if message is not None:
-                    await self._send(o, message)
+                    await self._send_unless_stopped(o, message)
             self._why.pop(job, None)
         except HejiError as error:
             told = self._why.get(job)
@@ -225,8 +243,15 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
                 kept.close()
         statement = statement_of(terms, member.name, number, data, approval, body).to_bytes()
         message = Message(number, LEAVE, statement, member.sign(DEPOSIT, statement), approval, signed, body)
+        refuse_if_stopped(member.name, self._store.decisions)  # encrypting takes its time
         self._messages.make(job, message)
         return message
+
+    async def _send_unless_stopped(self, o: pb.OpenDeposit, m: Message) -> None:
+        """A node that is stopped lets no deposit out, also none that it made before."""
+        if m.kind == LEAVE:
+            refuse_if_stopped(self._member.name, self._store.decisions)
+        await self._send(o, m)
 
     async def _send(self, o: pb.OpenDeposit, m: Message) -> None:
         """Hand a message over, and keep its receipt. Raises what the coordinator says."""
