@@ -37,6 +37,7 @@ EVENTS: Mapping[str, str] = {
     "approved": "this node's signed word on an attempt: digest of the approval, coordinator, software",
     "refused": "this node's refusal: code",
     "committed": "digests of the data and of the seed that the role runs on, with 32 random bytes in front",
+    "spent": "what a job spends of a limit, before data leaves: what, of which column, to whom, amount, limit, days",
     "sent": "a message went out: step, peer, number, length, digest, the peer's signed receipt",
     "received": "a message came in: step, peer, number, length, digest, the receipt that was signed",
     "added": "the coordinator added up the sums: names, digests of the masked totals",

@@ -95,10 +95,10 @@ class Permission:
             None,
         )
 
-    def commit(self, store: Store, proposed: Proposed, snapshot: str) -> None:
+    def commit(self, store: Store, proposed: Proposed, snapshot: str) -> tuple[BitsShown, ...]:
         """Before anything is sent: refuse a column that would enter totals with another set of contributors than
         before over the same snapshot (sums over different sets can be solved), and conditions beyond ``max_bits``; else
-        remember these."""
+        remember these, and return what is spent of limits."""
         policy = self.policy()
         before = [
             ContributorSet(t, c, who, snap) for job, t, c, who, snap in store.contributions() if job != proposed.job.id
@@ -109,6 +109,7 @@ class Permission:
 
         shown = self.unspent(store, proposed)
         store.record_bits(proposed.job.id, self._today(), [(s.table, s.column, s.organisation, s.bits) for s in shown])
+        return shown
 
     def unspent(self, store: Store, proposed: Proposed) -> tuple[BitsShown, ...]:
         """The conditions the job shows for single entities. Raises LocalError policy.spent where they are too many."""

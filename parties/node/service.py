@@ -143,6 +143,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._check_size(proposed)
         approval = self._approval(proposed, limits)
         if not request.dry_run:
+            self._keep_policy()
             await self._supersede(proposed.job.id, request.attempt, coordinator)
             self._admit(request, coordinator, proposed, limits, approval)
             self._note(
@@ -157,6 +158,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
     def _note(self, event: str, key: AttemptKey, **facts: Any) -> None:
         if self._recorder is not None:
             self._recorder.note(event, key, **facts)
+
+    def _keep_policy(self) -> None:
+        """The text that the approval's digest is of, for whoever the owner wants to show it to."""
+        if self._recorder is not None:
+            policy = self._permission.policy()
+            self._recorder.documents.keep_policy(policy.digest, policy.text)
 
     def _note_refusal(self, request: node_pb2.Proposal, error: HejiError) -> None:
         if len(request.job.job) <= MAX_JOB_BYTES:
@@ -363,7 +370,10 @@ class NodeService(node_pb2_grpc.NodeServicer):
             cast, proposed.plan, attempt.limits, strict_none=strict, coins=coins, salt=self._store.salt
         )
         self._same_data(job.id, given.snapshot)
-        self._permission.commit(self._store, proposed, given.snapshot.hex())
+        for spent in self._permission.commit(self._store, proposed, given.snapshot.hex()):
+            self._note("spent", key, **spent.told())
+        if self._recorder is not None and given.snapshot:
+            self._recorder.documents.keep_tables(job.id, key[1], given.snapshot)
         self._note("committed", key, data=data_commitment(key, given.snapshot), seed=seed_commitment(key, seed).hex())
         heard = sum(allowed_bytes(cast, p, member.name) for p in cast.context.participants if p != member.name)
         kept = self._recorder.keep(key, seed, heard) if self._recorder is not None else None

@@ -21,7 +21,16 @@ import pytest
 from mpc.crypto.sign import verify as verify_signed
 from mpc.errors import HejiError, LocalError
 from mpc.evidence import blame as blaming
-from mpc.evidence import job_checks, record_checks
+from mpc.evidence import (
+    job_checks,
+    period_checks,
+    period_report,
+    record_checks,
+    report,
+    reruns,
+    spending,
+)
+from mpc.evidence import page as paging
 from mpc.evidence import verify as verifying
 from mpc.evidence.blame import Accusation, accusations, blamed
 from mpc.evidence.bundle import BUNDLE, Bundle
@@ -426,16 +435,23 @@ def test_reports_in_both_languages(collected: tuple[Path, Bundle]) -> None:
     json.dumps(told)
 
 
+#: what takes a template
+TELL = ("good", "bad", "open_")
+
+
 def test_every_word_has_its_chinese() -> None:
-    templates = {title for title, _ in CHECKS} | set(LIMITS)
-    nodes = (
-        n for m in (verifying, record_checks, job_checks, blaming) for n in ast.walk(ast.parse(inspect.getsource(m)))
-    )
-    for node in nodes:
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("good", "bad", "open_"):
-            first = node.args[0]
-            assert isinstance(first, ast.Constant), ast.unparse(node)
-            templates.add(str(first.value))
+    templates = {title for title, *_ in CHECKS} | set(LIMITS)
+    for module in (verifying, record_checks, job_checks, blaming, period_checks, spending, reruns):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in TELL:
+                first = node.args[0]
+                named = isinstance(first, ast.Name)
+                templates.add(str(getattr(module, first.id) if named else ast.literal_eval(first)))
+    for module in (report, period_report, paging):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            said = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say"
+            if said and isinstance(node.args[0], ast.Constant):
+                templates.add(str(node.args[0].value))
     assert templates <= CHINESE.keys(), templates - CHINESE.keys()
     for english, chinese in CHINESE.items():
         assert english.count("{}") == chinese.count("{}"), english
