@@ -123,7 +123,7 @@ def _as_totals(source: Source, relation: Rows | Totals | Scalars) -> Totals:
         raise LocalError(
             "sql.unsupported",
             "Line 1, column 1: a result of single rows is not supported: they are never shown.",
-            "Use COUNT, SUM, AVG … with or without GROUP BY. Only a party sees rows: of a join, about a table of its own.",
+            "Use COUNT, SUM, AVG … with or without GROUP BY. Only parties see rows: of a join, about their own table.",
             line=1,
             column=1,
         )
