@@ -7,7 +7,7 @@
     logs/MEMBER.json       a participant's entries, proofs and documents, as it handed them out
     period/MEMBER.json     of a period: a whole range of the member's log, and documents, as it handed them out
     policies/PARTY.toml    an owner's policy at the time, if the owner gave it; of a period by its digest
-    results/MEMBER.arrow   a recipient's result, if the recipient gave it
+    results/MEMBER.json    what a recipient opened, if the recipient gave it (mpc.evidence.released)
     bodies/MEMBER.sealed   the messages that a coordinator heard, sealed to one auditor (mpc.evidence.sealed)
 
 Nothing is extracted and nothing is compressed: names are of this list, sizes are bounded by the file's own, and a file
@@ -35,7 +35,7 @@ MAX_BUNDLE_BYTES = 1 << 30
 MAX_FILES = 1000
 _MANIFEST, _SIGNATURE = "bundle.json", "bundle.sig"
 _NAMES = re.compile(
-    r"roster\.json|(?:(?:logs|period)/{0}\.json)|(?:policies/{0}\.toml)|(?:results/{0}\.arrow)|(?:bodies/{0}\.sealed)".format(
+    r"roster\.json|(?:(?:logs|period|results)/{0}\.json)|(?:policies/{0}\.toml)|(?:bodies/{0}\.sealed)".format(
         "[a-z0-9_-]{1,64}"
     )
 )

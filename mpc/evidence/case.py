@@ -134,6 +134,8 @@ class Case:
     parts: Mapping[str, Part]
     #: by owner the text of its policy, where it gave it
     policies: Mapping[str, bytes] = field(default_factory=dict)
+    #: by recipient what it opened, where it gave it
+    results: Mapping[str, bytes] = field(default_factory=dict)
     #: by member the messages it heard, where they were sealed to whoever reads this
     bodies: Mapping[str, tuple[Sent, ...]] = field(default_factory=dict)
 
@@ -177,7 +179,7 @@ def read_case(bundle: Bundle, roster: Roster, key: bytes = b"") -> Case:
         raise invalid("it holds no log")
     sealed = bundle.part("bodies") if key else {}
     bodies = {m: open_sealed(raw, bundle.job, m, key) for m, raw in sealed.items()}
-    return Case(bundle.job, bundle, roster, parts, bundle.part("policies"), bodies)
+    return Case(bundle.job, bundle, roster, parts, bundle.part("policies"), bundle.part("results"), bodies)
 
 
 def well_formed(name: str, raw: bytes, read: Callable[[str, bytes], T]) -> T:

@@ -129,6 +129,31 @@ CHINESE: Mapping[str, str] = {
     "{} is earlier than the one before it": "{} 的时间早于前一条",
     "{} cosigned the log of {} before its last entry was made": "{} 在 {} 的最后一条记录产生之前就联署了其日志",
     "{} approved outside of the job's time": "{} 在作业有效期之外批准",
+    # of what was released
+    "{} gave something for a point of {} that is none": "{} 所附 {} 的一个点不是有效的点",
+    "the points of {} that {} gave are not those it signed the hash of": "{} 的点（由 {} 提供）与其签名的摘要不符",
+    "the points of {} that {} gave are not those in its log": "{} 的点（由 {} 提供）与其日志中的不同",
+    "{} points that {} gave are valid, signed before data moved, and those in the logs": (
+        "{} 个点（由 {} 提供）均有效，在数据移动之前已签名，且与日志一致"
+    ),
+    "what {} opened does not verify: {}": "{} 打开的内容未能通过验证：{}",
+    "the equation holds for all {} sums that {} opened": "等式对全部 {} 个总和（由 {} 打开）成立",
+    "the statement of {} is of another job, recipient or plan": "{} 的说明属于另一作业、接收方或计划",
+    "the table of {} is by row, beside rows of its own: not computed again": (
+        "{} 的结果是按行的，与其自己的行并列：未重新计算"
+    ),
+    "the table of {} is what the plan computes from the words it opened": "{} 的结果表正是计划由其打开的数值算得",
+    "the table of {} is not what the plan computes from the words it opened": ("{} 的结果表不是计划由其打开的数值算得"),
+    "{}: a suppressed value of {} is shown": "{}：{} 的一个已隐藏的值被显示",
+    "{}: the statement tells of another number of suppressed values than the table": (
+        "{}：说明中隐藏值的个数与结果表不同"
+    ),
+    "{}: {} values are suppressed, and none of them is shown": "{}：隐藏了 {} 个值，均未显示",
+    "{}: a cell of {} rows is shown, where {} are the fewest": "{}：显示了一个只有 {} 行的单元格，而至少应有 {} 行",
+    "{}: {} shown cells have at least {} rows each": "{}：显示的 {} 个单元格各至少有 {} 行",
+    "{}: a total of {} is shown beside groups of which one is hidden: it gives it back": (
+        "{}：{} 的总计与只隐藏一组的分组并列显示：由此可推出被隐藏的值"
+    ),
     # of a period
     "no job began in this period": "这一时期内没有作业开始",
     "what {} approved in attempt {} is not here, though it sent data": (

@@ -1,4 +1,4 @@
-"""Checks of what was done in a job: approvals, policies, commitments, sums, results, suppression (5 to 11, 13)."""
+"""Checks of what was done in a job: approvals, policies, commitments, the coordinator's sums (5, 6, 7, 9)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from mpc.evidence.findings import (
     Settings,
     bad,
     cast_in,
-    events_of,
     good,
     if_whole,
     is_masked,
@@ -163,26 +162,7 @@ def commitments(case: Case, _: Settings) -> Findings:
                 yield good("{} bound itself to its data and seed before it sent data in attempt {}", p, number)
 
 
-# -- 8, 9, 10
-
-
-def points(case: Case, _: Settings) -> Findings:
-    """Every contributor signed the hash of its points before it sent data."""
-    for number, d in case.attempts.items():
-        if not d.what.verified:
-            yield open_("the job asked for no verified sums")
-            continue
-        for p in sorted(d.what.catalogs):
-            part = case.parts.get(p)
-            if part is None:
-                continue
-            sent = part.about(number, "sent")
-            bound = [e.seq for e in sent if str(e.facts["step"]).endswith("/verified/hash")]
-            data = [e.seq for e in sent if "/block/" in str(e.facts["step"])]
-            if data and (not bound or bound[0] > data[0]):
-                yield bad("{} sent data in attempt {} before it bound itself to points", p, number, by=if_whole(part))
-            elif data:
-                yield good("{} bound itself to points before it sent data in attempt {}", p, number)
+# -- 9
 
 
 def additions(case: Case, _: Settings) -> Findings:
@@ -214,54 +194,3 @@ def additions(case: Case, _: Settings) -> Findings:
             yield good("attempt {}: {} messages to the coordinator add up to what it handed on", number, len(bodies))
         else:
             yield bad("the coordinator did not add up what it heard: {}", "-", by=d.coordinator)
-
-
-def equations(case: Case, _: Settings) -> Findings:
-    """Who opened the sum verified it, and signed that it did: nobody else has the sum."""
-    for number, d in case.attempts.items():
-        if not d.what.verified:
-            yield open_("the job asked for no verified sums")
-            continue
-        for r in d.what.recipients:
-            told = events_of(case, r, number, "revealed")
-            if told and told[-1].facts.get("verified"):
-                yield good("{} verified that the sums are of what the parties bound themselves to", r)
-            elif told:
-                yield bad("{} opened the sums without verifying them", r, by=r)
-            else:
-                yield open_("{} acknowledged no result in this bundle", r)
-
-
-# -- 11
-
-
-def results(case: Case, _: Settings) -> Findings:
-    given = case.bundle.part("results")
-    for r in sorted({r for d in case.attempts.values() for r in d.what.recipients}):
-        part = case.parts.get(r)
-        told = [e for e in part.events if e.event == "revealed"] if part else []
-        if r in given:
-            if told and told[-1].facts["result"] == labels.digest("result", given[r]).hex():
-                yield good("the result given for {} is the one it acknowledged", r)
-            else:
-                yield bad("the result given for {} is not the one in its log", r)
-        elif told:
-            yield good("{} acknowledged a result (digest {}); it did not give it", r, told[-1].facts["result"])
-        else:
-            yield open_("{} acknowledged no result in this bundle", r)
-
-
-# -- 13
-
-
-def suppression(case: Case, _: Settings) -> Findings:
-    for d in case.attempts.values():
-        for p in sorted(d.what.catalogs):
-            if p in d.approvals:
-                told = d.approval(p)
-                yield open_(
-                    "{} kept cells of fewer than {} entities and {} institutions hidden by its signed word",
-                    p,
-                    told["min_entities"],
-                    told["min_contributors"],
-                )

@@ -1,6 +1,6 @@
-"""The sixteen checks over a bundle, offline, in their order: those of the record (record_checks.py), those of what was
-done in a job (job_checks.py), and how they are made over a period (period_checks.py). No networking, nothing of a node:
-numbers, texts, hashes and signatures.
+"""The sixteen checks over a bundle, offline, in their order: of the record (record_checks.py), of what was done in a
+job (job_checks.py), of what was released (result_checks.py), and how they are made over a period (period_checks.py,
+spending.py, reruns.py). No networking, nothing of a node: numbers, texts, hashes and signatures.
 
 What evidence cannot show stands in ``LIMITS`` and at the end of every report.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from mpc.evidence import job_checks, period_checks, record_checks, reruns, spending
+from mpc.evidence import job_checks, period_checks, record_checks, reruns, result_checks, spending
 from mpc.evidence.case import Case
 from mpc.evidence.findings import Check, Finding, Findings, Settings, found_by, open_
 from mpc.evidence.period import Period
@@ -43,12 +43,12 @@ CHECKS: tuple[tuple[str, OfJob, OfPeriod], ...] = (
     _of_all("one job, plan and roster; approvals", job_checks.one_job),
     _of_all("policies", job_checks.policies),
     _of_all("commitments before data", job_checks.commitments),
-    _of_all("points of verified sums", job_checks.points),
+    _of_all("points of verified sums", result_checks.points),
     _of_all("the coordinator's additions", job_checks.additions),
-    _of_all("the verified-sum equation", job_checks.equations),
-    _of_all("result as acknowledged", job_checks.results),
+    _of_all("the verified-sum equation", result_checks.equations),
+    _of_all("result as acknowledged", result_checks.results),
     ("budgets", of_a_period_only, spending.budgets),
-    _of_all("suppression", job_checks.suppression),
+    _of_all("suppression", result_checks.suppression),
     ("no second run on fewer parties", of_a_period_only, reruns.reruns),
     _of_all("software", record_checks.software),
     ("times", record_checks.times, period_checks.times),

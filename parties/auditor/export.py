@@ -26,6 +26,7 @@ from parties.evidence.witness import gather
 from parties.failures import from_rpc
 from parties.files import read
 from parties.member import Member
+from parties.results import Result
 from parties.rpc.v1 import evidence_pb2, evidence_pb2_grpc, node_pb2, node_pb2_grpc
 
 #: seconds to wait for one member
@@ -54,7 +55,7 @@ async def export(
     if with_policy:
         files[f"policies/{member.name}.toml"] = _own_policy(member, json.loads(parts.get(member.name, b"{}")))
     if with_result:
-        files[f"results/{member.name}.arrow"] = await _own_result(member, job)
+        files[f"results/{member.name}.json"] = await _own_result(member, job)
     if seal_for is not None:
         files[f"bodies/{member.name}.sealed"] = _sealed(member, job, seal_for)
     return _signed(member, job, files), absent
@@ -167,9 +168,10 @@ async def _from_own_log(member: Member, others: list[str], made: Callable[[Log, 
 
 
 async def _own_result(member: Member, job: str) -> bytes:
+    """What this recipient opened, as its log has the digest of."""
     kept = member.folder / "jobs" / f"{job}.arrow"
     if kept.exists():
-        return read(kept, "the result")
+        return Result.from_bytes(read(kept, "the result")).released
     if not member.has_node(member.name):
         raise LocalError(
             "evidence.missing", f"{member.name} has opened no result of this job.", "Open it: heji jobs result."
@@ -179,7 +181,7 @@ async def _own_result(member: Member, job: str) -> bytes:
         reply = await stub.Result(node_pb2.NodeResultRequest(job=bytes.fromhex(job)), timeout=PATIENCE)
     except grpc.aio.AioRpcError as error:
         raise from_rpc(error, member.name, "asked for its result") from None
-    return bytes(reply.result)
+    return Result.from_bytes(reply.result).released
 
 
 async def _read(member: Member, peer: str, request: evidence_pb2.ReadRequest) -> bytes | HejiError:

@@ -26,7 +26,6 @@ import rfc8785
 import structlog
 
 from mpc.coins import own_coins
-from mpc.crypto.labels import digest
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.expected import expected_bytes
 from mpc.job import MAX_JOB_BYTES, job_id
@@ -412,7 +411,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._keep_documents(key, attempt, signed, outcome.agreement)
         if member.name in job.recipients:
             shown = self._keep_result(proposed, outcome, cast, statements, given.own)
-            self._note("revealed", key, result=digest("result", shown).hex(), verified=proposed.plan.verified)
+            self._note("revealed", key, result=shown, verified=proposed.plan.verified)
         tell(node_pb2.Progress(phase="done", done=total, total=total))
 
     def _role(self, session: Session, cast: Cast, given: Input) -> Rounds[Outcome]:
@@ -471,12 +470,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
         cast: Cast,
         statements: dict[str, bytes],
         own: Mapping[int, Rows],
-    ) -> bytes:
+    ) -> str:
+        """Returns what the log says of it."""
         totals = {s.name: outcome.totals[s.name] for s in cast.heard_by(self._member.name)}
-        result = opened_result(proposed, totals, self._member.name, statements, own)
-        raw = result.to_bytes()
-        self._store.keep_result(proposed.job.id, raw)
-        return raw
+        result = opened_result(proposed, totals, self._member.name, statements, own, outcome.bindings)
+        self._store.keep_result(proposed.job.id, result.to_bytes())
+        return result.digest()
 
     def _keep_documents(
         self,
