@@ -106,8 +106,8 @@ def _lattice(secret: lattice.SecretKey, vectors: list[RingWords]) -> Row:
     encrypt, first = _timed(lambda: lattice.encrypt(key, vectors[0]))
     columns = [first, *(lattice.encrypt(key, v) for v in vectors[1:])]
     add, total = _timed(lambda: lattice.add(key, columns))
-    decrypt, opened = _timed(lambda: lattice.decrypt(secret, total, n, 64))
-    _right(vectors, opened)
+    decrypt, opened = _timed(lambda: lattice.decrypt(secret, total, n))
+    _right(vectors, opened.view(np.uint64))
     return _row(key.scheme, n, encrypt, add / len(columns), decrypt, sum(map(len, first)))
 
 

@@ -39,6 +39,7 @@ CODES: Mapping[str, str] = {
     "policy.spent": "an owner has shown this recipient as many conditions on a column as its policy allows",
     "policy.pending": "an owner decides by hand whether the job may run, and has not yet",
     "policy.rejected": "an owner decided by hand that the job may not run",
+    "policy.stopped": "an owner has stopped its node: nothing is approved until it resumes",
     # the job
     "job.invalid": "a job's text is malformed, unsigned or signed by the wrong key",
     "job.expired": "the job's expiry has passed (or lies too far ahead)",
@@ -72,6 +73,7 @@ CODES: Mapping[str, str] = {
     "evidence.rollback": "a log is shorter than, or other than, what was signed last",
     "evidence.invalid": "a bundle of evidence cannot be read",
     "evidence.missing": "there is no evidence of this job here",
+    "evidence.stamp": "a timestamp authority gave no timestamp of the log",
     # members and connections
     "peer.unavailable": "a member cannot be reached",
     "peer.timeout": "a member did not answer in time",

@@ -29,6 +29,7 @@ from parties.node.inputs import Inputs
 from parties.node.permission import Permission
 from parties.node.releases import Releases
 from parties.node.service import NodeService
+from parties.node.stopping import Watch
 from parties.node.store import Store as NodeStore
 from parties.rpc.v1 import (
     coordinator_pb2,
@@ -62,6 +63,8 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
     counters = metrics.Metrics()
     service = NodeService(member, store, post, inputs, Permission(member), metrics=counters, recorder=recorder, **hooks)
     console = await _console(member, store, inputs, recorder, lambda: service.under_way)
+    watch = Watch(member.name, store.decisions, recorder, service.end_all)
+    watch.start()
     server = _server(member)
     node_pb2_grpc.add_NodeServicer_to_server(service, server)
     if recorder is not None:
@@ -74,6 +77,7 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
         node_pb2.DESCRIPTOR.services_by_name["Node"].full_name,
         [
             service.stop,
+            watch.stop,
             console,
             _soon(store.close),
             *([_soon(releases.close)] if releases else []),
@@ -132,9 +136,10 @@ async def _console(
         return _soon(lambda: None)
     from parties.console.app import Console  # only where it is served
     from parties.console.serving import serve as serve_console
-    from parties.console.session import Sessions, token_of
+    from parties.console.session import Sessions
+    from parties.console.tokens import people
 
-    sessions = Sessions(token_of(member.folder), member.clock)
+    sessions = Sessions(lambda: people(member.folder), member.clock)
     return await serve_console(Console(member, store, inputs, sessions, recorder, running).app(), member)
 
 

@@ -37,7 +37,6 @@ from numpy.typing import NDArray
 from mpc.crypto.labels import digest, framed, unframed
 from mpc.errors import LocalError, PeerError
 from mpc.messages import RingWords
-from mpc.ring import ring
 
 Scheme = Literal["bfv", "ckks"]
 #: the polynomials' degree; a ciphertext holds as many values (half of them in CKKS)
@@ -227,14 +226,14 @@ def add(key: PublicKey, columns: Iterable[Sequence[bytes]]) -> list[bytes]:
     return [bytes(t.serialize()) for t in total]
 
 
-def decrypt(secret: SecretKey, ciphertexts: Sequence[bytes], length: int, bits: int) -> RingWords:
-    """The values of ``length`` places as signed words of ``bits`` bits: (length,) or (length, 2).
+def decrypt(secret: SecretKey, ciphertexts: Sequence[bytes], length: int) -> NDArray[Any]:
+    """The values of ``length`` places, (length,): int64, or Python's whole numbers where it takes several primes.
 
     ``ciphertexts`` as ``verify_ciphertexts`` let them through. BFV: each value lies within half of the product of the
-    primes, either side of 0. Raises ValueError where it does not fit ``bits``, or in CKKS where a value is too far from
-    a whole number to be a sum of what the plan allows.
+    primes, either side of 0. Raises ValueError in CKKS where a value is too far from a whole number to be a sum of what
+    the plan allows.
     """
-    public, r = secret.public, ring(bits)
+    public = secret.public
     parts: list[list[NDArray[np.generic]]] = [[] for _ in public.contexts]
     for i, raw in enumerate(ciphertexts):
         of = i % len(parts)
@@ -242,21 +241,8 @@ def decrypt(secret: SecretKey, ciphertexts: Sequence[bytes], length: int, bits: 
         parts[of].append(np.array(_vector(public.scheme, secret._loaded[of], raw).decrypt(), dtype=kind))
     columns = [np.concatenate(p)[:length] for p in parts]
     if public.scheme == "ckks":
-        whole = np.rint(columns[0])
-        if (
-            not np.isfinite(columns[0]).all()
-            or (np.abs(columns[0] - whole) > 0.25).any()
-            or (np.abs(whole) > 2**52).any()
-        ):
-            raise ValueError("not near a whole number")
-        columns = [whole.astype(np.int64)]
-    if len(columns) == 1:
-        words = columns[0].astype(np.int64).view(np.uint64)
-        return words if bits == 64 else np.stack([words, np.where(columns[0] < 0, ~np.uint64(0), np.uint64(0))], axis=1)
-    values = _combined(columns, public.primes)
-    if any(abs(v) >= 1 << (bits - 1) for v in values):
-        raise ValueError("a value beyond its ring")
-    return r.from_ints(values)
+        return _rounded(columns[0])
+    return columns[0] if len(columns) == 1 else _combined(columns, public.primes)
 
 
 def _residues(x: RingWords, p: int) -> NDArray[np.int64]:
@@ -278,14 +264,21 @@ def _reals(x: RingWords) -> NDArray[np.float64]:
     return np.ascontiguousarray(low).view(np.int64).astype(np.float64)
 
 
-def _combined(columns: Sequence[NDArray[np.generic]], primes: Sequence[int]) -> list[int]:
+def _rounded(x: NDArray[Any]) -> NDArray[np.int64]:
+    whole: NDArray[np.float64] = np.rint(x)
+    if not np.isfinite(x).all() or (np.abs(x - whole) > 0.25).any() or (np.abs(whole) > 2**52).any():
+        raise ValueError("not near a whole number")
+    return whole.astype(np.int64)
+
+
+def _combined(columns: Sequence[NDArray[np.generic]], primes: Sequence[int]) -> NDArray[np.object_]:
     """The centred numbers modulo the product of ``primes`` with these residues (Garner)."""
     value = columns[0].astype(object) % primes[0]
     product = primes[0]
     for column, p in zip(columns[1:], primes[1:], strict=True):
         value = value + product * ((column.astype(object) - value) * pow(product, -1, p) % p)
         product *= p
-    return [int(v) - product if v > product // 2 else int(v) for v in value]
+    return np.where(value > product // 2, value - product, value)
 
 
 def _block_length(scheme: Scheme, length: int, block: int) -> int:

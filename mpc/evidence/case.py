@@ -92,6 +92,16 @@ class Document:
 
 
 @dataclass(frozen=True)
+class Stamped:
+    """A timestamp ``token`` (mpc.evidence.stamp) of a checkpoint that holds all entries of a part. ``consistency``:
+    between that checkpoint and the part's, from the smaller to the larger."""
+
+    checkpoint: Checkpoint
+    consistency: tuple[bytes, ...]
+    token: bytes
+
+
+@dataclass(frozen=True)
 class Part:
     """A participant's part of what is known of a job. ``numbers``: where its entries stand in its log; ``inclusion``:
     their audit paths in ``checkpoint``, none where a whole range of the log shows it (mpc.evidence.period)."""
@@ -104,6 +114,7 @@ class Part:
     checkpoint: Checkpoint
     newest: Checkpoint
     consistency: tuple[bytes, ...]
+    stamp: Stamped | None
     documents: tuple[Document, ...]
 
     @cached_property
@@ -191,7 +202,8 @@ def well_formed(name: str, raw: bytes, read: Callable[[str, bytes], T]) -> T:
         raise invalid(f"the part of {name} has not its form{told}") from None
 
 
-_FIELDS = {"member", "entries", "checkpoint", "inclusion", "newest", "consistency", "documents"}
+_FIELDS = {"member", "entries", "checkpoint", "inclusion", "newest", "consistency", "stamp", "documents"}
+_STAMP = {"checkpoint", "consistency", "token"}
 _DOCUMENT = {"attempt", "coordinator", "job", "catalogs", "approvals", "announced", "agreed"}
 
 
@@ -213,8 +225,18 @@ def read_part(name: str, raw: bytes) -> Part:
         Checkpoint.parse(body["checkpoint"]),
         Checkpoint.parse(body["newest"]),
         tuple(map(unbase64, body["consistency"])),
+        _stamp(body["stamp"]),
         tuple(map(read_document, body["documents"])),
     )
+
+
+def _stamp(body: Any) -> Stamped | None:
+    if body is None:
+        return None
+    if body.keys() != _STAMP:
+        raise Malformed("a timestamp has not exactly its fields")
+    proof = tuple(map(unbase64, body["consistency"]))
+    return Stamped(Checkpoint.parse(body["checkpoint"]), proof, unbase64(body["token"]))
 
 
 def read_document(body: Any) -> Document:

@@ -36,7 +36,7 @@ EVENTS: Mapping[str, str] = {
     "submitted": "the coordinator took a job in: submitter",
     "approved": "this node's signed word on an attempt: digest of the approval, coordinator, software",
     "refused": "this node's refusal: code",
-    "committed": "digests of the data and of the seed that the role runs on, with 32 random bytes in front",
+    "committed": "digests of the data, the tables and the seed that the role runs on, with random bytes in front",
     "spent": "what a job spends of a limit, before data leaves: what, of which column, to whom, amount, limit, days",
     "sent": "a message went out: step, peer, number, length, digest, the peer's signed receipt",
     "received": "a message came in: step, peer, number, length, digest, the receipt that was signed",
@@ -45,6 +45,8 @@ EVENTS: Mapping[str, str] = {
     "aborted": "the attempt ended without a result: code, whom it names, step",
     "done": "the role has ended and every word it said is receipted",
     "destroyed": "what was kept for replay was destroyed: what it was",
+    "stopped": "this member takes part in no further job: who decided it, when, whether running ones ended",
+    "resumed": "it does again: who decided it and when",
     "started": "the process began: software and protocol versions",
 }
 

@@ -17,6 +17,7 @@ from mpc.errors import HejiError
 from mpc.evidence.case import Case, Document, Part
 from mpc.evidence.entry import Event
 from mpc.policy.flow import Recipient, Request
+from mpc.policy.persons import persons
 from mpc.query.compile import PLANNER, compile_plan
 from mpc.query.plan import Plan
 from mpc.roles import Cast, cast_of
@@ -81,11 +82,13 @@ class Check:
 class Settings:
     """What the one who verifies asks for. ``quorum``: cosignatures each log must have, None for more than half of the
     job's other participants; ``witnesses``: members that must have cosigned every log besides; ``software``: what may
-    have run, empty for whatever all of them ran."""
+    have run, empty for whatever all of them ran; ``authority``: certificates (PEM) under which timestamps are signed,
+    b"" to believe none."""
 
     quorum: int | None = None
     witnesses: tuple[str, ...] = ()
     software: tuple[str, ...] = ()
+    authority: bytes = b""
 
 
 Findings = Generator[Finding, None, None]
@@ -192,7 +195,7 @@ def request_in(case: Case, d: Document, plan: Plan, party: str) -> Request:
         trust=plan.trust,
         allow_two_party=d.what.allow_two_party,
         today=dt.datetime.fromtimestamp(approved, dt.UTC).date(),
-        by_hand="by_hand" in d.approval(party),
+        by_hand=persons(d.approval(party)),
     )
 
 

@@ -57,7 +57,7 @@ class Range:
     def _part(self, at: Sequence[int], documents: tuple[Document, ...]) -> Part:
         raw, entries = tuple(self.raw[i] for i in at), tuple(self.entries[i] for i in at)
         numbers = tuple(self.first + i for i in at)
-        return Part(self.member, numbers, raw, entries, (), self.end, self.end, (), documents)
+        return Part(self.member, numbers, raw, entries, (), self.end, self.end, (), None, documents)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from mpc.evidence.case import Case, Document
 from mpc.evidence.findings import Check, Say, plan_of
 from mpc.evidence.page import Language, checks_of, head, list_of, page, speaker, table, time_text
 from mpc.evidence.period import Period
+from mpc.policy.persons import approved_by
 from mpc.query.ledger import ledger
 
 
@@ -54,14 +55,14 @@ def _approvals(case: Case, say: Say) -> Iterator[str]:
         for p in sorted(d.approvals):
             told, listed, part = d.approval(p), case.roster.members.get(p), case.parts.get(p)
             logged = part.about(d.attempt, "approved") if part else []
-            word = told.get("by_hand") or {}
+            words = "; ".join(f"{s.person}, {time_text(s.at)}: {s.reason or '-'}" for s in approved_by(told))
             rows.append(
                 (
                     p,
                     listed.organisation if listed else "?",
                     time_text(logged[0].time) if logged else "-",
                     str(told.get("min_entities", "-")),
-                    f"{word['person']}: {word['reason']}" if word else "-",
+                    words or "-",
                     str(told.get("policy", "-"))[:16] + "…",
                 )
             )

@@ -76,7 +76,7 @@ def _again(case: Case, d: Document, plan: Plan, same: list[Added]) -> Finding:
 
 def _bound_to(case: Case, me: str, d: Document, opened: bytes) -> bool:
     made = case.parts[me].about(d.attempt, "committed")
-    return bool(made) and made[0].facts["data"] == labels.digest("data", opened, bytes.fromhex(case.job)).hex()
+    return bool(made) and made[0].facts["tables"] == labels.digest("tables", opened, bytes.fromhex(case.job)).hex()
 
 
 def _named(sets: set[frozenset[str]]) -> str:

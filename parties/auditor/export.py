@@ -22,6 +22,7 @@ from parties.evidence.documents import Documents
 from parties.evidence.log import Log
 from parties.evidence.retained import Retained
 from parties.evidence.service import LOGGED, missing, own_part, period_part
+from parties.evidence.stamps import Stamps
 from parties.evidence.witness import gather
 from parties.failures import from_rpc
 from parties.files import read
@@ -140,7 +141,9 @@ async def own_evidence(member: Member, job: str) -> bytes:
 
 async def _own_part(member: Member, job: str, others: list[str]) -> bytes | None:
     """The part of a member that serves no log of its own: a recipient that opened the result itself."""
-    return await _from_own_log(member, others, lambda log, kept: own_part(log, kept, member.name, job))
+    return await _from_own_log(
+        member, others, lambda log, kept: own_part(log, kept, Stamps(member.folder), member.name, job)
+    )
 
 
 async def _own_period(member: Member, since: int, until: int) -> bytes | None:

@@ -14,8 +14,8 @@ from mpc.policy.flow import check, suggest
 from mpc.policy.grants import Policy, parse_policy
 from mpc.policy.review import ALLOWED, Case, differences, read_case
 from parties import files
-from parties.cli.jobs import As, Consortium, File, Purpose, To, Trust, TwoParty, client, sql_text
-from parties.cli.output import out, plain
+from parties.cli.jobs import File, Purpose, To, Trust, TwoParty, client, sql_text
+from parties.cli.output import As, Consortium, out, plain
 from parties.modeler.client import Client
 from parties.proposals import request_of
 
@@ -46,6 +46,7 @@ def policy_check(place: Place, /) -> None:
         limits = [f"at least {g.min_entities} entities a cell"] if g.min_entities else []
         limits += [f"{g.min_contributors} institutions"] if g.min_contributors > 1 else []
         limits += [f"no entity above {g.max_share} of a sum"] if g.max_share is not None else []
+        limits += [f"{g.max_numbers} numbers over one population"] if g.max_numbers is not None else []
         limits += [f"until {g.expires}"] if g.expires else []
         said = (
             f"line {g.line}: {g.table} ({', '.join(g.columns) or 'no column'}) to {', '.join(g.to) or 'nobody'}: "
@@ -54,8 +55,8 @@ def policy_check(place: Place, /) -> None:
         plain(said + (f"; {'; '.join(limits)}" if limits else ""))
         if not (g.columns and g.to and g.uses):
             plain("  grants nothing: something is empty")
-        elif g.approval == "manual":
-            plain("  each job waits for a person (heji jobs pending)")
+        elif g.persons:
+            plain(f"  each job waits for {'a person' if g.persons == 1 else 'two persons'} (heji jobs pending)")
     plain(f"{len(policy.grants)} grant(s). Digest {policy.digest}")
 
 

@@ -20,7 +20,9 @@ from mpc.policy.flow import (
 from mpc.policy.grants import BITS_DAYS, Policy, parse_policy
 from parties import files
 from parties.member import Member
-from parties.node.store import Decision, Store
+from parties.node.decisions import Decision
+from parties.node.earlier import shown_columns
+from parties.node.store import Store
 from parties.proposals import Proposed, request_of
 
 
@@ -48,34 +50,47 @@ class Permission:
 
     def check(self, store: Store, proposed: Proposed, *, ask: bool) -> Limits:
         """The limits under which this owner approves. Raises LocalError policy.*: what is missing and what to grant, or
-        that a person has to decide, who is asked then (``ask``)."""
+        that persons have to decide, who are asked then (``ask``)."""
         me, policy = self._member.name, self.policy()
         try:
-            return check(proposed.plan, me, policy, self._request(store, proposed))
+            limits = check(proposed.plan, me, policy, self._request(store, proposed))
+            self._refuse_forgetting(limits)
+            return limits
         except LocalError as refused:
             if refused.code != "policy.pending":
                 raise
-            decision = self._decision(store, proposed)
-            # a question that was asked is asked again where the policy changed since
-            if decision is None and (ask or store.decision(proposed.job.id) is not None):
-                store.ask(self._question(proposed, policy))
-            if decision is not None and decision.state == "rejected":
-                because = f": {decision.reason}" if decision.reason else "."
+            decision, needed = self._decision(store, proposed), int(refused.facts["persons"])
+            if decision is not None and decision.rejection is not None:
+                because = f": {decision.rejection.reason}" if decision.rejection.reason else "."
                 raise LocalError("policy.rejected", f"{me} rejected the job{because}") from None
+            known = store.decisions.of(proposed.job.id) is not None
+            # a question that was asked is asked again where the policy changed since, or asks for more persons now
+            if (decision is None or decision.needed < needed) and (ask or known):
+                store.earlier.remember(proposed.job.id, shown_columns(proposed.plan, me))
+                store.decisions.ask(self._question(proposed, policy, needed))
             raise
 
+    def _refuse_forgetting(self, limits: Limits) -> None:
+        if limits.max_numbers and not self._member.config.release_ledger:
+            raise LocalError(
+                "policy.unenforceable",
+                f"A grant of {self._member.name} has max_numbers, which is counted in the release ledger; that is "
+                "switched off here.",
+                f"Let {self._member.name} set release_ledger = true in its member.toml, or take the limit out.",
+            )
+
     def approval_of(self, store: Store, proposed: Proposed) -> Decision | None:
-        """The person's word under which a job runs; None where its grants ask for none."""
+        """The persons' word under which a job runs; None where its grants ask for none."""
         decision = self._decision(store, proposed)
         return decision if decision is not None and decision.state == "approved" else None
 
     def _decision(self, store: Store, proposed: Proposed) -> Decision | None:
         """What was decided about exactly this job and plan under the policy as it stands."""
-        found = store.decision(proposed.job.id)
+        found = store.decisions.of(proposed.job.id)
         same = found and (found.plan, found.policy) == (proposed.plan.digest(), self.policy().digest)
         return found if same else None
 
-    def _question(self, proposed: Proposed, policy: Policy) -> Decision:
+    def _question(self, proposed: Proposed, policy: Policy, needed: int) -> Decision:
         job, plan = proposed.job, proposed.plan
         told = render(explain(plan, job.recipients))
         return Decision(
@@ -83,6 +98,7 @@ class Permission:
             plan.digest(),
             policy.digest,
             "pending",
+            needed,
             job.submitter,
             job.recipients,
             job.purpose,
@@ -90,9 +106,6 @@ class Permission:
             told,
             self._member.clock(),
             job.expires,
-            "",
-            "",
-            None,
         )
 
     def commit(self, store: Store, proposed: Proposed, snapshot: str) -> tuple[BitsShown, ...]:
@@ -123,4 +136,5 @@ class Permission:
     def _request(self, store: Store, proposed: Proposed) -> Request:
         job = proposed.job
         request = request_of(self._member, proposed.plan, job.recipients, job.purpose, job.allow_two_party)
-        return replace(request, by_hand=self.approval_of(store, proposed) is not None)
+        word = self.approval_of(store, proposed)
+        return replace(request, by_hand=word.needed if word else 0)

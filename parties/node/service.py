@@ -38,13 +38,15 @@ from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_helper, play_p
 from mpc.rounds import Round, Rounds, Session
 from mpc.run import Sent
 from parties.drive import drive
-from parties.evidence.recorder import SOFTWARE, Recorder, data_commitment, seed_commitment
+from parties.evidence.recorder import SOFTWARE, Recorder
 from parties.failures import abort, decode
 from parties.mail import AttemptKey, Inbox, Outbox, PostOffice
 from parties.member import Member
 from parties.metrics import Metrics
+from parties.node.earlier import shown_columns
 from parties.node.inputs import Input, Inputs
 from parties.node.permission import Permission
+from parties.node.stopping import refuse_if_stopped
 from parties.node.store import Store
 from parties.proposals import APPROVAL, CATALOG, Proposed, propose, read_catalogs
 from parties.results import opened_result
@@ -67,6 +69,7 @@ class Attempt:
     catalogs: tuple[node_pb2.SignedCatalog, ...]
     inbox: Inbox | None = None
     run: asyncio.Task[Any] | None = None
+    ended: HejiError | None = None  # why this member itself ended it from outside
 
 
 class NodeService(node_pb2_grpc.NodeServicer):
@@ -133,6 +136,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 f"{self._member.name} changed its catalog since the job was planned.",
                 "Submit the query again: it will be planned on the new catalog.",
             )
+        refuse_if_stopped(self._member.name, self._store.decisions)
         signature = None if request.dry_run else request.job.signature
         proposed = await asyncio.to_thread(propose, self._member, request.job.job, signature, catalogs)
         if self._member.name not in proposed.participants:
@@ -194,7 +198,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
     def _approval(self, proposed: Proposed, limits: Limits) -> bytes:
         """What this member signs: exactly this job and plan, under this policy, until the job's expiry; and whose word
-        it was where a person decided."""
+        it was where persons decided."""
         has_data = self._member.name in proposed.plan.parties
         word = self._permission.approval_of(self._store, proposed) if has_data else None
         return rfc8785.dumps(
@@ -208,7 +212,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "planner": PLANNER,
                 "expires": proposed.job.expires,
                 **limits.told(),
-                **({"by_hand": {"person": word.person, "at": word.decided, "reason": word.reason}} if word else {}),
+                **({"by_hand": [w.told() for w in word.approvals]} if word else {}),
             }
         )
 
@@ -254,6 +258,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "expires": job.expires,
             },
         )
+        self._store.earlier.remember(job.id, shown_columns(proposed.plan, self._member.name))
         attempt = Attempt(proposed, coordinator, limits, approval, request.job, tuple(request.catalogs))
         # what each member may say is known before its approval is: approvals change no size
         sizes = cast_of(
@@ -318,7 +323,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             self._note("done", key)
             self._witness(attempt)
         except BaseException as problem:
-            error = problem if isinstance(problem, HejiError) else None
+            error = attempt.ended or (problem if isinstance(problem, HejiError) else None)
             code = (
                 error.code if error else "peer.aborted" if isinstance(problem, asyncio.CancelledError) else "internal"
             )
@@ -332,6 +337,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 self._recorder.failed(key, error or LocalError(code, "The attempt was ended."))
             if error is None and not isinstance(problem, asyncio.CancelledError):
                 raise LocalError("internal", f"A defect at {self._member.name}; its log has the trace.") from problem
+            if attempt.ended is not None:
+                raise attempt.ended from None
             raise
         finally:
             self._attempts.pop(key, None)
@@ -371,11 +378,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._same_data(job.id, given.snapshot)
         for spent in self._permission.commit(self._store, proposed, given.snapshot.hex()):
             self._note("spent", key, **spent.told())
-        if self._recorder is not None and given.snapshot:
-            self._recorder.documents.keep_tables(job.id, key[1], given.snapshot)
-        self._note("committed", key, data=data_commitment(key, given.snapshot), seed=seed_commitment(key, seed).hex())
+        if self._recorder is not None:
+            self._recorder.bind(key, seed, given.commitment, given.snapshot)
         heard = sum(allowed_bytes(cast, p, member.name) for p in cast.context.participants if p != member.name)
-        kept = self._recorder.keep(key, seed, heard) if self._recorder is not None else None
+        kept = None
+        if self._recorder is not None:
+            kept = await asyncio.to_thread(self._recorder.keep, key, seed, heard, given.blocks)
 
         total = rounds_of(cast, member.name)
         assert attempt.inbox is not None
@@ -531,6 +539,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
             return node_pb2.NodeResultReply(result=body)
         except HejiError as error:
             await abort(context, error)
+
+    async def end_all(self, reason: HejiError) -> None:
+        """This member ends every attempt under way, and says why."""
+        for key, attempt in list(self._attempts.items()):
+            attempt.ended = reason
+            await self._end(key, attempt, reason)
 
     async def stop(self) -> None:
         """End all attempts; their peers are told."""
