@@ -1,4 +1,4 @@
-"""ristretto255 (RFC 9496): a group of prime order ℓ, through libsodium (rbcl, the only place that imports it).
+"""ristretto255 (RFC 9496): a group of prime order ℓ, through libsodium.
 
 Points are 32 canonical bytes, scalars integers modulo ℓ. The identity is no point here: nothing that members say to
 each other may be it (checklist 4).
@@ -6,14 +6,10 @@ each other may be it (checklist 4).
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import importlib
-import os
 from collections.abc import Iterable
-from functools import cache
-from typing import Any
 
+from mpc.crypto import sodium
 from mpc.crypto.labels import framed, label
 from mpc.errors import LocalError
 
@@ -24,20 +20,10 @@ POINT_BYTES = 32
 UNIFORM_BYTES = 64
 
 
-@cache
-def _sodium() -> Any:
-    """The library, loaded when a point is first needed: it writes libsodium to a temporary file, loads that, and leaves
-    it behind. What is loaded stays loaded without the file."""
-    library = importlib.import_module("rbcl")
-    with contextlib.suppress(OSError):  # systems that keep loaded files
-        os.unlink(importlib.import_module("rbcl._sodium").lib_path)
-    return library
-
-
 def hash_to_point(purpose: str, *parts: bytes) -> bytes:
     """A point whose logarithm nobody knows."""
     digest = hashlib.sha512(framed(label(purpose), *parts)).digest()
-    return bytes(_sodium().crypto_core_ristretto255_from_hash(digest))
+    return bytes(sodium.library().crypto_core_ristretto255_from_hash(digest))
 
 
 def scalar(uniform: bytes) -> int:
@@ -51,7 +37,7 @@ def multiply(point: bytes, by: int) -> bytes | None:
     by %= ORDER
     if by == 0:
         return None
-    return bytes(_sodium().crypto_scalarmult_ristretto255(by.to_bytes(32, "little"), point))
+    return bytes(sodium.library().crypto_scalarmult_ristretto255(by.to_bytes(32, "little"), point))
 
 
 def add(points: Iterable[bytes | None]) -> bytes | None:
@@ -63,7 +49,7 @@ def add(points: Iterable[bytes | None]) -> bytes | None:
         if total is None:
             total = p
             continue
-        total = bytes(_sodium().crypto_core_ristretto255_add(total, p))
+        total = bytes(sodium.library().crypto_core_ristretto255_add(total, p))
         if total == bytes(POINT_BYTES):
             total = None
     return total
@@ -72,5 +58,5 @@ def add(points: Iterable[bytes | None]) -> bytes | None:
 def check(point: bytes) -> None:
     """Raises LocalError protocol.point unless these are the canonical bytes of a point that is not the identity."""
     good = len(point) == POINT_BYTES and point != bytes(POINT_BYTES)
-    if not good or not _sodium().crypto_core_ristretto255_is_valid_point(point):
+    if not good or not sodium.library().crypto_core_ristretto255_is_valid_point(point):
         raise LocalError("protocol.point", "These bytes are no point of ristretto255.")

@@ -22,9 +22,8 @@ from functools import cached_property
 from typing import Any
 
 import rfc8785
-from cryptography.exceptions import InvalidSignature
 
-from mpc.crypto.sign import verify_raw
+from mpc.crypto.sign import holds
 from mpc.evidence.note import Malformed, SignRaw
 
 PAYLOAD_TYPE = "application/vnd.heji.event.v1+json"
@@ -122,11 +121,7 @@ class Entry:
 
     def signed_by(self, public: bytes) -> bool:
         """Whether the Ed25519 key ``public`` signed it."""
-        try:
-            verify_raw(public, pae(self.event.payload), self.signature)
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+        return holds(public, pae(self.event.payload), self.signature)
 
 
 def make_entry(event: Event, keyid: str, sign: SignRaw) -> Entry:
