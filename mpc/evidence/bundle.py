@@ -110,6 +110,8 @@ class Bundle:
             canonical = rfc8785.dumps(manifest_of(about, made.by, made.made, made.files)) == manifest
         except LocalError:
             raise
+        except zipfile.BadZipFile as problem:
+            raise invalid("it is no zip file, or a damaged one") from problem
         except Exception as problem:  # whatever a hostile file makes the library say
             raise invalid("it is no bundle of this version") from problem
         if strange := [n for n in files if not _NAMES.fullmatch(n)]:
