@@ -15,6 +15,7 @@ from typing import Any
 
 import rfc8785
 
+from mpc.crypto import labels
 from mpc.evidence.bundle import BUNDLE, Bundle, Span, manifest_of
 from mpc.evidence.entry import Entry, Event, make_entry
 from mpc.evidence.merkle import Tree, leaf_hash
@@ -86,6 +87,20 @@ class Forge:
         manifest = rfc8785.dumps(manifest_of(b.about, b.by, b.made, self.files))
         signature = self.keys[by or b.by].sign(BUNDLE, manifest)
         return Bundle(manifest, signature, b.about, b.by, b.made, self.files)
+
+
+def retell(forge: Forge, change: Callable[[dict[str, Any]], None]) -> None:
+    """Another thing released, which the analyst's log says it was shown."""
+    name = "results/analyst.json"
+    body = json.loads(forge.files[name])
+    change(body)
+    forge.files[name] = raw = json.dumps(body).encode()
+    digest = labels.digest("result", raw).hex()
+
+    def rewritten(events: list[Event]) -> list[Event]:
+        return [replace(e, facts={**e.facts, "result": digest}) if e.event == "revealed" else e for e in events]
+
+    forge.rewrite("analyst", rewritten)
 
 
 class ForgePeriod:

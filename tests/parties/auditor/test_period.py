@@ -7,87 +7,26 @@ import base64
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from mpc.errors import HejiError, LocalError
+from mpc.errors import LocalError
 from mpc.evidence.bundle import Bundle, Span
 from mpc.evidence.entry import Event
 from mpc.evidence.merkle import Grown, Tree, leaf_hash
 from mpc.evidence.note import Checkpoint
-from mpc.evidence.period import Period, read_period
+from mpc.evidence.period import read_period
 from mpc.evidence.report import html
-from mpc.evidence.verify import Check, Settings, overall, to_json, verify
+from mpc.evidence.verify import Check, overall, to_json
 from parties.auditor.export import export_period
 from parties.auditor.judge import listed, text
 from parties.clock import now
 from parties.evidence.log import origin_of
 from parties.member import Member
 from parties.roster import Roster
-from tests.parties import test_join_rows, world
+from tests.parties.auditor.bundles import HOUR, first_failed, noticed
+from tests.parties.auditor.bundles import judged_period as judged
 from tests.parties.auditor.forge import ForgePeriod
-from tests.parties.auditor.test_audit import first_failed, noticed
-from tests.parties.conftest import Running, serving
-
-HOUR = 3600
-TWO_BANKS = "SELECT SUM(balance) AS together FROM (SELECT balance FROM bank_a.accounts UNION ALL {})"
-WITH_B, WITH_C = (TWO_BANKS.format(f"SELECT balance FROM {b}.accounts") for b in ("bank_b", "bank_c"))
-
-
-async def exported(running: Running, who: str, of: str, **options: Any) -> Bundle:
-    """``who`` exports the last hour of ``of``."""
-    member = await running.apart(Member, running.folder / who)
-    try:
-        return await export_period(member, of, now() - HOUR, now(), **options)
-    finally:
-        await member.close()
-
-
-@pytest.fixture(scope="module")
-def quarter(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Bundle, Bundle]:
-    """bank_a's quarter: a total of three, one of two over the same data, as its policy allows, one of two after its
-    data changed, and one that was refused; exported by itself and by the auditor."""
-    folder = world.make(tmp_path_factory.mktemp("period"), auditors=["auditor"])
-    for bank in world.BANKS:
-        policy = folder / bank / "policy.toml"
-        policy.write_text(policy.read_text().replace("\n[[grant]]\n", '\n[[grant]]\ncontributor_sets = "any"\n'))
-
-    async def run() -> tuple[Bundle, Bundle]:
-        async with serving(folder) as running:
-            await running.query(world.TOGETHER, purpose="quarterly report")
-            await running.query(WITH_B)
-            with pytest.raises(HejiError):
-                await running.query("SELECT grade, uscc FROM bank_a.accounts", "bank_b")
-            world.write_accounts(folder.parent / "bank_a.csv", world.rows_of("bank_a", 29))
-            await running.query(WITH_C)
-            with pytest.raises(HejiError):
-                await exported(running, "bank_b", "bank_a")
-            return await exported(running, "bank_a", "bank_a", with_policy=True), await exported(
-                running, "auditor", "bank_a"
-            )
-
-    return folder, *asyncio.run(run())
-
-
-@pytest.fixture(scope="module")
-def decisions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Bundle]:
-    """The tax bureau's: it showed the bank a condition for single entities."""
-    folder = test_join_rows.make(tmp_path_factory.mktemp("decisions"), test_join_rows.GRANTS)
-
-    async def run() -> Bundle:
-        async with serving(folder) as running:
-            await running.query(test_join_rows.DECISION, "bank")
-            return await exported(running, "tax", "tax")
-
-    return folder, asyncio.run(run())
-
-
-def judged(folder: Path, bundle: Bundle, **settings: Any) -> tuple[Period, list[Check]]:
-    name = next(iter(sorted(p.parent.name for p in folder.glob("*/roster.json"))))
-    roster = listed(Roster.load(folder / name / "roster.json"), given=True)
-    case = read_period(Bundle.read(bundle.write()), roster)
-    return case, verify(case, Settings(**settings))
 
 
 def found(checks: list[Check], number: int) -> list[str]:

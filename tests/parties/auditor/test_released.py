@@ -6,25 +6,22 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mpc.crypto import labels
 from mpc.evidence.blame import blamed
 from mpc.evidence.bundle import Bundle
-from mpc.evidence.entry import Event
 from mpc.evidence.released import Released
 from mpc.evidence.verify import Check, overall
 from parties.auditor.export import export
 from parties.auditor.judge import text
 from parties.member import Member
 from tests.parties import test_join_rows, test_joins, world
-from tests.parties.auditor.forge import Forge
-from tests.parties.auditor.test_audit import asked, first_failed, judged
+from tests.parties.auditor.bundles import asked, first_failed, judged
+from tests.parties.auditor.forge import Forge, retell
 from tests.parties.conftest import serving
 
 ALL_BANKS = " UNION ALL ".join(f"SELECT grade, balance FROM {bank}.accounts" for bank in world.BANKS)
@@ -32,16 +29,6 @@ BESIDE = (
     f"SELECT grade, SUM(balance) AS total, (SELECT SUM(balance) FROM ({ALL_BANKS})) AS all_grades FROM ({ALL_BANKS}) "
     "GROUP BY grade"
 )
-
-
-@pytest.fixture(scope="module")
-def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Bundle]:
-    """A verified total of three banks, of which one has few rows of grade A, with what the analyst opened."""
-    scratch = tmp_path_factory.mktemp("released")
-    folder = world.make(scratch, min_entities=10)
-    few = [(u, "B" if i >= 5 else "A", b) for i, (u, _, b) in enumerate(world.rows_of("bank_c"))]
-    world.write_accounts(scratch / "bank_c.csv", few)
-    return folder, asyncio.run(asked(folder, world.BY_GRADE, with_result=True, verified=True))
 
 
 def found(checks: list[Check], number: int) -> list[str]:
@@ -58,20 +45,6 @@ def test_everything_is_checked_again(checked: tuple[Path, Bundle]) -> None:
     assert "the table of analyst is what the plan computes from the words it opened" in found(checks, 11)
     assert "analyst: 2 values are suppressed, and none of them is shown" in found(checks, 13)
     assert "analyst: 1 shown cells have at least 30 rows each" in found(checks, 13)
-
-
-def retell(forge: Forge, change: Callable[[dict[str, Any]], None]) -> None:
-    """Another thing released, which the analyst's log says it was shown."""
-    name = "results/analyst.json"
-    body = json.loads(forge.files[name])
-    change(body)
-    forge.files[name] = raw = json.dumps(body).encode()
-    digest = labels.digest("result", raw).hex()
-
-    def rewritten(events: list[Event]) -> list[Event]:
-        return [replace(e, facts={**e.facts, "result": digest}) if e.event == "revealed" else e for e in events]
-
-    forge.rewrite("analyst", rewritten)
 
 
 def another_point(body: dict[str, Any]) -> None:
