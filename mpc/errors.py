@@ -21,6 +21,7 @@ CODES: Mapping[str, str] = {
     "sql.ambiguous_column": "several tables in scope have a column of this name",
     "sql.unsupported": "the SQL is understood but not supported; the message says what to write instead",
     "sql.type": "an operator or function is used on types it does not take",
+    "sql.parameter": "a parameter of the query has no value, or a value no parameter",
     "plan.overflow": "declared bounds do not exclude a value beyond 128 bits",
     "plan.domain": "a GROUP BY column has no declared domain, or the domains make too many cells",
     "plan.inexact": "an expression cannot be computed exactly (floating point)",
@@ -104,6 +105,10 @@ class HejiError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.advice}" if self.advice else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors of workers come from other processes."""
+        return HejiError.from_dict, (self.to_dict(),)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form, the inverse of ``from_dict``."""

@@ -7,11 +7,12 @@ from typing import Any
 
 from mpc.expected import expected_bytes, expected_seconds
 from mpc.joint import Joint, batches
+from mpc.pair import Pair
 from mpc.protocols.ranked import Search
 from mpc.protocols.total import BLOCK_WORDS
 from mpc.query.ledger import ledger
-from mpc.query.plan import JoinPool, Measure, Plan, Pool, shows_rows
-from mpc.traffic import search_traffic, traffic
+from mpc.query.plan import JoinPool, Measure, Plan, Pool, TallyPool, shows_rows
+from mpc.traffic import pair_traffic, search_traffic, traffic
 
 
 def explain(plan: Plan, recipients: tuple[str, ...]) -> dict[str, Any]:
@@ -44,8 +45,14 @@ def _pool(p: Pool) -> dict[str, Any]:
         "keys": [{"name": k.name, "kind": k.kind, "values": len(k.domain)} for k in p.keys if not shows_rows(p)],
         "by_row": shows_rows(p),
         "measures": [_measure(m) for m in p.measures],
-        **({"spine": p.sides[0].party, "why": _why(p)} if isinstance(p, JoinPool) else {}),
+        **({"join": _kind(p), "spine": p.sides[0].party, "why": _why(p)} if isinstance(p, JoinPool) else {}),
     }
+
+
+def _kind(p: JoinPool) -> str:
+    return (
+        "join without a helper, of which both learn the keys they share" if isinstance(p, TallyPool) else "hidden join"
+    )
 
 
 def _why(p: JoinPool) -> str:
@@ -75,8 +82,10 @@ def _steps(plan: Plan, recipients: tuple[str, ...]) -> list[dict[str, Any]]:
     steps: list[dict[str, Any]] = [
         {"step": "keys", "protocol": "P0 keys and coins", "trust": "parties", "rounds": 2, "bytes": {}}
     ]
-    for _, joined in plan.joins:
+    for _, joined in plan.hidden_joins:
         steps += _joint_steps(joined)
+    for _, tallied in plan.tallies:
+        steps += _pair_steps(tallied)
     steps += [_search_step(s) for p in plan.pools for s in p.searches("helper") if not s.alone]
     for i, p in enumerate(plan.pools):
         for bits in (64, 128):
@@ -135,6 +144,32 @@ def _joint_steps(p: JoinPool) -> list[dict[str, Any]]:
     ]
 
 
+#: the same of a join without a helper
+_PAIR = {
+    "blind": ("P9 which keys met: points of both, blinded by both", 2),
+    "tally": ("P9 totals by group on ciphertexts, small cells hidden", 4),
+    "told": ("P9 the other side's part of each row shown", 1),
+}
+
+
+def _pair_steps(p: TallyPool) -> list[dict[str, Any]]:
+    """The steps of a join without a helper. ``bytes``: what each party sends, if as many keys met as can."""
+    said: dict[str, dict[str, int]] = {}
+    for t in pair_traffic(Pair(p, 1)):
+        by = said.setdefault(t.step, {})
+        by[t.sender] = by.get(t.sender, 0) + t.bytes
+    return [
+        {
+            "step": f"{p.name}/{step}",
+            "protocol": _PAIR[step][0],
+            "trust": "parties",
+            "rounds": _PAIR[step][1],
+            "bytes": dict(sorted(by.items())),
+        }
+        for step, by in said.items()
+    ]
+
+
 def _search_step(s: Search) -> dict[str, Any]:
     """A search for values by their place."""
     by: dict[str, int] = {}
@@ -171,7 +206,7 @@ def render(explained: dict[str, Any], width: int | None = None) -> str:
             else f"  {p['name']}: {' + '.join(p['parties'])}"
         )
         if "spine" in p:
-            out.append(f"    hidden join; the rows are those of {p['spine']}: {p['why']}")
+            out.append(f"    {p['join']}; the rows are those of {p['spine']}: {p['why']}")
         for m in p["measures"]:
             out.append(f"    {m['name']}")
             out += [

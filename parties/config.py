@@ -42,6 +42,11 @@ class MemberConfig(BaseModel):
         pattern=r"^(.+:[0-9]{1,5})?$",
         description="HOST:PORT of the operator's console (HTTPS: on loopback); empty for none",
     )
+    log_address: str = Field(
+        default="",
+        pattern=r"^(.+:[0-9]{1,5})?$",
+        description="HOST:PORT to show this member's log at (HTTPS, static files, no login); empty for nowhere",
+    )
     max_jobs: int = Field(default=16, ge=1, description="jobs under way at once")
     max_cells: int = Field(default=1_000_000, ge=1, description="cells times measures of one job")
     max_join_bytes: int = Field(
@@ -56,7 +61,9 @@ class MemberConfig(BaseModel):
         pattern=r"^[0-9]+(\.[0-9]+)? ?[KMGT]i?B$",
         description="of local queries (DuckDB's memory_limit), such as 512MB or 4GB",
     )
-    threads: int = Field(default=2, ge=1, le=1024, description="of local queries")
+    threads: int = Field(
+        default=2, ge=1, le=1024, description="of local queries, and processes of joins without a helper"
+    )
     release_ledger: bool = Field(
         default=True, description="to hide cells whose entities differ by few from those of earlier releases"
     )

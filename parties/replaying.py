@@ -20,7 +20,7 @@ from mpc.evidence import data
 from mpc.evidence.case import Document, Part
 from mpc.evidence.data import Block
 from mpc.policy.flow import Limits
-from mpc.query.compile import PLANNER, compile_plan
+from mpc.query.compile import PLANNER, compile_job
 from mpc.query.plan import Plan
 from mpc.replay import Said, rerun
 from mpc.roles import Cast, Outcome, cast_of, play_coordinator, play_helper, play_party
@@ -77,8 +77,7 @@ async def _attempt(member: Member, part: Part, d: Document) -> Replayed:
             f"The job was planned by {d.what.planner}; this is {PLANNER}.",
             "Replay it with that version.",
         )
-    job = d.what
-    plan = compile_plan(job.sql, d.published, recipients=job.recipients, trust=job.trust, verified=job.verified)
+    plan = compile_job(d.what, d.published)
     inside = tuple(sorted(r for r in d.what.recipients if member.has_node(r)))
     cast = cast_of(
         d.job.text,

@@ -148,6 +148,14 @@ class Pool:
             r = int.from_bytes(stream[start : start + size].tobytes(), "big") % n
             self._factors.append(gmpy2.powmod(r, n, square))
 
+    def put(self, seed: bytes, factors: Iterable[int]) -> None:
+        """Add factors that were made from ``seed`` otherwise (mpc/crypto/powers.py). Raises as ``fill`` does."""
+        seen = digest("paillier-seed", seed)
+        if seen in self._seeds:
+            raise LocalError("protocol.reuse", "Blinding factors would be made from one seed a second time.")
+        self._seeds.add(seen)
+        self._factors.extend(factors)
+
     def take(self, count: int) -> list[int]:
         """``count`` factors, which nobody gets again. Raises LocalError protocol.reuse if there are fewer."""
         if count > len(self._factors):
@@ -232,6 +240,12 @@ def _prime(seed: bytes, name: bytes, bits: int) -> int:
     raise LocalError("protocol.point", "This seed gives no Paillier key.", "Draw another seed.")
 
 
+def verify_installed() -> None:
+    """Raises LocalError config.missing where the extra ``paillier`` is not installed."""
+    _phe()
+    _gmpy2()
+
+
 def _phe() -> Any:
     try:
         from phe import paillier
@@ -251,6 +265,6 @@ def _gmpy2() -> Any:
 def _missing(package: str) -> LocalError:
     return LocalError(
         "config.missing",
-        f"Deposits need the Python package {package}, which is not installed here.",
+        f"Paillier encryption needs the Python package {package}, which is not installed here.",
         "Install Heji with its extra: pip install 'heji[paillier]'. phe is under GPL-3.0, which is why it is optional.",
     )

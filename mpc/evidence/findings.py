@@ -18,7 +18,7 @@ from mpc.evidence.case import Case, Document, Part
 from mpc.evidence.entry import Event
 from mpc.policy.flow import Recipient, Request
 from mpc.policy.persons import persons
-from mpc.query.compile import PLANNER, compile_plan
+from mpc.query.compile import PLANNER, compile_job
 from mpc.query.plan import Plan
 from mpc.roles import Cast, cast_of
 
@@ -149,8 +149,7 @@ def plan_of(d: Document) -> Plan | None:
     for p, catalog in d.published.items():
         if catalog.digest() != d.what.catalogs.get(p):
             raise ValueError(f"{p}'s catalog is not the one the job names")
-    job = d.what
-    return compile_plan(job.sql, d.published, recipients=job.recipients, trust=job.trust, verified=job.verified)
+    return compile_job(d.what, d.published)
 
 
 def cast_in(case: Case, d: Document, plan: Plan) -> Cast:

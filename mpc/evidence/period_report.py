@@ -82,7 +82,7 @@ def _questions(period: Period, say: Say) -> Iterator[str]:
     yield f"<h2>{escape(say('What was asked'))}</h2>"
     for job, case in period.jobs.items():
         if d := _newest(case):
-            yield f'<p class="soft"><code>{escape(job[:8])}</code></p><pre>{escape(d.what.sql)}</pre>'
+            yield f'<p class="soft"><code>{escape(job[:8])}</code></p><pre>{escape(d.what.shown)}</pre>'
 
 
 def _spent(period: Period, say: Say) -> Iterator[str]:

@@ -36,7 +36,7 @@ def _job(case: Case, say: Say) -> Iterator[str]:
     facts = [("Exported by", f"{case.bundle.by}, {time_text(case.bundle.made)}"), ("Roster", case.roster.digest)]
     for d in list(case.attempts.values())[-1:]:
         job = d.what
-        yield f"<pre>{escape(job.sql)}</pre>"
+        yield f"<pre>{escape(job.shown)}</pre>"
         facts = [
             ("Purpose", job.purpose or "-"),
             ("Submitted by", job.submitter),
@@ -56,6 +56,8 @@ def _approvals(case: Case, say: Say) -> Iterator[str]:
             told, listed, part = d.approval(p), case.roster.members.get(p), case.parts.get(p)
             logged = part.about(d.attempt, "approved") if part else []
             words = "; ".join(f"{s.person}, {time_text(s.at)}: {s.reason or '-'}" for s in approved_by(told))
+            if isinstance(standing := told.get("standing"), dict):
+                words = f"{standing.get('name')} ({words})"
             rows.append(
                 (
                     p,

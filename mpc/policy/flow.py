@@ -34,6 +34,7 @@ from mpc.policy.needs import (
     JUDGED,
     JUDGED_IN_JOINS,
     JUDGED_IN_ROWS,
+    JUDGED_WHERE_MET,
     Need,
     Recipient,
     Request,
@@ -44,7 +45,7 @@ from mpc.policy.needs import (
     organisations,
     outside,
 )
-from mpc.query.plan import JoinReveal, Plan, Reveal, RowReveal, Use
+from mpc.query.plan import JoinReveal, MetReveal, Plan, Reveal, RowReveal, Use
 
 __all__ = [
     "BitsShown",
@@ -264,6 +265,8 @@ def _refuse_unjudged(plan: Plan, party: str) -> None:
 
 
 def _judged(reveal: Reveal) -> frozenset[Use]:
+    if isinstance(reveal, MetReveal):
+        return JUDGED_WHERE_MET
     if isinstance(reveal, RowReveal):
         return JUDGED_IN_ROWS
     return JUDGED_IN_JOINS if isinstance(reveal, JoinReveal) else JUDGED

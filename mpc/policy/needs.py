@@ -15,7 +15,7 @@ from math import inf
 from typing import Literal
 
 from mpc.policy.grants import ALL, ANY, Grant, Policy
-from mpc.query.plan import ColumnUse, JoinReveal, Plan, Reveal, RowReveal, Use
+from mpc.query.plan import ColumnUse, JoinReveal, MetReveal, Plan, Reveal, RowReveal, Use
 
 #: uses whose rules this version applies; a plan with another one is refused whatever was granted
 JUDGED: frozenset[Use] = frozenset({"filter", "group", "aggregate", "extreme", "arithmetic"})
@@ -23,6 +23,8 @@ JUDGED: frozenset[Use] = frozenset({"filter", "group", "aggregate", "extreme", "
 JUDGED_IN_JOINS: frozenset[Use] = JUDGED | {"join", "product"}
 #: of single rows of a join
 JUDGED_IN_ROWS: frozenset[Use] = frozenset({"join", "join_reveal", "threshold", "row"})
+#: of what the parties of a join without a helper learn
+JUDGED_WHERE_MET: frozenset[Use] = frozenset({"join_reveal", "threshold", "group", "aggregate"})
 #: uses by which a column's values enter a total
 ADDED: frozenset[Use] = frozenset({"aggregate", "extreme", "arithmetic", "product", "row"})
 
@@ -114,7 +116,7 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
                     recipient,
                     reveal.what,
                     use.where,
-                    alone=not reveal.pooled and not isinstance(reveal, RowReveal),
+                    alone=not reveal.pooled and not isinstance(reveal, RowReveal | MetReveal),
                     others=len(organisations(reveal, request) - {recipient.organisation}) if pooled else None,
                     several_sets=reveal.pooled and use.use in ADDED and column_of(use) in mixed,
                     joined=isinstance(reveal, JoinReveal),
@@ -139,7 +141,7 @@ def _shown_selection(reveal: Reveal, need: Need, request: Request) -> Iterator[N
     Exact sums of values it knows give the set away, and so does a count that equals the size of a group it knows. Then
     the owner lets it know which keys met, and how its conditions came out.
     """
-    if not isinstance(reveal, JoinReveal) or isinstance(reveal, RowReveal):
+    if not isinstance(reveal, JoinReveal) or isinstance(reveal, RowReveal | MetReveal):
         return
     home = need.recipient.organisation
     if home not in {request.organisations[p] for p in reveal.joined}:
@@ -160,7 +162,11 @@ def outside(party: str, request: Request) -> tuple[Recipient, ...]:
 
 
 def readers_of(reveal: Reveal, party: str, request: Request) -> tuple[Recipient, ...]:
-    """Who learns a value besides the owner's organisation: recipients, and parties whose search leads to it."""
+    """Who learns a value besides the owner's organisation: recipients, and parties whose search leads to it; of a join
+    without a helper the other party."""
+    if isinstance(reveal, MetReveal):
+        others = (Recipient(p, request.organisations[p], ("party",)) for p in reveal.joined)
+        return tuple(r for r in others if r.organisation != request.organisations[party])
     found = outside(party, request)
     named = {r.name for r in found}
     searching = (Recipient(p, request.organisations[p], ("party",)) for p in reveal.searched_by if p not in named)

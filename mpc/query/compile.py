@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from types import MappingProxyType
 
 from mpc.errors import LocalError
+from mpc.job import Job
 from mpc.protocols.verified import MOST, VALUE_BITS
 from mpc.query import build
 from mpc.query.aggregates import present, rows
@@ -23,6 +25,7 @@ from mpc.query.fold import Draft, Reveals
 from mpc.query.join_pool import join_pool, searched_of, term_of
 from mpc.query.local import local_query, ranked_query
 from mpc.query.nodes import Expr, JoinedTerm, Term, WordRef, rebuild
+from mpc.query.parameters import put_in
 from mpc.query.parse import Source, parse, parties_of, too_deep
 from mpc.query.plan import (
     Finish,
@@ -45,22 +48,41 @@ from mpc.query.separate import check_weights
 #: goes into every job and plan; a change of what is compiled changes the number
 PLANNER = f"heji-6/sqlglot-{version('sqlglot')}"
 
-__all__ = ["PLANNER", "compile_plan", "parties_of"]
+__all__ = ["PLANNER", "compile_job", "compile_plan", "parties_of"]
+
+
+def compile_job(job: Job, catalogs: Mapping[str, Catalog]) -> Plan:
+    """The plan of a job, as every member compiles it. Raises LocalError sql.*, plan.*."""
+    return compile_plan(
+        job.sql,
+        catalogs,
+        recipients=job.recipients,
+        trust=job.trust,
+        verified=job.verified,
+        parameters=job.parameters,
+    )
 
 
 def compile_plan(
-    sql: str, catalogs: Mapping[str, Catalog], *, recipients: tuple[str, ...], trust: str, verified: bool = False
+    sql: str,
+    catalogs: Mapping[str, Catalog],
+    *,
+    recipients: tuple[str, ...],
+    trust: str,
+    verified: bool = False,
+    parameters: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """The plan of a query. ``catalogs`` by party; those of parties the query does not name change nothing.
 
-    ``verified``: the recipient is to verify the sums (P11).
+    ``verified``: the recipient is to verify the sums (P11). ``parameters``: values of the ``$name`` in ``sql``.
     Raises LocalError sql.*, plan.*, with line and column among the facts where they are known.
     """
     try:
         source, query = parse(sql)
+        query = put_in(source, query, parameters)
         binder = QueryBinder(source, catalogs, recipients)
         relation = binder.bind(query)
-        plan = _plan(source, _as_totals(source, relation), binder.catalogs)
+        plan = _plan(source, _as_totals(source, relation), binder.catalogs, helped=trust != "parties")
     except RecursionError:
         raise too_deep() from None
     if verified:
@@ -68,13 +90,10 @@ def compile_plan(
     if plan.trust == "helper" and trust == "parties":
         raise LocalError(
             "plan.trust",
-            f'The job accepts trust "parties" only. {_why_helped(plan)}',
-            "Submit it with --trust helper. "
-            + (
-                "A join of two parties without a helper is not built yet."
-                if plan.joins
-                else "Without a helper: each owner's own MIN, MAX or MEDIAN, or histogram bins by CASE with COUNT(*)."
-            ),
+            'The job accepts trust "parties" only. MIN, MAX and quantiles of several owners\' values need a helper, '
+            "who deals random numbers, sees nothing, and must not share what it dealt with any of the owners.",
+            "Submit it with --trust helper. Without a helper: each owner's own MIN, MAX or MEDIAN, or histogram bins "
+            "by CASE with COUNT(*).",
         )
     return plan
 
@@ -82,7 +101,7 @@ def compile_plan(
 def _verified(plan: Plan) -> Plan:
     """The same with all words in Z_2^128, where nothing wraps. Raises LocalError plan.verified."""
     why = None
-    if plan.helped:
+    if plan.helped or plan.joins:
         why = "in a join, or in a search for a value, parties add shares, which say nothing about their data"
     elif any(shows_rows(p) for p in plan.pools):
         why = "it shows rows"
@@ -106,18 +125,6 @@ def _verified(plan: Plan) -> Plan:
     return replace(plan, pools=pools, verified=True)
 
 
-def _why_helped(plan: Plan) -> str:
-    if plan.joins:
-        return (
-            "A join needs a helper, who deals random numbers and matches keyed tags, sees no value, and must not share "
-            "what it sees with any party of the join."
-        )
-    return (
-        "MIN, MAX and quantiles of several owners' values need a helper, who deals random numbers, sees nothing, and "
-        "must not share what it dealt with any of the owners."
-    )
-
-
 def _as_totals(source: Source, relation: Rows | Totals | Scalars) -> Totals:
     if isinstance(relation, Rows):
         raise LocalError(
@@ -134,7 +141,7 @@ def _as_totals(source: Source, relation: Rows | Totals | Scalars) -> Totals:
     return relation
 
 
-def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> Plan:
+def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog], *, helped: bool) -> Plan:
     exprs = [*totals.exprs, *([totals.having] if totals.having is not None else []), *(o[0] for o in totals.order)]
     check_rows(source, exprs, totals)
     found = Reveals()
@@ -156,7 +163,7 @@ def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> Pl
             line=1,
             column=1,
         )
-    pools, place = _pools(source, totals, found.drafts, catalogs)
+    pools, place = _pools(source, totals, found.drafts, catalogs, helped=helped)
 
     def placed(e: Expr) -> Expr:
         if isinstance(e, WordRef):
@@ -177,7 +184,8 @@ def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> Pl
     if not totals.by_row:  # there each column is granted to be shown by itself
         check_weights(found.drafts)
     parties = tuple(sorted({s.party for p in pools for s in p.sources}))
-    # sums rest on no third seat (P3), whatever weaker level the job would accept; joins rest on the helper (P6)
+    # sums rest on no third seat (P3), whatever weaker level the job would accept; joins rest on the helper (P6),
+    # or on nobody between two parties (P9)
     plan = Plan(PLANNER, "parties", parties, pools, finish, reveals, _notes(totals, found, reveals, pools))
     return replace(plan, trust="helper") if plan.helped else plan
 
@@ -196,7 +204,7 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 def _pools(
-    source: Source, totals: Totals, drafts: Sequence[Draft], catalogs: Mapping[str, Catalog]
+    source: Source, totals: Totals, drafts: Sequence[Draft], catalogs: Mapping[str, Catalog], *, helped: bool
 ) -> tuple[tuple[Pool, ...], dict[int, tuple[int, int]]]:
     """Pools, and for each draft its pool and measure. The keyed pool is the first; others differ in their parties."""
     groups: dict[object, list[int]] = {}
@@ -215,7 +223,9 @@ def _pools(
         if join is not None:
             measures = tuple(replace(_measure(source, d, boxes), reach=()) for d in chosen)
             own = tuple(k.by_branch[0] for k in totals.keys)
-            pools.append(join_pool(source, f"pool{p}", keys, own if keys else (), chosen, measures, catalogs))
+            pools.append(
+                join_pool(source, f"pool{p}", keys, own if keys else (), chosen, measures, catalogs, helped=helped)
+            )
             continue
         names = tuple(sorted({party for d in chosen for party in d.parties}))
         pools.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mpc.query.plan import JoinPool, Key, Measure, Plan, Pool
+from mpc.query.plan import JoinPool, Key, Measure, Plan, Pool, TallyPool
 
 _KINDS = {
     "rows": "the number of rows",
@@ -39,20 +39,21 @@ def ledger(plan: Plan, recipients: tuple[str, ...]) -> tuple[Entry, ...]:
             )
     for party in plan.parties:
         found.append(Entry(party, "the job's text: SQL, purpose, recipients, participants" + _of_others(plan, party)))
-        found += [Entry(party, text) for pool in plan.pools for text in _searched(pool, party)]
+        found += [Entry(party, text) for pool in plan.pools for text in (*_searched(pool, party), *_met(pool, party))]
     found.append(Entry("coordinator", _coordinator(plan, recipients)))
-    for _, pool in plan.joins:
+    for _, pool in plan.hidden_joins:
         found += [Entry("helper", text) for text in _helper(pool)]
-    if plan.helped and not plan.joins:
+    if plan.helped and not plan.hidden_joins:
         found.append(Entry("helper", "the job's text; how many cells are searched; it deals and hears nothing"))
-    elif not plan.joins:
-        found.append(Entry("helper", "nothing: sums need no helper"))
+    elif not plan.helped:
+        without = "sums and joins like this one need no helper" if plan.joins else "sums need no helper"
+        found.append(Entry("helper", f"nothing: {without}"))
     return tuple(found)
 
 
 def _of_others(plan: Plan, party: str) -> str:
-    searches = any(_searched(pool, party) for pool in plan.pools)
-    return "; of the others' data only what follows" if searches else "; of the others' data nothing"
+    more = any((*_searched(pool, party), *_met(pool, party)) for pool in plan.pools)
+    return "; of the others' data only what follows" if more else "; of the others' data nothing"
 
 
 def _searched(pool: Pool, party: str) -> list[str]:
@@ -65,6 +66,30 @@ def _searched(pool: Pool, party: str) -> list[str]:
         "entities there"
         for m in measures
     ]
+
+
+def _met(pool: Pool, party: str) -> list[str]:
+    """What the parties of a join without a helper learn of each other."""
+    if not isinstance(pool, TallyPool) or party not in pool.parties:
+        return []
+    spine, other = pool.sides
+    mine, theirs = (spine, other) if party == spine.party else (other, spine)
+    passing = " (of both, the rows that pass their own conditions)" if pool.by_row else ", whatever the conditions"
+    texts = [
+        f"which keys of its own {mine.name} are in {theirs.name} too{passing}; of the other keys there only that they "
+        f"are at most {theirs.rows:,}, as published"
+    ]
+    if pool.by_row:
+        return texts
+    if mine is other:
+        texts.append(
+            f"of each of the {pool.groups:,} groups of {spine.name}, in an order that says nothing and without labels, "
+            "how many entities each measure counts there, with the conditions of both (0 where fewer than the owners' "
+            "min_entities keys met in a group)"
+        )
+    else:
+        texts.append(f"ciphertexts under a key of {other.party}; neither its values nor which rows pass its conditions")
+    return texts
 
 
 def _helper(pool: JoinPool) -> list[str]:

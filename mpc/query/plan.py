@@ -312,6 +312,17 @@ class JoinPool(Pool):
         return 1 if self.by_row else self.cells // self.groups
 
 
+@dataclass(frozen=True)
+class TallyPool(JoinPool):
+    """A join of two parties, one table of each, without a helper (P9, mpc/pair.py).
+
+    Every step that is let out is Σ coefficient · (column of the spine, or 1) · (column of the other side). Which keys
+    met both parties learn. ``ones``: of each side the columns that are 1 in every row that counts.
+    """
+
+    ones: tuple[tuple[int, ...], tuple[int, ...]]
+
+
 def shows_rows(pool: Pool) -> bool:
     """Whether the cells of a pool are the rows of a join."""
     return isinstance(pool, JoinPool) and pool.by_row
@@ -362,6 +373,13 @@ class RowReveal(JoinReveal):
 
 
 @dataclass(frozen=True)
+class MetReveal(JoinReveal):
+    """What the two parties of a join without a helper learn of each other, whoever receives the result: which of their
+    own keys the other has; ``filter`` and ``group`` columns are those of the spine, whose groups the other side counts.
+    """
+
+
+@dataclass(frozen=True)
 class Output:
     """One result column: a finish expression over revealed words and keys (mpc.query.finish)."""
 
@@ -397,13 +415,23 @@ class Plan:
 
     @property
     def joins(self) -> tuple[tuple[int, JoinPool], ...]:
-        """The pools that are joins, with their numbers; they need the helper."""
+        """The pools that are joins, with their numbers."""
         return tuple((i, p) for i, p in enumerate(self.pools) if isinstance(p, JoinPool))
+
+    @property
+    def tallies(self) -> tuple[tuple[int, TallyPool], ...]:
+        """The joins that two parties compute between them."""
+        return tuple((i, p) for i, p in self.joins if isinstance(p, TallyPool))
+
+    @property
+    def hidden_joins(self) -> tuple[tuple[int, JoinPool], ...]:
+        """The joins that need the helper."""
+        return tuple((i, p) for i, p in self.joins if not isinstance(p, TallyPool))
 
     @property
     def helped(self) -> bool:
         """Whether it needs the helper: for joins, and for places among the values of several parties."""
-        return bool(self.joins) or any(len(r.parties) > 1 for p in self.pools for r in p.rankings)
+        return bool(self.hidden_joins) or any(len(r.parties) > 1 for p in self.pools for r in p.rankings)
 
     def offsets(self, pool: int, ring: Ring) -> dict[tuple[int, int], slice]:
         """Where a pool's vector of this ring has each (measure, word); word -1 is the flag."""

@@ -41,6 +41,10 @@ Verified = Annotated[
     bool, Parameter(negative="", help="verify that totals are of what the parties bound themselves to beforehand")
 ]
 
+Param = Annotated[
+    tuple[str, ...], Parameter(name="--param", negative="", help="NAME=VALUE of a $NAME in the query (may repeat)")
+]
+
 #: rows of a made-up table
 MOST_MADE_UP = 1_000_000
 
@@ -109,6 +113,7 @@ def explain(
     trust: Trust = "helper",
     allow_two_party: TwoParty = False,
     verified: Verified = False,
+    param: Param = (),
     consortium: Consortium = None,
     as_: As = None,
     full: Annotated[bool, Parameter(name="--sql", negative="", help="each party's local SQL in full")] = False,
@@ -128,7 +133,13 @@ def explain(
     text = sql_text(sql, file)
     with client(consortium, as_, to) as heji:
         told = heji.explain(
-            text, to or None, purpose=purpose, trust=trust, allow_two_party=allow_two_party, verified=verified
+            text,
+            to or None,
+            purpose=purpose,
+            trust=trust,
+            allow_two_party=allow_two_party,
+            verified=verified,
+            parameters=parameters(param),
         )
     if json:
         plain(json_text(told))
@@ -153,6 +164,7 @@ def query(
     trust: Trust = "helper",
     allow_two_party: TwoParty = False,
     verified: Verified = False,
+    param: Param = (),
     days: Annotated[
         int | None, Parameter(help="how long it may wait for owners that decide by hand; returns at once with the job")
     ] = None,
@@ -177,7 +189,7 @@ def query(
     text = sql_text(sql, file)
     check_target(format, out)
     if practice is not None:
-        made_up = practice_query(practice, text, to or ("modeler",), trust)
+        made_up = practice_query(practice, text, to or ("modeler",), trust, parameters(param))
         deliver(Result(made_up, {"made_up": True}), format, out)
         return
     with client(consortium, as_, to) as heji:
@@ -192,6 +204,7 @@ def query(
                 trust=trust,
                 allow_two_party=allow_two_party,
                 verified=verified,
+                parameters=parameters(param),
                 days=days or 0,
             )
             plain(json_text({"job": job.id}) if format == "json" else job.id)
@@ -209,6 +222,7 @@ def query(
                 trust=trust,
                 allow_two_party=allow_two_party,
                 verified=verified,
+                parameters=parameters(param),
                 watch=watch,
             )
     deliver(result, format, out)
@@ -284,6 +298,17 @@ def sql_text(sql: str | None, file: Path | None) -> str:
         raise LocalError(
             "config.invalid", f"The SQL in {file or 'standard input'} is not UTF-8.", "Save it as UTF-8."
         ) from problem
+
+
+def parameters(given: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE as a mapping. Raises LocalError config.invalid."""
+    found: dict[str, str] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or name in found:
+            raise LocalError("config.invalid", f"--param {one}: NAME=VALUE is expected, each name once.")
+        found[name] = value
+    return found
 
 
 def check_target(form: str, target: Path | None) -> None:

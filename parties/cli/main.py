@@ -20,8 +20,7 @@ app = App(
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,  # main answers Ctrl-C
 )
-owner.register(jobs.register(app), members.register(app))
-policy.register(app)
+owner.register(jobs.register(app), members.register(app), policy.register(app))
 audit.register(app)
 demo.register(app)
 

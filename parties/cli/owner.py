@@ -21,6 +21,8 @@ from parties.clock import now as clock
 from parties.config import load_config, locate
 from parties.node.decisions import Decision, Word
 from parties.node.earlier import MOST, Release
+from parties.node.permission import read_policy
+from parties.node.standing import named, read_standing, state_of
 from parties.node.store import Store
 from parties.results import json_text
 
@@ -31,13 +33,14 @@ Folder = Annotated[Path, Parameter(help="the member's own folder")]
 SHOWN_DIGITS = 16
 
 
-def register(jobs: App, node: App) -> None:
-    """Add these commands to ``heji jobs`` and ``heji node``."""
+def register(jobs: App, node: App, policy: App) -> None:
+    """Add these commands to ``heji jobs``, ``heji node`` and ``heji policy``."""
     for command in (jobs_pending, jobs_approve, jobs_reject):
         jobs.command(command, name=command.__name__.removeprefix("jobs_"))
     node.command(node_stop, name="stop")
     node.command(node_resume, name="resume")
     node.command(node_console_token, name="console-token")
+    policy.command(policy_standing, name="standing")
 
 
 def jobs_pending(
@@ -134,6 +137,50 @@ def node_console_token(
         plain(f"{for_} has no token any more.")
     else:
         plain(tokens.issue(folder, for_))
+
+
+def policy_standing(
+    name: str | None = None,
+    /,
+    *,
+    approve: Annotated[bool, Parameter(negative="", help="put it in force, as one of the persons it takes")] = False,
+    withdraw: Annotated[bool, Parameter(negative="", help="nobody's approval of it counts any more")] = False,
+    by: By = "",
+    reason: str = "",
+    consortium: Consortium = None,
+    as_: As = None,
+    json: bool = False,
+) -> None:
+    """The standing approvals of standing.toml: what each allows, who put it in force, how often it was used.
+
+    Example: heji policy standing monthly --approve --by "Li Na" --as tax --consortium demo
+    """
+    folder = locate(consortium, as_, (), os.environ)
+    found = read_standing(folder) if name is None else (named(folder, name),)
+    if (approve or withdraw) and (name is None or approve == withdraw):
+        raise LocalError("config.invalid", "Name one standing approval, and --approve or --withdraw.")
+    policy = read_policy(folder)
+    with _open(folder) as store:
+        if approve:
+            store.standing.approve(found[0], policy.digest, _word(by, reason))
+        if withdraw:
+            store.standing.withdraw(found[0])
+        told = [state_of(s, store.standing, policy.digest, clock()) for s in found]
+    if json:
+        plain(json_text([s.to_dict() for s in told]))
+        return
+    for s in told:
+        plain(f"{s.what.name}  -> {', '.join(s.what.recipients)}  {s.what.purpose}  [{s.digest[:SHOWN_DIGITS]}]")
+        plain(f"  {' '.join(s.what.sql.split())}")
+        for parameter, values in s.what.parameters.items():
+            plain(f"  ${parameter}: {', '.join(values[:MOST])}" + (f" … ({len(values)})" if len(values) > MOST else ""))
+        plain(f"  {s.used} of {s.what.runs} used ({s.what.per}); until {s.what.expires}")
+        for w in s.words:
+            plain(f"  approved by {w.person}, {_when(w.at)}" + (f": {w.reason}" if w.reason else ""))
+        if not s.words:
+            plain("  not in force: nobody has approved it under the policy as it stands")
+    if not told:
+        plain("There are none (standing.toml).")
 
 
 def _decide(job: str, word: Word, consortium: Path | None, as_: str | None) -> None:

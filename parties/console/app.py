@@ -4,6 +4,7 @@
     /pending       what waits for a person; /pending/JOB: all about it, approve or reject
     /policy        the policy in force, grant by grant, and its text
     /released      which jobs this node took part in, for whom and when
+    /standing      standing approvals, approve or withdraw
     /stop          ends what runs and lets nothing run any more; resumes
 
 Every page but /login and /style.css asks for a session. Nothing is loaded from anywhere else, there are no scripts, and
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -29,6 +30,7 @@ from starlette.routing import Route
 from mpc.errors import HejiError, LocalError
 from mpc.evidence.note import Checkpoint
 from mpc.policy.grants import BITS_DAYS, Grant
+from mpc.policy.standing import Standing
 from parties import files
 from parties.console.session import LASTS, Session, Sessions
 from parties.console.words import speaker
@@ -39,6 +41,7 @@ from parties.node.decisions import Decision, Word
 from parties.node.earlier import MOST
 from parties.node.inputs import Inputs
 from parties.node.permission import read_policy
+from parties.node.standing import read_standing, state_of
 from parties.node.store import Store
 
 COOKIE, LANGUAGE = "__Host-heji", "heji-language"
@@ -85,6 +88,7 @@ class Console:
             Route("/pending/{job:str}", self._guarded(self._request), methods=["GET", "POST"]),
             Route("/policy", self._guarded(self._policy)),
             Route("/released", self._guarded(self._released)),
+            Route("/standing", self._guarded(self._standing), methods=["GET", "POST"]),
             Route("/stop", self._guarded(self._stop), methods=["GET", "POST"]),
             Route("/{rest:path}", self._guarded(self._nowhere)),
         ]
@@ -199,6 +203,19 @@ class Console:
             request, "released.html", session, jobs=self._store.jobs(200), shown=sorted(shown.items()), days=BITS_DAYS
         )
 
+    async def _standing(self, request: Request, session: Session) -> Response:
+        folder, words = self._member.folder, self._store.standing
+        problem, policy, found = "", "", []
+        try:
+            policy, listed = read_policy(folder).digest, read_standing(folder)
+            if request.method == "POST":
+                problem = self._approve_standing(listed, policy, request.state.form, session)
+            found = [state_of(s, words, policy, self._member.clock()) for s in listed]
+        except LocalError as error:
+            problem = error.message
+        status = 409 if problem else 200
+        return self._page(request, "standing.html", session, status=status, found=found, problem=problem)
+
     async def _stop(self, request: Request, session: Session) -> Response:
         problem = self._stop_or_resume(request.state.form, session) if request.method == "POST" else ""
         stop, status = self._store.decisions.stopped(), 409 if problem else 200
@@ -232,6 +249,17 @@ class Console:
         except LocalError as error:
             return error.message, "", asked
         return "", _done(done), done
+
+    def _approve_standing(self, listed: Sequence[Standing], policy: str, form: dict[str, str], session: Session) -> str:
+        """What is wrong, "" if nothing is. What was shown is what is approved: the form has its digest."""
+        shown = next((s for s in listed if s.digest() == form.get("digest")), None)
+        if shown is None or form.get("verdict") not in ("approved", "withdrawn"):
+            return "It has changed since this page was shown. Look again."
+        if form["verdict"] == "withdrawn":
+            self._store.standing.withdraw(shown)
+        else:
+            self._store.standing.approve(shown, policy, Word(session.person, self._member.clock(), "", "console"))
+        return ""
 
     def _stop_or_resume(self, form: dict[str, str], session: Session) -> str:
         """What is wrong, "" if nothing is."""

@@ -219,7 +219,8 @@ class Decisions:
     # -- about the node
 
     def stop(self, word: Word, *, now: bool) -> Stop:
-        """From now on no job is approved; all that waits, and what was approved and has not run, is withdrawn.
+        """From now on no job is approved; all that waits, and what was approved and has not run, is withdrawn,
+        standing approvals too.
 
         ``now``: running jobs end too. In one transaction, on disk when it returns.
         """
@@ -233,6 +234,7 @@ class Decisions:
                 )
             reason = "the node was stopped" + (f": {word.reason}" if word.reason else "")
             said = Word(word.person, word.at, reason, word.through, approves=False)
+            t.execute("DELETE FROM standing_words")
             open_ = t.execute(
                 "SELECT job FROM decisions WHERE state IN ('pending', 'approved')"
                 " AND job NOT IN (SELECT id FROM jobs WHERE state IN ('done', 'closed'))"

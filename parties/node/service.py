@@ -26,6 +26,7 @@ import rfc8785
 import structlog
 
 from mpc.coins import own_coins
+from mpc.crypto.paillier import verify_installed
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.expected import expected_bytes
 from mpc.job import MAX_JOB_BYTES, job_id
@@ -37,6 +38,7 @@ from mpc.query.plan import shows_rows
 from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_helper, play_party, rounds_of
 from mpc.rounds import Round, Rounds, Session
 from mpc.run import Sent
+from parties.cores import Cores
 from parties.drive import drive
 from parties.evidence.recorder import SOFTWARE, Recorder
 from parties.failures import abort, decode
@@ -45,7 +47,7 @@ from parties.member import Member
 from parties.metrics import Metrics
 from parties.node.earlier import shown_columns
 from parties.node.inputs import Input, Inputs
-from parties.node.permission import Permission
+from parties.node.permission import Given, Permission
 from parties.node.stopping import refuse_if_stopped
 from parties.node.store import Store
 from parties.proposals import APPROVAL, CATALOG, Proposed, propose, read_catalogs
@@ -141,14 +143,16 @@ class NodeService(node_pb2_grpc.NodeServicer):
         proposed = await asyncio.to_thread(propose, self._member, request.job.job, signature, catalogs)
         if self._member.name not in proposed.participants:
             raise LocalError("job.invalid", f"{self._member.name} has no part in this job.")
-        limits = self._permission.check(self._store, proposed, ask=not request.dry_run)
-        self._permission.unspent(self._store, proposed)
+        given = self._permission.check(self._store, proposed, ask=not request.dry_run)
+        self._permission.unspent(self._store, proposed, given)
         self._check_size(proposed)
-        approval = self._approval(proposed, limits)
+        if any(self._member.name in pool.parties and not pool.by_row for _, pool in proposed.plan.tallies):
+            verify_installed()
+        approval = self._approval(proposed, given)
         if not request.dry_run:
             self._keep_policy()
             await self._supersede(proposed.job.id, request.attempt, coordinator)
-            self._admit(request, coordinator, proposed, limits, approval)
+            self._admit(request, coordinator, proposed, given.limits, approval)
             self._note(
                 "approved",
                 (bytes.fromhex(proposed.job.id), request.attempt),
@@ -196,11 +200,9 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "job.limits", f"{self._member.name} has {config.max_jobs} jobs under way.", "Try again later."
             )
 
-    def _approval(self, proposed: Proposed, limits: Limits) -> bytes:
+    def _approval(self, proposed: Proposed, given: Given) -> bytes:
         """What this member signs: exactly this job and plan, under this policy, until the job's expiry; and whose word
         it was where persons decided."""
-        has_data = self._member.name in proposed.plan.parties
-        word = self._permission.approval_of(self._store, proposed) if has_data else None
         return rfc8785.dumps(
             {
                 "v": 1,
@@ -211,8 +213,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "roster": proposed.job.roster,
                 "planner": PLANNER,
                 "expires": proposed.job.expires,
-                **limits.told(),
-                **({"by_hand": [w.told() for w in word.approvals]} if word else {}),
+                **given.limits.told(),
+                **given.told(),
             }
         )
 
@@ -252,7 +254,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "submitter": job.submitter,
                 "recipients": list(job.recipients),
                 "purpose": job.purpose,
-                "sql": job.sql,
+                "sql": job.shown,
                 "plan": proposed.plan.digest(),
                 "policy": self._permission.digest(),
                 "expires": job.expires,
@@ -388,6 +390,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         total = rounds_of(cast, member.name)
         assert attempt.inbox is not None
         outboxes = self._outboxes(key, cast)
+        cores = Cores(member.config.threads)
         try:
 
             def on_round(number: int, step: Round) -> None:
@@ -405,7 +408,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
             outcome = await drive(
                 member.name,
-                self._role(Session(member.name, coins), cast, given),
+                self._role(Session(member.name, coins), cast, given, cores),
                 attempt.inbox,
                 outboxes,
                 patience=member.config.step_seconds,
@@ -415,6 +418,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         finally:
             if kept is not None:
                 kept.close()
+            await asyncio.to_thread(cores.close)
             await asyncio.gather(*(o.close() for o in outboxes.values()))
         self._keep_documents(key, attempt, signed, outcome.agreement)
         if member.name in job.recipients:
@@ -422,11 +426,11 @@ class NodeService(node_pb2_grpc.NodeServicer):
             self._note("revealed", key, result=shown, verified=proposed.plan.verified)
         tell(node_pb2.Progress(phase="done", done=total, total=total))
 
-    def _role(self, session: Session, cast: Cast, given: Input) -> Rounds[Outcome]:
+    def _role(self, session: Session, cast: Cast, given: Input, cores: Cores) -> Rounds[Outcome]:
         sign, verify = self._member.sign, self._member.verify
         if session.me == cast.helper:
             return play_helper(session, cast, sign, verify)
-        return play_party(session, cast, given.vectors, sign, verify, given.rows, given.values)
+        return play_party(session, cast, given.vectors, sign, verify, given.rows, given.values, cores)
 
     def _same_data(self, job: str, snapshot: bytes) -> None:
         """Two attempts over different data could give their difference away, if the first reached its recipient."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mpc.errors import LocalError
-from parties.node import decisions, earlier
+from parties.node import decisions, earlier, standing
 from parties.storage import Database
 
 _SCHEMA = """
@@ -88,9 +88,10 @@ class Store:
 
     def __init__(self, path: Path, salt: bytes) -> None:
         """``salt``: 32 random bytes, kept if the store has none yet; input digests are salted with it."""
-        self._db = Database(path, _SCHEMA + decisions.SCHEMA + earlier.SCHEMA)
+        self._db = Database(path, _SCHEMA + decisions.SCHEMA + earlier.SCHEMA + standing.SCHEMA)
         self.decisions = decisions.Decisions(self._db)
         self.earlier = earlier.Earlier(self._db)
+        self.standing = standing.StandingWords(self._db)
         with self._db.transaction() as t:
             t.execute("INSERT OR IGNORE INTO secrets VALUES ('salt', ?)", (salt,))
         row = self._db.row("SELECT value FROM secrets WHERE name = 'salt'")
