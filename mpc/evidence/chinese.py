@@ -265,7 +265,7 @@ CHINESE: Mapping[str, str] = {
     "Every job": "全部作业",
     "Began (UTC)": "开始（UTC）",
     "Asked by": "提交者",
-    "Tables and columns used": "所用的表与列",
+    "Columns used": "所用的列",
     "End": "结果",
     "Verdict": "判定",
     "What was asked": "查询内容",

@@ -31,6 +31,7 @@ margin:0 0 .7rem}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.4rem .7rem .4rem 0;vertical-align:top;
 border-bottom:1px solid var(--line);overflow-wrap:anywhere}th{color:var(--soft);font-weight:500;font-size:.9rem}
 .wide{overflow-x:auto}.facts td,.facts th{white-space:nowrap;overflow-wrap:normal}
+.texts{font-size:.93rem}.texts td{overflow-wrap:break-word}.texts th{white-space:nowrap}
 .passed{color:var(--good)}.failed{color:var(--bad)}.open{color:var(--open)}
 .number{white-space:nowrap}.verdict{white-space:nowrap;font-weight:600}ul{margin:.2rem 0;padding-left:1.1rem}
 li{margin:.15rem 0;overflow-wrap:anywhere}
@@ -94,10 +95,10 @@ def list_of(facts: Iterable[tuple[str, str]], say: Say) -> str:
     return "<dl>" + "".join(f"<dt>{escape(say(name))}</dt><dd>{escape(value)}</dd>" for name, value in facts) + "</dl>"
 
 
-def table(heads: Iterable[str], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Heads and cells as they are."""
+def table(heads: Iterable[str], rows: Sequence[tuple[str, ...]], kind: str = "facts") -> Iterator[str]:
+    """Heads and cells as they are. ``kind``: "facts" for short cells, each in one line, else "texts"."""
     yield (
-        "<div class='wide'><table class='facts'><thead><tr>"
+        f"<div class='wide'><table class='{kind}'><thead><tr>"
         + "".join(f"<th>{escape(h)}</th>" for h in heads)
         + "</tr></thead><tbody>"
     )

@@ -45,7 +45,7 @@ def _about(period: Period, say: Say) -> Iterator[str]:
 
 def _jobs(period: Period, checks: list[Check], say: Say) -> Iterator[str]:
     yield f"<h2>{escape(say('Every job'))}</h2>"
-    heads = ("Began (UTC)", "Job", "Asked by", "Recipients", "Purpose", "Tables and columns used", "End", "Verdict")
+    heads = ("Began (UTC)", "Job", "Verdict", "Asked by", "Recipients", "Purpose", "Columns used", "End")
     against = {job for c in checks for f in c.findings if f.good is False for job in f.jobs}
     rows = []
     for job, case in period.jobs.items():
@@ -55,8 +55,8 @@ def _jobs(period: Period, checks: list[Check], say: Say) -> Iterator[str]:
         used = _used(d, part.member) if d else "-"
         ends = [say(e.event) + _code(str(e.facts.get("code", ""))) for e in part.events if e.event in _ENDS]
         verdict = say("failed" if job in against else "passed")
-        rows.append((time_text(part.events[0].time), job[:8], *asked, used, ends[-1] if ends else "-", verdict))
-    yield from table(map(say, heads), rows)
+        rows.append((time_text(part.events[0].time), job[:8], verdict, *asked, used, ends[-1] if ends else "-"))
+    yield from table(map(say, heads), rows, "texts")
 
 
 _ENDS = ("done", "aborted", "refused")

@@ -21,9 +21,10 @@ from mpc.policy.flow import conditions
 
 @dataclass(frozen=True)
 class Spent:
-    """A job spent ``amount`` of what ``limit`` allows ``to`` (an organisation, or a member) in any ``days`` days.
+    """A job spent ``amount`` of what ``limit`` allows the organisation ``to`` in any ``days`` days.
 
-    ``what``: "bits", conditions shown of the column ``of``.
+    ``what``: "bits", conditions shown of the column ``of``; or "epsilon", privacy loss under the grant ``of``.
+    ``release``: a job's attempts release one thing, but what was noised anew is another.
     """
 
     what: str
@@ -34,6 +35,7 @@ class Spent:
     days: int
     job: str
     time: int
+    release: tuple[str, str]
 
 
 #: what is spent, of which column, to whom
@@ -43,19 +45,24 @@ Account = tuple[str, str, str]
 def accounts_of(period: Period) -> dict[Account, list[Spent]]:
     """What the log says was spent, in the order of time; the attempts of a job count once, since a recipient gets the
     result of one of them. Raises ValueError, KeyError for entries that do not say it."""
-    found: dict[Account, dict[str, Spent]] = defaultdict(dict)
+    found: dict[Account, dict[tuple[str, str], Spent]] = defaultdict(dict)
     for s in _spent(period):
-        jobs = found[s.what, s.of, s.to]
-        if s.job not in jobs or jobs[s.job].amount < s.amount:
-            jobs[s.job] = s
-    return {account: sorted(jobs.values(), key=lambda s: s.time) for account, jobs in sorted(found.items())}
+        known = found[s.what, s.of, s.to].setdefault(s.release, s)
+        if known.amount < s.amount:
+            found[s.what, s.of, s.to][s.release] = s
+    return {account: sorted(once.values(), key=lambda s: s.time) for account, once in sorted(found.items())}
 
 
 def _spent(period: Period) -> Iterator[Spent]:
-    for e in period.events("spent"):
-        f = e.facts
-        amounts = _number(f["amount"]), _number(f["limit"])
-        yield Spent(str(f["what"]), str(f["of"]), str(f["to"]), *amounts, int(f["days"]), e.job, e.time)
+    for e in period.events("spent", "budget"):
+        f, days = e.facts, int(e.facts["days"])
+        if e.event == "spent":
+            of, amounts = str(f["of"]), (_number(f["amount"]), _number(f["limit"]))
+            yield Spent(str(f["what"]), of, str(f["to"]), *amounts, days, e.job, e.time, (e.job, ""))
+        else:
+            of, amounts = f"grant {str(f['grant'])[:8]}", (_number(f["epsilon"]), _number(f["of"]))
+            release = (e.job, str(f.get("noise", "")))
+            yield Spent("epsilon", of, str(f["recipient"]), *amounts, days, e.job, e.time, release)
 
 
 def _number(text: object) -> Decimal:

@@ -127,6 +127,29 @@ def test_limits_are_of_so_many_days(decisions: tuple[Path, Bundle]) -> None:
         assert [c.number for c in checks if c.number == 12 and c.verdict == "failed"] == ([failed] if failed else [])
 
 
+def test_budgets_of_privacy_loss_are_counted_too(decisions: tuple[Path, Bundle]) -> None:
+    """Entries of noised releases: the attempts of a job count once, unless they were noised anew."""
+    folder, bundle = decisions
+    facts = {"grant": "ab" * 32, "line": 3, "recipient": "bank", "epsilon": "0.4", "of": "1", "left": "0.6", "days": 30}
+    for noises, most, failed in (
+        (("n", "n", "n"), "0.4", False),
+        (("n", "m"), "0.8", False),
+        (("n", "m", "k"), "1.2", True),
+    ):
+        forge = ForgePeriod(folder, bundle)
+
+        def spend(events: list[Event], noises: tuple[str, ...] = noises) -> list[Event]:
+            at = next(i for i, e in enumerate(events) if e.event == "spent")
+            made = [replace(events[at], event="budget", facts={**facts, "noise": n}) for n in noises]
+            return [*events[:at], *made, *events[at:]]
+
+        forge.rewrite(spend)
+        case, checks = judged(folder, forge.made())
+        assert (checks[11].verdict == "failed") == failed
+        assert any(f"epsilon grant abababab → bank came to {most} at most" in t for t in found(checks, 12))
+        assert "epsilon grant abababab" in html(case, checks)
+
+
 def test_what_the_plan_shows_must_be_written_down(decisions: tuple[Path, Bundle]) -> None:
     folder, bundle = decisions
     forge = ForgePeriod(folder, bundle)
