@@ -21,6 +21,8 @@ from mpc.evidence.sealed import open_sealed
 from mpc.job import Job
 from mpc.messages import Agreed, Announce
 from mpc.query.catalog import Catalog
+from mpc.query.compile import PLANNER, compile_job
+from mpc.query.plan import Plan
 from mpc.run import Sent
 
 T = TypeVar("T")
@@ -85,6 +87,17 @@ class Document:
         """What ``party`` signed."""
         told: dict[str, Any] = json.loads(self.approvals[party].text)
         return told
+
+    @cached_property
+    def plan(self) -> Plan | None:
+        """Compiled again from the job's text and the owners' catalogs; None where the job was planned by another
+        version. Raises LocalError, ValueError for what does not compile."""
+        if self.what.planner != PLANNER:
+            return None
+        for p, catalog in self.published.items():
+            if catalog.digest() != self.what.catalogs.get(p):
+                raise ValueError(f"{p}'s catalog is not the one the job names")
+        return compile_job(self.what, self.published)
 
     @cached_property
     def published(self) -> dict[str, Catalog]:

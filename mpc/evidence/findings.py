@@ -18,7 +18,6 @@ from mpc.evidence.case import Case, Document, Part
 from mpc.evidence.entry import Event
 from mpc.policy.flow import Recipient, Request
 from mpc.policy.persons import persons
-from mpc.query.compile import PLANNER, compile_job
 from mpc.query.plan import Plan
 from mpc.roles import Cast, cast_of
 
@@ -142,16 +141,6 @@ def where(e: Event, part: Part) -> str:
     return f"{part.member}#{e.seq} ({e.event}{step})"
 
 
-def plan_of(d: Document) -> Plan | None:
-    """The plan, compiled again from the job's text and the owners' signed catalogs; None for another version's."""
-    if d.what.planner != PLANNER:
-        return None
-    for p, catalog in d.published.items():
-        if catalog.digest() != d.what.catalogs.get(p):
-            raise ValueError(f"{p}'s catalog is not the one the job names")
-    return compile_job(d.what, d.published)
-
-
 def cast_in(case: Case, d: Document, plan: Plan) -> Cast:
     members = case.roster.members
     inside = tuple(sorted(r for r in d.what.recipients if "party" in members[r].roles))
@@ -196,6 +185,6 @@ def data_given(case: Case) -> Iterator[tuple[str, Document, Plan]]:
     """The attempts in which members whose logs are here sent masked data, and the plan of each."""
     for me, part in case.parts.items():
         for d in part.documents:
-            plan = plan_of(d)
+            plan = d.plan
             if plan is not None and me in plan.parties and any(map(is_masked, part.about(d.attempt, "sent"))):
                 yield me, d, plan

@@ -20,7 +20,6 @@ from mpc.evidence.findings import (
     if_whole,
     is_masked,
     open_,
-    plan_of,
     request_in,
     signed_by,
 )
@@ -71,7 +70,7 @@ def _approvals(case: Case, d: Document) -> Findings:
             yield bad("the approval of {} is not the one in its log", p, by=p if logged else "")
         elif logged[0].seq > first:
             yield bad("{} sent data before it approved", p, by=p)
-    plan = plan_of(d)
+    plan = d.plan
     if plan is None:
         yield open_(
             "attempt {}: planned by {}, this verifier has {}: not compiled again", d.attempt, d.what.planner, PLANNER
@@ -93,7 +92,7 @@ def _agreement(case: Case, number: int, d: Document) -> Findings:
     if set(d.agreed) != set(d.participants) or set(d.announced) != set(d.participants):
         yield bad("attempt {}: not all participants agreed, or others did", number)
         return
-    plan = plan_of(d)
+    plan = d.plan
     if plan is not None:
         context = cast_in(case, d, plan).context.digest()
         common = agreed_digest(context, d.announced)
@@ -120,7 +119,7 @@ def _agreement(case: Case, number: int, d: Document) -> Findings:
 def policies(case: Case, _: Settings) -> Findings:
     given = case.policies
     for number, d in case.attempts.items():
-        plan = plan_of(d)
+        plan = d.plan
         for p in sorted(plan.parties if plan else d.what.catalogs):
             if p not in given:
                 yield open_("{} did not give its policy: rests on its signed approval of attempt {}", p, number)
@@ -169,7 +168,7 @@ def additions(case: Case, _: Settings) -> Findings:
     """With the messages that the coordinator heard, its part of the protocol is run again: it has no secret in it."""
     for number, d in case.attempts.items():
         part, heard = case.parts.get(d.coordinator), case.bodies.get(d.coordinator)
-        plan = plan_of(d)
+        plan = d.plan
         if part is None or heard is None or plan is None or not case.done(number):
             yield open_("masked vectors are in no bundle: the coordinator's sums rest on its signed log and on replay")
             continue

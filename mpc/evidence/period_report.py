@@ -7,7 +7,7 @@ from html import escape
 
 from mpc.errors import HejiError
 from mpc.evidence.case import Case, Document
-from mpc.evidence.findings import Check, Say, plan_of
+from mpc.evidence.findings import Check, Say
 from mpc.evidence.page import Language, checks_of, head, list_of, page, speaker, table, time_text
 from mpc.evidence.period import Period
 from mpc.evidence.spending import accounts_of
@@ -69,7 +69,7 @@ def _code(code: str) -> str:
 def _used(d: Document, me: str) -> str:
     """The member's columns that what is revealed derives from, by the plan; where it is of another version, "?"."""
     try:
-        plan = plan_of(d)
+        plan = d.plan
     except (HejiError, ValueError):
         plan = None
     if plan is None:

@@ -8,7 +8,7 @@ from html import escape
 from mpc.errors import HejiError
 from mpc.evidence import period_report
 from mpc.evidence.case import Case, Document
-from mpc.evidence.findings import Check, Say, plan_of
+from mpc.evidence.findings import Check, Say
 from mpc.evidence.page import Language, checks_of, head, list_of, page, speaker, table, time_text
 from mpc.evidence.period import Period
 from mpc.policy.persons import approved_by
@@ -74,7 +74,7 @@ def _approvals(case: Case, say: Say) -> Iterator[str]:
 def _learned(case: Case, say: Say) -> Iterator[str]:
     documents: list[Document] = list(case.attempts.values())
     try:
-        plan = plan_of(documents[-1]) if documents else None
+        plan = documents[-1].plan if documents else None
     except (HejiError, ValueError):
         plan = None
     if plan is None:

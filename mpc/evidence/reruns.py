@@ -12,7 +12,7 @@ from dataclasses import replace
 from mpc.crypto import labels
 from mpc.errors import LocalError
 from mpc.evidence.case import Case, Document
-from mpc.evidence.findings import Finding, Findings, Settings, bad, data_given, good, open_, plan_of, request_in
+from mpc.evidence.findings import Finding, Findings, Settings, bad, data_given, good, open_, request_in
 from mpc.evidence.period import Period
 from mpc.policy.flow import ContributorSet, contributor_sets_conflict
 from mpc.policy.grants import parse_policy
@@ -39,7 +39,7 @@ def reruns(period: Period, _: Settings) -> Findings:
             for column, sets in contributor_sets(plan, me).items():
                 before += [(job, ContributorSet(*column, who, opened.hex())) for who in sets]
     yield good("{} gave data to totals for others in {} attempts", me, count)
-    if unread := sum(plan_of(d) is None for case in period.jobs.values() for d in case.attempts.values()):
+    if unread := sum(d.plan is None for case in period.jobs.values() for d in case.attempts.values()):
         yield open_("{} attempts were planned by another version: not compiled again", unread)
 
 

@@ -28,7 +28,6 @@ from mpc.evidence.findings import (
     good,
     if_whole,
     open_,
-    plan_of,
 )
 from mpc.evidence.released import Released, columns_of
 from mpc.messages import Message
@@ -65,7 +64,7 @@ def shown(case: Case) -> Iterator[Shown]:
     """Of every recipient that gave what it opened, where that is what it acknowledged."""
     for r, raw in case.results.items():
         for number, d in case.attempts.items():
-            told, plan = events_of(case, r, number, "revealed"), plan_of(d)
+            told, plan = events_of(case, r, number, "revealed"), d.plan
             if told and plan is not None and told[-1].facts["result"] == labels.digest("result", raw).hex():
                 yield Shown(r, d, plan, Released.from_bytes(raw))
 
@@ -253,7 +252,10 @@ def _cells_keep(s: Shown, opened: Opened) -> Findings:
 def _fewest(s: Shown, pool: Pool, measure: Measure) -> NDArray[np.int64]:
     """By cell the fewest rows with which it is shown: of each owner that can have rows there as many entities as its
     limit says; in a join, the largest of the limits. A limit of 0 or 1 hides nothing."""
-    limits = {p: Limits.from_told(s.document.approval(p)).min_entities for p in pool.parties}
+    told = {p: s.document.approval(p) for p in pool.parties}
+    if any(t.get("noised") for t in told.values()):
+        return np.zeros(pool.cells, dtype=np.int64)  # counts have noise on them
+    limits = {p: Limits.from_told(t).min_entities for p, t in told.items()}
     if isinstance(pool, JoinPool):
         return np.full(pool.cells, max(limits.values(), default=0))
     least = np.zeros(pool.cells, dtype=np.int64)

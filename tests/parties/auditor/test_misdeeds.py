@@ -152,7 +152,7 @@ def everybody() -> Iterator[Any]:
             yield pytest.param(way, member, marks=marks)
 
 
-@pytest.mark.parametrize(("way", "member"), everybody())
+@pytest.mark.parametrize(("way", "member"), list(everybody()))
 def test_the_guilty_are_named_and_nobody_else(collected: tuple[Path, Bundle], way: str, member: str) -> None:
     folder, bundle = collected
     forge = Forge(folder, bundle)
