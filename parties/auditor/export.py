@@ -69,6 +69,8 @@ async def export_period(member: Member, of: str, since: int, until: int, *, with
     Raises LocalError evidence.missing, evidence.invalid for more than a bundle can hold, or what kept ``of`` from
     answering.
     """
+    if with_policy and of != member.name:
+        raise LocalError("evidence.missing", f"Only {of} gives its policies.", "Leave --with-policy out.")
     raw: bytes | HejiError = missing(of)
     if any(of in member.roster.members_with(role) for role in LOGGED):
         raw = await _read(member, of, evidence_pb2.ReadRequest(since=since, until=until))

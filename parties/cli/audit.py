@@ -105,25 +105,21 @@ def export(
         )
     if since and (with_result or seal_for):
         raise LocalError(
-            "config.invalid",
-            "The bundle of a period holds no results and no messages.",
-            "Export those job by job.",
+            "config.invalid", "The bundle of a period holds no results and no messages.", "Export those job by job."
         )
     if out.exists():
         raise LocalError("config.exists", f"{out} exists.", "Choose another name with --out, or remove it first.")
     if since:
-        first, last = _day(since), min(now(), _day(until) + DAY - 1) if until else now()
-        bundle = asyncio.run(_period(folder, of, first, last, with_policy))
-        files.write(out, bundle.write())
-        plain(f"{out}: what the log of {of or bundle.by} tells of {since} to {until or 'now'}.")
-        plain(f"Verify it anywhere: heji audit verify {out}")
-        return
-    whole = _job_id(folder, job)
-    bundle, absent = asyncio.run(_collected(folder, whole, with_policy, with_result, seal_for))
+        bundle = asyncio.run(_period(folder, of, _span(since, until), with_policy))
+        told = f"what the log of {of or bundle.by} tells of {since} to {until or 'now'}"
+    else:
+        whole = _job_id(folder, job)
+        bundle, absent = asyncio.run(_collected(folder, whole, with_policy, with_result, seal_for))
+        for who, why in sorted(absent.items()):
+            err.print(f"Without the log of {who}: {why.message}")
+        told = f"the evidence of {whole[:16]}, with the logs of {', '.join(sorted(bundle.part('logs')))}"
     files.write(out, bundle.write())
-    for who, why in sorted(absent.items()):
-        err.print(f"Without the log of {who}: {why.message}")
-    plain(f"{out}: the evidence of {whole[:16]}, with the logs of {', '.join(sorted(bundle.part('logs')))}.")
+    plain(f"{out}: {told}.")
     plain(f"Verify it anywhere: heji audit verify {out}")
 
 
@@ -290,12 +286,20 @@ async def _replayed(folder: Path, job: str) -> list[Replayed]:
         await member.close()
 
 
-async def _period(folder: Path, of: str, since: int, until: int, with_policy: bool) -> Bundle:
+async def _period(folder: Path, of: str, span: tuple[int, int], with_policy: bool) -> Bundle:
     member = Member(folder)
     try:
-        return await export_period(member, of or member.name, since, until, with_policy=with_policy)
+        return await export_period(member, of or member.name, *span, with_policy=with_policy)
     finally:
         await member.close()
+
+
+def _span(since: str, until: str) -> tuple[int, int]:
+    """Unix seconds, both included. Raises LocalError config.invalid."""
+    first, last = _day(since), min(now(), _day(until) + DAY - 1) if until else now()
+    if first > last:
+        raise LocalError("config.invalid", f"Nothing lies between {since} and {until or 'now'}.", "Mend the days.")
+    return first, last
 
 
 def _day(text: str) -> int:

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from mpc.errors import LocalError
+from mpc.errors import HejiError, LocalError
 from mpc.evidence.bundle import Bundle, Span
 from mpc.evidence.entry import Event
 from mpc.evidence.merkle import Grown, Tree, leaf_hash
 from mpc.evidence.note import Checkpoint
-from mpc.evidence.period import read_period
+from mpc.evidence.period import Period, read_period
 from mpc.evidence.report import html
 from mpc.evidence.verify import Check, overall, to_json
 from parties.auditor.export import export_period
-from parties.auditor.judge import listed, text
+from parties.auditor.judge import judge, listed, text
+from parties.cli import audit
 from parties.clock import now
 from parties.evidence.log import origin_of
 from parties.member import Member
@@ -302,6 +303,35 @@ def test_what_has_not_its_form_is_refused(quarter: tuple[Path, Bundle, Bundle]) 
         with pytest.raises(LocalError) as refused:
             read_period(Bundle.read(bundle.write()), roster)
         assert refused.value.code == "evidence.invalid"
+
+
+def test_what_is_asked_for_wrongly(quarter: tuple[Path, Bundle, Bundle], tmp_path: Path) -> None:
+    folder, *_ = quarter
+    out = tmp_path / "period.zip"
+    for options, told in (
+        ({}, "one job, or of a period"),
+        ({"until": "2026-01-31"}, "one job, or of a period"),
+        ({"since": "yesterday"}, "is no day"),
+        ({"since": "2026-02-01", "until": "2026-01-31"}, "Nothing lies between"),
+        ({"since": "2026-01-01", "with_result": True}, "no results"),
+        ({"since": "2026-01-01", "of": "bank_b", "with_policy": True}, "Only bank_b gives its policies"),
+    ):
+        with pytest.raises(HejiError, match=told):
+            audit.export(out=out, consortium=folder, as_="bank_a", **options)
+    assert not out.exists()
+
+
+def test_the_command_exports_what_the_log_of_a_member_at_rest_tells(
+    quarter: tuple[Path, Bundle, Bundle], tmp_path: Path
+) -> None:
+    """No process serves it any more: the folder is read."""
+    folder, *_ = quarter
+    out = tmp_path / "period.zip"
+    audit.export(out=out, since="2020-01-01", with_policy=True, consortium=folder, as_="bank_a")
+    case, checks = judge(out, folder / "analyst" / "roster.json")
+    assert overall(checks) == "passed" and isinstance(case, Period) and len(case.jobs) == 3
+    with pytest.raises(HejiError, match="exists"):
+        audit.export(out=out, since="2020-01-01", consortium=folder, as_="bank_a")
 
 
 def test_peaks_and_what_was_appended_give_the_root() -> None:
