@@ -76,7 +76,8 @@ def _approvals(case: Case, d: Document) -> Findings:
             "attempt {}: planned by {}, this verifier has {}: not compiled again", d.attempt, d.what.planner, PLANNER
         )
         return
-    others = [p for p in d.approvals if d.approval(p)["plan"] != plan.digest()]
+    mine = plan.digest()
+    others = [p for p in d.approvals if d.approval(p)["plan"] != mine]
     for p in others:
         yield bad("attempt {}: {} approved another plan than the job's text compiles to", d.attempt, p, by=p)
     if not others:

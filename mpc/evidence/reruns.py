@@ -7,6 +7,8 @@ shows where the owner opened the digests that its log bound it to.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 
 from mpc.crypto import labels
@@ -24,7 +26,7 @@ Added = tuple[str, ContributorSet]
 
 
 def reruns(period: Period, _: Settings) -> Findings:
-    me, count, before = period.log.member, 0, list[Added]()
+    me, count, before = period.log.member, 0, defaultdict[tuple[str, str], list[Added]](list)
     for job, case in period.jobs.items():
         for _me, d, plan in data_given(case):
             if not outside(me, request_in(case, d, plan, me)):
@@ -35,19 +37,21 @@ def reruns(period: Period, _: Settings) -> Findings:
                 told = bad("{} opened other tables than it bound itself to in attempt {}", me, d.attempt)
                 yield replace(told, jobs=(job,))
                 opened = b""
-            yield from _compared(case, d, plan, [b for b in before if b[0] != job], opened.hex())
+            yield from _compared(case, d, plan, before, opened.hex())
             for column, sets in contributor_sets(plan, me).items():
-                before += [(job, ContributorSet(*column, who, opened.hex())) for who in sets]
+                before[column] += [(job, ContributorSet(*column, who, opened.hex())) for who in sets]
     yield good("{} gave data to totals for others in {} attempts", me, count)
     if unread := sum(d.plan is None for case in period.jobs.values() for d in case.attempts.values()):
         yield open_("{} attempts were planned by another version: not compiled again", unread)
 
 
-def _compared(case: Case, d: Document, plan: Plan, before: list[Added], snapshot: str) -> Findings:
-    """One attempt with the jobs before it."""
+def _compared(
+    case: Case, d: Document, plan: Plan, before: Mapping[tuple[str, str], list[Added]], snapshot: str
+) -> Findings:
+    """One attempt with the jobs ``before`` it, by column."""
     [me] = case.parts
     for column, sets in sorted(contributor_sets(plan, me).items()):
-        others = [(job, s) for job, s in before if (s.table, s.column) == column and {s.contributors} != sets]
+        others = [(job, s) for job, s in before.get(column, ()) if job != case.job and {s.contributors} != sets]
         same = [(job, s) for job, s in others if snapshot and s.snapshot == snapshot]
         unknown = [(job, s) for job, s in others if not (snapshot and s.snapshot)]
         if same:
