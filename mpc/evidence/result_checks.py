@@ -252,7 +252,7 @@ def _cells_keep(s: Shown, opened: Opened) -> Findings:
 def _fewest(s: Shown, pool: Pool, measure: Measure) -> NDArray[np.int64]:
     """By cell the fewest rows with which it is shown: of each owner that can have rows there as many entities as its
     limit says; in a join, the largest of the limits. A limit of 0 or 1 hides nothing."""
-    told = {p: s.document.approval(p) for p in pool.parties}
+    told = {p: s.document.approval(p) for p in pool.parties if p in s.document.approvals}  # of deposits, who left one
     if any(t.get("noised") for t in told.values()):
         return np.zeros(pool.cells, dtype=np.int64)  # counts have noise on them
     limits = {p: Limits.from_told(t).min_entities for p, t in told.items()}

@@ -20,6 +20,7 @@ from mpc.query.aggregates import present, rows
 from mpc.query.behind import behind
 from mpc.query.bounds import check_rows, word_bound
 from mpc.query.catalog import Catalog
+from mpc.query.deposits import as_deposit
 from mpc.query.domains import Domains
 from mpc.query.fold import Draft, Reveals
 from mpc.query.join_pool import join_pool, searched_of, term_of
@@ -43,6 +44,7 @@ from mpc.query.plan import (
 )
 from mpc.query.relations import GroupKey, QueryBinder, Rows, Scalars, Totals
 from mpc.query.reveals import reveals_of
+from mpc.query.rounding import rounding
 from mpc.query.separate import check_weights
 
 #: goes into every job and plan; a change of what is compiled changes the number
@@ -87,6 +89,8 @@ def compile_plan(
         raise too_deep() from None
     if verified:
         plan = _verified(plan)
+    if trust == "deposit":
+        return as_deposit(plan, recipients)
     if plan.trust == "helper" and trust == "parties":
         raise LocalError(
             "plan.trust",
@@ -242,7 +246,7 @@ def _pools(
 
 def _source(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog) -> LocalQuery:
     query = local_query(party, drafts, keys, catalog)
-    return replace(query, behind=behind(party, drafts, keys, catalog))
+    return replace(query, behind=behind(party, drafts, keys, catalog), rounding=rounding(party, drafts, keys))
 
 
 def _rankings(drafts: Sequence[Draft], keys: int, catalogs: Mapping[str, Catalog]) -> tuple[Ranking, ...]:
