@@ -22,7 +22,6 @@ import structlog
 
 from mpc.coins import own_coins
 from mpc.crypto import paillier
-from mpc.crypto.labels import digest
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.job import Job
 from mpc.protocols.deposit import DEPOSIT, WITHDRAWAL, Terms, encrypt, statement_of, withdrawal
@@ -30,7 +29,7 @@ from mpc.roles import deposit_cast
 from parties.deposit_keys import DepositKeys
 from parties.depositing import ATTEMPT, LEAVE, WITHDRAW, gathered, left, opened, said, to_wire
 from parties.evidence.documents import Signed
-from parties.evidence.recorder import SOFTWARE, Recorder, seed_commitment
+from parties.evidence.recorder import SOFTWARE, Recorder
 from parties.failures import abort, decode, encode, from_rpc, is_transient
 from parties.member import Member
 from parties.node.deposit_store import DepositStore, Message
@@ -219,6 +218,8 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
                 self._fill_soon(job, terms)  # while a person decides
             raise
         approval = self._permission.statement(proposed, allowed)
+        if self._recorder is not None:
+            self._recorder.keep_policy(self._permission.policy())
         signed = member.sign(APPROVAL, approval)
         known = self._store.job(job)
         self._store.approve(
@@ -232,11 +233,12 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         given = await self._inputs.vectors(
             cast, proposed.plan, allowed.limits, strict_none=True, coins=coins, salt=self._store.salt
         )
-        self._permission.commit(self._store, proposed, given.snapshot.hex(), given.noise)
+        for spent in self._permission.commit(self._store, proposed, given.snapshot.hex(), given.noise):
+            self._note("spent", job, **spent.told())
         body = await asyncio.to_thread(encrypt, terms, given.vectors, coins, pool)
         data = given.commitment.hex()
-        self._note("committed", job, data=data, seed=seed_commitment(_key(job), seed).hex())
         if self._recorder is not None:
+            self._recorder.bind(_key(job), seed, given.commitment, given.snapshot)
             self._recorder.retained.forget(_key(job))  # of a deposit that was taken back
             kept = self._recorder.keep(_key(job), seed, 0, given.blocks)
             if kept is not None:
@@ -365,9 +367,8 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
             self._store.approve(job, 1, member.clock(), facts_of(proposed, ""))
             self._store.transition(job, "running", member.clock())
             self._store.transition(job, "done", member.clock())
-        raw = result.to_bytes()
-        self._store.keep_result(job, raw)
-        self._note("revealed", job, result=digest("result", raw).hex(), verified=False)
+        self._store.keep_result(job, result.to_bytes())
+        self._note("revealed", job, result=result.digest(), verified=False)
 
     # -- the coordinator
 
