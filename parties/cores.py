@@ -15,6 +15,8 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import TypeVar
 
+from mpc.errors import LocalError
+
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -28,6 +30,8 @@ class Cores:
     def __init__(self, count: int) -> None:
         self._count = count
         self._workers: ProcessPoolExecutor | None = None
+        self._closed = False
+        self._changing = threading.Lock()
 
     def __call__(self, f: partial[Out], chunks: Sequence[In], /) -> Iterator[Out]:
         if self._count < 2 or len(chunks) < 2:
@@ -38,6 +42,8 @@ class Cores:
         """Here, until it shows that there is enough to do."""
         spent = 0.0
         for done, chunk in enumerate(chunks, start=1):
+            if self._closed:
+                raise self._too_late()
             began = time.perf_counter()
             made = f(chunk)
             spent += time.perf_counter() - began
@@ -47,13 +53,23 @@ class Cores:
                 return
 
     def _started(self) -> ProcessPoolExecutor:
-        # spawned, as a fork of a process with threads and channels may hang
-        context = multiprocessing.get_context("spawn")
-        self._workers = ProcessPoolExecutor(self._count, context, initializer=_end_with, initargs=(os.getpid(),))
-        return self._workers
+        with self._changing:
+            if self._closed:
+                raise self._too_late()
+            # spawned, as a fork of a process with threads and channels may hang
+            context = multiprocessing.get_context("spawn")
+            self._workers = ProcessPoolExecutor(self._count, context, initializer=_end_with, initargs=(os.getpid(),))
+            return self._workers
+
+    @staticmethod
+    def _too_late() -> LocalError:
+        """A role's thread goes on for a while after its attempt has ended, and must not start anything."""
+        return LocalError("peer.aborted", "The attempt has ended.")
 
     def close(self) -> None:
-        """End the workers; blocks until they have."""
+        """End the workers; blocks until they have. None are started afterwards."""
+        with self._changing:
+            self._closed = True
         if self._workers is not None:
             self._workers.shutdown(wait=True, cancel_futures=True)
 

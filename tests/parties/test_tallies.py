@@ -156,3 +156,14 @@ async def test_a_worker_that_fails_names_the_reason() -> None:
             await asyncio.to_thread(lambda: list(some(partial(blind._raise, 5), chunks)))
     finally:
         some.close()
+
+
+def test_no_worker_is_started_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread of a role that was cancelled goes on for a while."""
+    monkeypatch.setattr(cores, "WORTH", 0)
+    some = Cores(2)
+    going = some(partial(len), [b"", b"", b""])
+    some.close()
+    with pytest.raises(LocalError) as caught:
+        list(going)
+    assert caught.value.code == "peer.aborted" and some._workers is None
