@@ -92,11 +92,13 @@ class Need:
     several_sets: bool = False  # this plan adds the column to several sets of contributors
     bits: int = 0  # of a threshold: how many conditions on the column are shown, a bit for each entity
     joined: bool = False  # computed over a join
+    shares: bool = True  # the share of one entity in it can be limited
 
 
 def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
     """All that ``plan`` needs of ``party``, each once, in the order of the plan."""
     mixed = {c for c, sets in contributor_sets(plan, party).items() if len(sets) > 1}
+    judged = {pool.name for _, pool in plan.joins if pool.dominance is not None}
     found: dict[tuple[object, ...], Need] = {}
     conditions: dict[tuple[object, Recipient], set[str]] = defaultdict(set)
     for reveal in reveals_of(plan, party):
@@ -114,9 +116,19 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
                     others=len(organisations(reveal, request) - {recipient.organisation}) if pooled else None,
                     several_sets=reveal.pooled and use.use in ADDED and column_of(use) in mixed,
                     joined=isinstance(reveal, JoinReveal),
+                    shares=not isinstance(reveal, JoinReveal) or reveal.pool in judged,
                 )
                 for one in (need, *_shown_selection(reveal, need, request)):
-                    key = (column_of(use), one.use, one.recipient, one.alone, one.others, one.several_sets, one.joined)
+                    key = (
+                        column_of(use),
+                        one.use,
+                        one.recipient,
+                        one.alone,
+                        one.others,
+                        one.several_sets,
+                        one.joined,
+                        one.shares,
+                    )
                     found.setdefault(key, one)
                     if one.use == "threshold":
                         conditions[column_of(use), one.recipient].add(one.where)
@@ -205,9 +217,9 @@ def chosen(policy: Policy, need: Need, request: Request) -> Grant | None:
     )
 
 
-def not_in_joins(grant: Grant) -> tuple[str, ...]:
-    """The limits of a grant that are kept in totals of the owner's own rows only, so that joins need another grant."""
-    return ("max_share",) if grant.max_share is not None else ()
+def not_in_joins(grant: Grant, need: Need) -> tuple[str, ...]:
+    """The limits of a grant that cannot be kept in this value over a join, so that it needs another grant."""
+    return ("max_share",) if grant.max_share is not None and not need.shares else ()
 
 
 def obstacles(grant: Grant, need: Need, request: Request) -> tuple[Obstacle, ...]:
@@ -224,6 +236,6 @@ def obstacles(grant: Grant, need: Need, request: Request) -> tuple[Obstacle, ...
         ("contributors", need.others is None or need.others >= grant.min_contributors),
         ("contributor_sets", grant.contributor_sets == "any" or not need.several_sets),
         ("bits", need.bits <= grant.max_bits),
-        ("joined", not need.joined or not not_in_joins(grant)),
+        ("joined", not need.joined or not not_in_joins(grant, need)),
     )
     return tuple(obstacle for obstacle, holds in conditions if not holds)

@@ -163,8 +163,7 @@ def _because(reason: Obstacle, grant: Grant, need: Need, request: Request) -> st
         f"and this total has {need.others}",
         "contributor_sets": "lets a column into totals of one set of institutions, and this job adds it to several, "
         "whose difference could be solved for",
-        "joined": f"has {' and '.join(not_in_joins(grant))}, which this version keeps in totals of {need.table}'s own "
-        "rows and not over joins",
+        "joined": f"has {' and '.join(not_in_joins(grant, need))}, which cannot be kept in {need.what} over this join",
         "bits": f"allows {grant.max_bits} condition(s) to be shown of an entity, and this job shows {need.bits}",
     }[reason]
 

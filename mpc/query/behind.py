@@ -131,11 +131,18 @@ def _printed(t: Term, squares: bool) -> Iterator[str]:
 
 
 def addends(e: Expr) -> Iterator[Expr]:
-    """What each column brings into the sum of ``e``, and each part of it that is no sum of columns."""
+    """What each column brings into the sum of ``e``, and each part of it that is no sum of columns. NULL where ``e``
+    is, so that SUM(x + CASE WHEN … THEN 0 END) is judged by the rows that it adds."""
     for leaf in dict.fromkeys(_leaves(e)):
-        yield _only(e, leaf)
+        yield _where_known(e, _only(e, leaf))
         if not isinstance(leaf, Column):
-            yield from (c for c in dict.fromkeys(value_columns(leaf)) if numeric(c))
+            yield from (_where_known(e, c) for c in dict.fromkeys(value_columns(leaf)) if numeric(c))
+
+
+def _where_known(e: Expr, addend: Expr) -> Expr:
+    if not e.nullable or bare(e) == addend:
+        return addend
+    return build.case([(build.negate(build.is_null_test(e)), addend)], build.NULL)
 
 
 def _leaves(e: Expr) -> Iterator[Expr]:

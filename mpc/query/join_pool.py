@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from itertools import product
 
+from mpc.errors import LocalError
 from mpc.ids import INTEGER, Field
 from mpc.protocols.ranked import Searched
 from mpc.query import build
 from mpc.query.catalog import Catalog, Table, Value
 from mpc.query.catalog import Column as Declared
+from mpc.query.dominance import absolute_addends, ring_of_shares
 from mpc.query.fold import Draft
 from mpc.query.local import key_sql
 from mpc.query.local_joins import LocalJoin
@@ -35,6 +37,7 @@ from mpc.query.nodes import (
 from mpc.query.parse import Source
 from mpc.query.plan import (
     ColumnUse,
+    Dominance,
     JoinPool,
     JoinReveal,
     Key,
@@ -46,6 +49,7 @@ from mpc.query.plan import (
     Side,
     SideColumn,
     Use,
+    sources_of,
 )
 from mpc.query.printer import identifier, sql, units
 from mpc.query.rules import simplify_filter
@@ -113,13 +117,14 @@ def join_pool(
         )
     released: list[Released] = []
     ranked: list[RankedRows] = []
+
+    def slice_of(values: tuple[Value, ...]) -> Callable[[Poly, JoinedTerm], Poly]:
+        """From 1 or a value in all rows to 1 or a value in those of a slice."""
+        conditions_ = [_is(key_values[i], v) for i, v in zip(sliced, values, strict=True)]
+        return lambda p, t: reduce(times, (lowering(t).true(c) for c in conditions_), p)
+
     for draft, measure, values in ((d, m, v) for d, m in zip(drafts, measures, strict=True) for v in slices):
-
-        def within(p: Poly, t: JoinedTerm, values: tuple[Value, ...] = values) -> Poly:
-            """1 or a value in the rows of this slice."""
-            conditions_ = (_is(key_values[i], v) for i, v in zip(sliced, values, strict=True))
-            return reduce(times, (lowering(t).true(c) for c in conditions_), p)
-
+        within = slice_of(values)
         words = []
         if (searched := searched_of(draft)) is not None:
             value, count = (within(p, t) for t in [_only_term(source, draft)] for p in lowering(t).ranked(t))
@@ -145,25 +150,57 @@ def join_pool(
         ]
         released.append(program.released(words, [program.entities(p) for p in behind]))
     fields = tuple(_field([_declared(catalogs, s, i) for s in family]) for i in range(len(family[0].key)))
-    sides = []
-    for i, (side, factors) in enumerate(zip(family, program.factors, strict=True)):
-        shown_keys = [(_own_sql if by_row else key_sql)(key_values[k]) for k in grouped if i == 0]
-        query = _local_query(_table(catalogs, side), side, list(factors), shown_keys)
-        sides.append(Side(side.name, side.party, side.rows, side.unique, tuple(c for _, c in factors), query))
+
+    def sides() -> tuple[Side, ...]:
+        """The sides with the columns that the program has so far."""
+        found = []
+        for i, (side, factors) in enumerate(zip(family, program.factors, strict=True)):
+            shown_keys = [(_own_sql if by_row else key_sql)(key_values[k]) for k in grouped if i == 0]
+            query = _local_query(_table(catalogs, side), side, list(factors), shown_keys)
+            found.append(Side(side.name, side.party, side.rows, side.unique, tuple(c for _, c in factors), query))
+        return tuple(found)
+
+    plain, steps = sides(), program.steps
+    added = [(d, slice_of(v), lowering) for d in drafts for v in slices]
+    addends = None if by_row else _addend_steps(program, added)
     return JoinPool(
         name,
         keys,
         measures,
-        tuple(sorted((s.query for s in sides), key=lambda q: (q.party, q.tables))),
+        sources_of(plain),
         (),
         fields,
-        tuple(sides),
-        program.steps,
+        plain,
+        steps,
         tuple(released),
         by_row,
         grouped,
         tuple(ranked),
+        None if addends is None else Dominance(sides(), program.steps[len(steps) :], addends),
     )
+
+
+def _addend_steps(
+    program: Program,
+    drafts: Sequence[tuple[Draft, Callable[[Poly, JoinedTerm], Poly], Callable[[JoinedTerm], Lowering]]],
+) -> tuple[tuple[int, ...], ...] | None:
+    """Of each draft and slice the steps of its absolute addends; None where some cannot be computed on shares."""
+    found = []
+    try:
+        for draft, within, lowering in drafts:
+            steps: dict[int, None] = {}
+            for a in draft.aggregates:
+                for t in _terms(a):
+                    for e in absolute_addends(a, t):
+                        bits = ring_of_shares(e, t)
+                        if bits is None:
+                            return None
+                        rows = within(times(lowering(t).rows, lowering(t).value(e)[0]), t)
+                        steps[program.addend(rows, bits)] = None
+            found.append(tuple(steps))
+    except LocalError:  # too many products, or a comparison that the rows of this join do not allow
+        return None
+    return tuple(found)
 
 
 def searched_of(draft: Draft) -> Searched | None:

@@ -75,7 +75,8 @@ class Inputs:
     def _vectors(self, cast: Cast, plan: Plan, limits: Limits, strict_none: bool, coins: Coins, salt: bytes) -> Input:
         me = self._member.name
         queries = [(p, q) for p, pool in enumerate(plan.pools) for q in pool.sources if q.party == me]
-        joins = dict(plan.joins)
+        # a join's as it is computed under all owners' limits
+        joins = {p: j.pool for p, j in cast.joints}
         rows: dict[int, dict[str, SideRows]] = {}
         own = {}
         with self._tables.open(sorted({t for _, q in queries for t in q.tables})) as database:

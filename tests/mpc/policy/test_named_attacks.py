@@ -199,6 +199,38 @@ def test_one_large_firm() -> None:
         assert w.dominated(w.plan(f"SELECT SUM({value}) FROM bank.firms"), 0, "bank", "0.9")[-1] == [True]
 
 
+def test_one_large_firm_behind_a_condition() -> None:
+    """The same among small ones, dressed as a sum in which others seem as large: what is NULL adds nothing."""
+    rows = [
+        ("firm", "north", 9_000, 0, False),
+        *((f"f{i}", "south" if i % 2 else "north", 8_000 * (i % 2) + 1, 0, False) for i in range(39)),
+    ]
+    w = World((held("bank", "firms", world().tables[0].table.columns, rows),))
+    sql = "SELECT SUM(balance + CASE WHEN region = 'north' THEN 0 END) FROM bank.firms"
+    assert w.dominated(w.plan(sql), 0, "bank", "0.9")[-1] == [True]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["b.balance", "b.balance + t.paid", "2 * b.balance - t.paid", "b.balance * 1", "b.balance * t.one"],
+)
+def test_one_large_firm_over_a_join(value: str) -> None:
+    """Thirty firms in the cell of a join, one of them nearly all of a column: it is hidden, whatever is added to it, and
+    though nobody knows which firms met."""
+    bank = [text("uscc", key=True), integer("balance", 0, 10_000)]
+    tax = [text("uscc", key=True), integer("paid", 0, 10_000), integer("one", 0, 9)]
+    names = [f"f{i}" for i in range(30)]
+    w = World(
+        (
+            keyed(held("bank", "firms", bank, [(f, 10_000 if i == 3 else 1) for i, f in enumerate(names)])),
+            keyed(held("tax", "firms", tax, [(f, 400 + i, 1) for i, f in enumerate(names)])),
+        )
+    )
+    the_plan = w.plan(f"SELECT SUM({value}) AS s {JOINED}")
+    assert not w.result(the_plan, min_entities=10).suppressed[0]
+    assert w.result(the_plan, min_entities=10, most=900).suppressed == (("s",),)
+
+
 # ---- presence and order
 
 

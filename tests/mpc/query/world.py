@@ -20,7 +20,7 @@ import pyarrow as pa
 import pytest
 
 from mpc.errors import LocalError
-from mpc.joint import Joint, SideRows, play, play_helper
+from mpc.joint import SideRows, joint_of, play, play_helper
 from mpc.messages import RingWords
 from mpc.protocols import ranked
 from mpc.protocols.ranked import Found
@@ -149,12 +149,14 @@ class World:
         answer = self.local(party).rows(behind.sql)
         return [list(map(bool, m)) for m in dominated_measures(plan.pools[pool], behind, answer, Decimal(most))]
 
-    def totals(self, plan: Plan, *, min_entities: int = 0, strict: bool = False) -> dict[str, RingWords]:
+    def totals(
+        self, plan: Plan, *, min_entities: int = 0, strict: bool = False, most: int | None = None
+    ) -> dict[str, RingWords]:
         """The sums of all parties' words, small cells flagged (with no noise on their words)."""
         totals: dict[str, RingWords] = {}
         for p, pool in enumerate(plan.pools):
             if isinstance(pool, JoinPool):
-                totals.update(self.joined(p, pool, min_entities))
+                totals.update(self.joined(p, pool, min_entities, most=most))
                 continue
             for source in pool.sources:
                 filled = self.filled(plan, p, source.party, min_entities=min_entities, strict=strict)
@@ -203,11 +205,14 @@ class World:
         spine = pool.sides[0]
         return own_values(pool, self.local(spine.party).rows(spine.query.sql)) if pool.by_row else ()
 
-    def joined(self, p: int, pool: JoinPool, least: int, trace: Trace | None = None) -> dict[str, RingWords]:
-        """The words of a join: all roles on shares, then the parties' words added."""
-        j = Joint(pool, HELPER, least)
+    def joined(
+        self, p: int, pool: JoinPool, least: int, trace: Trace | None = None, most: int | None = None
+    ) -> dict[str, RingWords]:
+        """The words of a join: all roles on shares, then the parties' words added. ``most``: thousandths of a total
+        that one entity may carry."""
+        j = joint_of(pool, HELPER, least, most)
         members = sessions([*j.circle.holders, HELPER])
-        roles: dict[str, Rounds[Any]] = {i: play(members[i], j, self.rows(pool, i)) for i in j.circle.holders}
+        roles: dict[str, Rounds[Any]] = {i: play(members[i], j, self.rows(j.pool, i)) for i in j.circle.holders}
         said = run({**roles, HELPER: play_helper(members[HELPER], j)}, trace)
         totals: dict[str, RingWords] = {}
         for holder in j.circle.holders:
@@ -215,9 +220,9 @@ class World:
                 ring(bits).add_into(totals.setdefault(f"pool{p}/w{bits}", ring(bits).zeros(len(words))), words)
         return totals
 
-    def result(self, plan: Plan, *, min_entities: int = 0, strict: bool = False) -> Result:
+    def result(self, plan: Plan, *, min_entities: int = 0, strict: bool = False, most: int | None = None) -> Result:
         own = {p: self.own(pool) for p, pool in plan.joins}
-        return finish(plan, read(plan, self.totals(plan, min_entities=min_entities, strict=strict), own))
+        return finish(plan, read(plan, self.totals(plan, min_entities=min_entities, strict=strict, most=most), own))
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows that a recipient gets."""
