@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.encrypted import encrypted
 from benchmarks.evidence import on_and_off, verified
 from benchmarks.jobs import whole_job
 from benchmarks.joins import joined, looked_up
@@ -67,32 +68,6 @@ def secure_sum(folder: Path, sizes: list[int], counts: list[int], repeats: int) 
     finally:
         members.close()
     return rows
-
-
-def paillier(values: int = 60) -> list[Row]:
-    """phe, per value: encrypt, add, decrypt at 3072 bits; only where it is installed."""
-    try:
-        from phe import paillier as p  # type: ignore[import-not-found]
-    except ImportError:
-        return []
-    public, private = p.generate_paillier_keypair(n_length=3072)
-    began = time.perf_counter()
-    ciphertexts = [public.raw_encrypt(i) for i in range(values)]
-    encrypted = time.perf_counter()
-    total = 1
-    for c in ciphertexts:
-        total = total * c % public.nsquare
-    added = time.perf_counter()
-    for c in ciphertexts[:10]:
-        private.raw_decrypt(c)
-    ended = time.perf_counter()
-    return [
-        {
-            "encrypt_us": (encrypted - began) / values * 1e6,
-            "add_us": (added - encrypted) / values * 1e6,
-            "decrypt_us": (ended - added) / 10 * 1e6,
-        }
-    ]
 
 
 def mpyc(length: int, ours: float) -> list[Row]:
@@ -176,9 +151,9 @@ def main() -> None:
     for row in results["mpyc"]:
         print("MPyC 0.11, the same sum (Shamir shares, no TLS)")
         print_row(row)
-    results["paillier_3072"] = paillier()
-    for row in results["paillier_3072"]:
-        print("Paillier (phe), per value")
+    print("Deposits: Paillier, BFV, CKKS per value and depositor, beside masked sums (one core, no network)")
+    results["encrypted"] = encrypted((10, 1_000) if options.quick else (10, 1_000, 100_000, 1_000_000))
+    for row in results["encrypted"]:
         print_row(row)
     options.out.write_text(json.dumps(results, indent=1) + "\n")
     print(f"Written to {options.out}.")

@@ -81,6 +81,7 @@ def verified(entries: int) -> dict[str, Any]:
             "inclusion": [[_text(h) for h in tree.inclusion(i, len(tree))] for i in range(len(tree))],
             "newest": point.text(),
             "consistency": [],
+            "stamp": None,
             "documents": [],
         }
         files[f"logs/{name}.json"] = json.dumps(part).encode()

@@ -74,7 +74,7 @@ def _operations(bits: int, n: int) -> dict[str, tuple[Hold, Deal, RingWords]]:
 def _measure(name: str, bits: int, n: int, repeats: int, hold: Hold, deal: Deal, expected: RingWords) -> dict[str, Any]:
     seconds, moved = [], 0
     for turn in range(repeats + 1):  # the first one warms up memory
-        s = _sessions([*CIRCLE.holders, CIRCLE.helper], turn)
+        s = sessions([*CIRCLE.holders, CIRCLE.helper], turn)
         trace = _Bytes()
         began = time.perf_counter()
         roles = {h: hold(s[h], i) for i, h in enumerate(CIRCLE.holders)}
@@ -131,7 +131,7 @@ def _bits(bits: int, where: NDArray[np.bool_]) -> RingWords:
     return out
 
 
-def _sessions(names: Sequence[str], seed: int) -> dict[str, Session]:
+def sessions(names: Sequence[str], seed: int) -> dict[str, Session]:
     def coins(*words: str) -> Coins:
         return Coins(hashlib.sha256("/".join((str(seed), *words)).encode()).digest())
 

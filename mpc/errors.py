@@ -21,6 +21,7 @@ CODES: Mapping[str, str] = {
     "sql.ambiguous_column": "several tables in scope have a column of this name",
     "sql.unsupported": "the SQL is understood but not supported; the message says what to write instead",
     "sql.type": "an operator or function is used on types it does not take",
+    "sql.parameter": "a parameter of the query has no value, or a value no parameter",
     "plan.overflow": "declared bounds do not exclude a value beyond 128 bits",
     "plan.domain": "a GROUP BY column has no declared domain, or the domains make too many cells",
     "plan.inexact": "an expression cannot be computed exactly (floating point)",
@@ -39,6 +40,7 @@ CODES: Mapping[str, str] = {
     "policy.spent": "an owner has shown this recipient as many conditions on a column as its policy allows",
     "policy.pending": "an owner decides by hand whether the job may run, and has not yet",
     "policy.rejected": "an owner decided by hand that the job may not run",
+    "policy.stopped": "an owner has stopped its node: nothing is approved until it resumes",
     # the job
     "job.invalid": "a job's text is malformed, unsigned or signed by the wrong key",
     "job.expired": "the job's expiry has passed (or lies too far ahead)",
@@ -72,6 +74,7 @@ CODES: Mapping[str, str] = {
     "evidence.rollback": "a log is shorter than, or other than, what was signed last",
     "evidence.invalid": "a bundle of evidence cannot be read",
     "evidence.missing": "there is no evidence of this job here",
+    "evidence.stamp": "a timestamp authority gave no timestamp of the log",
     # members and connections
     "peer.unavailable": "a member cannot be reached",
     "peer.timeout": "a member did not answer in time",

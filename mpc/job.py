@@ -20,6 +20,7 @@ class Job:
     """Everything the modeler asks for. Times are Unix seconds; digests and keys are lower-case hex.
 
     ``recipient_keys``: X25519 public keys of recipients without a node (the submitter itself; it signs the job).
+    ``parameters``: values of the ``$name`` in ``sql``, put in where the parsed query has them.
     ``verified``: the recipient is to verify that sums are of what the parties bound themselves to (P11).
     ``trust``: the weakest level the modeler accepts, "parties" (nothing rests on a third seat) or "helper".
     """
@@ -37,6 +38,7 @@ class Job:
     allow_two_party: bool = False
     verified: bool = False
     recipient_keys: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
     planner: str = ""
 
     def to_bytes(self) -> bytes:
@@ -57,6 +59,7 @@ class Job:
                 "allow_two_party": self.allow_two_party,
                 "verified": self.verified,
                 "recipient_keys": dict(self.recipient_keys),
+                "parameters": dict(self.parameters),
                 "planner": self.planner,
             }
         )
@@ -79,7 +82,7 @@ class Job:
                 all(isinstance(x, str) for x in job.recipients) and 0 < len(set(job.recipients)) == len(job.recipients),
                 all(
                     isinstance(k, str) and isinstance(v, str)
-                    for m in (job.catalogs, job.recipient_keys)
+                    for m in (job.catalogs, job.recipient_keys, job.parameters)
                     for k, v in m.items()
                 ),
                 type(job.created) is int and type(job.expires) is int and job.created < job.expires,
@@ -97,6 +100,12 @@ class Job:
                 f"The job text cannot be read ({problem}).",
                 "Submit it again with a client of the same version.",
             ) from problem
+
+    @property
+    def shown(self) -> str:
+        """The SQL for people, with the values of its parameters."""
+        values = ", ".join(f"${k} = {json.dumps(v, ensure_ascii=False)}" for k, v in sorted(self.parameters.items()))
+        return f"{self.sql}\n-- {values}" if values else self.sql
 
     @property
     def id(self) -> str:

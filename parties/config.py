@@ -42,6 +42,11 @@ class MemberConfig(BaseModel):
         pattern=r"^(.+:[0-9]{1,5})?$",
         description="HOST:PORT of the operator's console (HTTPS: on loopback); empty for none",
     )
+    log_address: str = Field(
+        default="",
+        pattern=r"^(.+:[0-9]{1,5})?$",
+        description="HOST:PORT to show this member's log at (HTTPS, static files, no login); empty for nowhere",
+    )
     max_jobs: int = Field(default=16, ge=1, description="jobs under way at once")
     max_cells: int = Field(default=1_000_000, ge=1, description="cells times measures of one job")
     max_join_bytes: int = Field(
@@ -61,10 +66,23 @@ class MemberConfig(BaseModel):
         default=True, description="to hide cells whose entities differ by few from those of earlier releases"
     )
     retain_days: int = Field(
-        default=30, ge=0, le=36500, description="to keep seeds and heard messages, encrypted, for replay; 0: none"
+        default=30,
+        ge=0,
+        le=36500,
+        description="to keep seeds, inputs and heard messages, encrypted, for replay; 0: none",
     )
     retain_bytes: int = Field(
-        default=64 << 20, ge=0, description="of heard messages kept of one attempt; of larger ones the seed only"
+        default=64 << 20,
+        ge=0,
+        description="of input and heard messages kept of one attempt; of larger ones the seed only",
+    )
+    tsa: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="URL of an RFC 3161 timestamp authority for this member's log; empty for none",
+    )
+    tsa_certificate: str = Field(
+        default="tsa.pem", min_length=1, description="file with the root certificate of that authority (PEM)"
     )
     cache_bytes: int = Field(default=1 << 30, ge=0, description="of tables kept in memory between jobs")
 

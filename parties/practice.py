@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -64,13 +65,19 @@ def read(folder: Path) -> dict[str, Catalog]:
     return found
 
 
-def query(folder: Path, sql: str, recipients: tuple[str, ...], trust: str = "helper") -> pa.Table:
+def query(
+    folder: Path,
+    sql: str,
+    recipients: tuple[str, ...],
+    trust: str = "helper",
+    parameters: Mapping[str, str] = MappingProxyType({}),
+) -> pa.Table:
     """The answer over the made-up tables, in the clear; what Heji would refuse is refused with the same words.
 
     Raises LocalError sql.*, plan.* as a real query does.
     """
     catalogs = read(folder)
-    compile_plan(sql, catalogs, recipients=recipients, trust=trust)
+    compile_plan(sql, catalogs, recipients=recipients, trust=trust, parameters=parameters)
     with duckdb.connect(":memory:") as database:
         for party, catalog in catalogs.items():
             database.execute(f"CREATE SCHEMA {_name(party)}")
@@ -82,7 +89,7 @@ def query(folder: Path, sql: str, recipients: tuple[str, ...], trust: str = "hel
                 database.execute(f"CREATE TABLE {target} AS SELECT {columns} FROM made_up")
                 database.unregister("made_up")
         database.execute("SET enable_external_access = false")
-        return database.sql(sql).to_arrow_table()
+        return database.sql(sql, params=dict(parameters)).to_arrow_table()
 
 
 def _table(table: Table, rows: int, draw: np.random.Generator) -> pa.Table:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mpc.errors import LocalError
 from mpc.job import Job
 from mpc.policy.flow import Recipient, Request
 from mpc.query.catalog import Catalog
-from mpc.query.compile import PLANNER, compile_plan
+from mpc.query.compile import PLANNER, compile_job
 from mpc.query.plan import Plan
 from parties.member import Member
 from parties.rpc.v1 import node_pb2
@@ -35,6 +35,7 @@ class Proposed:
     plan: Plan
     inside: tuple[str, ...]  # recipients with a node
     helper: str = ""  # who helps with the joins of the plan, if it has any
+    catalogs: Mapping[str, Catalog] = field(default_factory=dict)  # those it was compiled from
 
     @property
     def participants(self) -> tuple[str, ...]:
@@ -127,13 +128,13 @@ def propose(member: Member, raw: bytes, signature: bytes | None, catalogs: Mappi
                 "Submit the query again: it will be planned on the new catalog.",
             )
         used[party] = catalogs[party]
-    plan = compile_plan(job.sql, used, recipients=job.recipients, trust=job.trust, verified=job.verified)
+    plan = compile_job(job, used)
     if set(plan.parties) != set(job.catalogs):
         raise LocalError(
             "job.invalid", "The job names catalogs of parties that its query does not use, or leaves some out."
         )
     inside = tuple(sorted(r for r in job.recipients if member.has_node(r)))
-    return Proposed(raw, job, plan, inside, helper_of(member, plan, job.recipients))
+    return Proposed(raw, job, plan, inside, helper_of(member, plan, job.recipients), used)
 
 
 def helper_of(member: Member, plan: Plan, recipients: tuple[str, ...]) -> str:

@@ -11,27 +11,31 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from mpc.coins import own_coins
+from mpc.coins import Coins, own_coins
 from mpc.errors import LocalError
+from mpc.evidence import data
 from mpc.evidence.case import Document, Part
+from mpc.evidence.data import Block
 from mpc.policy.flow import Limits
-from mpc.query.compile import PLANNER, compile_plan
+from mpc.query.compile import PLANNER, compile_job
 from mpc.query.plan import Plan
 from mpc.replay import Said, rerun
 from mpc.roles import Cast, Outcome, cast_of, play_coordinator, play_helper, play_party
 from mpc.rounds import Rounds, Session
 from mpc.run import Sent
-from parties.evidence.recorder import data_commitment, seed_commitment
+from parties.evidence.recorder import seed_commitment
 from parties.evidence.retained import Retained
 from parties.member import Member
 from parties.node.inputs import Inputs
 from parties.node.releases import Releases
 from parties.node.store import Store
 from parties.proposals import helper_of
+
+#: places that are named where data differs
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,7 @@ async def _attempt(member: Member, part: Part, d: Document) -> Replayed:
             f"The job was planned by {d.what.planner}; this is {PLANNER}.",
             "Replay it with that version.",
         )
-    job = d.what
-    plan = compile_plan(job.sql, d.published, recipients=job.recipients, trust=job.trust, verified=job.verified)
+    plan = compile_job(d.what, d.published)
     inside = tuple(sorted(r for r in d.what.recipients if member.has_node(r)))
     cast = cast_of(
         d.job.text,
@@ -86,7 +89,7 @@ async def _attempt(member: Member, part: Part, d: Document) -> Replayed:
         helper=helper_of(member, plan, d.what.recipients),
     )
     session = Session(member.name, own_coins(seed, *key))
-    name, role = await _role(member, session, cast, plan, d, committed[0].facts)
+    name, role = await _role(member, session, cast, plan, d, str(committed[0].facts["data"]), kept)
     sent = sorted(part.about(d.attempt, "sent"), key=lambda e: int(e.facts["number"]))
     said = [Said(str(e.facts["peer"]), str(e.facts["step"]), bytes.fromhex(e.facts["sha256"])) for e in sent]
     await asyncio.to_thread(rerun, member.name, role, heard, said)
@@ -94,7 +97,7 @@ async def _attempt(member: Member, part: Part, d: Document) -> Replayed:
 
 
 async def _role(
-    member: Member, session: Session, cast: Cast, plan: Plan, d: Document, committed: Mapping[str, Any]
+    member: Member, session: Session, cast: Cast, plan: Plan, d: Document, committed: str, kept: Retained
 ) -> tuple[str, Rounds[Outcome]]:
     if member.name == d.coordinator:
         return "coordinator", play_coordinator(session, cast, member.sign, member.verify)
@@ -118,13 +121,30 @@ async def _role(
         if releases is not None:
             releases.close()
         store.close()
-    if data_commitment((cast.context.job, cast.context.attempt), given.snapshot) != committed["data"]:
-        raise LocalError(
-            "data.changed",
-            f"The tables of {member.name} are not those it bound itself to in this job.",
-            "Restore them as they were (their source as of the time of the job) in a copy of the folder; then replay.",
-        )
+    if given.commitment.hex() != committed:
+        key = (cast.context.job, cast.context.attempt)
+        raise _other_data(member.name, kept.blocks(key), given.blocks, committed, own_coins(kept.seed(key), *key))
     return "party", play_party(session, cast, given.vectors, member.sign, member.verify, given.rows, given.values)
+
+
+def _other_data(me: str, kept: Sequence[Block], now: Sequence[Block], committed: str, coins: Coins) -> LocalError:
+    """The tables do not give the input that ``me`` bound itself to: where they differ, if that input is kept.
+
+    ``coins``: of the attempt, not drawn from yet.
+    """
+    if not kept:
+        told = "which of their columns differ is not known, since the input was not kept (retain_bytes)"
+    elif data.root(kept, data.salts(coins, len(kept))).hex() != committed:
+        return LocalError("protocol.replay", f"The input kept is not the one {me} bound itself to.")
+    else:
+        places = [f"{r.column}, rows {r.first + 1:,} to {r.end:,}" for r in data.differences(kept, now)]
+        more = f"; and {len(places) - _SHOWN} more places" if len(places) > _SHOWN else ""
+        told = "; ".join(places[:_SHOWN]) + more
+    return LocalError(
+        "data.changed",
+        f"The tables of {me} do not give the input it bound itself to in this job: {told}.",
+        "Restore them as they were (their source as of the time of the job) in a copy of the folder; then replay.",
+    )
 
 
 def _check_heard(part: Part, attempt: int, heard: Sequence[Sent]) -> None:

@@ -120,7 +120,7 @@ def opened_result(
         "recipient": recipient,
         "submitter": job.submitter,
         "purpose": job.purpose,
-        "sql": job.sql,
+        "sql": job.shown,
         "parties": list(plan.parties),
         "trust": plan.trust,
         "plan": plan.digest(),

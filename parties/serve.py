@@ -17,7 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from mpc.errors import LocalError
-from parties import credentials, logs, memory, metrics
+from parties import credentials, https, logs, memory, metrics
 from parties.coordinator.service import CoordinatorService
 from parties.coordinator.store import Store as CoordinatorStore
 from parties.evidence.recorder import Recorder
@@ -29,6 +29,7 @@ from parties.node.inputs import Inputs
 from parties.node.permission import Permission
 from parties.node.releases import Releases
 from parties.node.service import NodeService
+from parties.node.stopping import Watch
 from parties.node.store import Store as NodeStore
 from parties.rpc.v1 import (
     coordinator_pb2,
@@ -62,6 +63,8 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
     counters = metrics.Metrics()
     service = NodeService(member, store, post, inputs, Permission(member), metrics=counters, recorder=recorder, **hooks)
     console = await _console(member, store, inputs, recorder, lambda: service.under_way)
+    watch = Watch(member.name, store.decisions, recorder, service.end_all)
+    watch.start()
     server = _server(member)
     node_pb2_grpc.add_NodeServicer_to_server(service, server)
     if recorder is not None:
@@ -74,7 +77,9 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
         node_pb2.DESCRIPTOR.services_by_name["Node"].full_name,
         [
             service.stop,
+            watch.stop,
             console,
+            await _log(member),
             _soon(store.close),
             *([_soon(releases.close)] if releases else []),
             *([recorder.close] if recorder else []),
@@ -101,7 +106,7 @@ async def serve_coordinator(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server
         post,
         counters,
         coordinator_pb2.DESCRIPTOR.services_by_name["Coordinator"].full_name,
-        [service.stop, _soon(store.close), *([recorder.close] if recorder else [])],
+        [service.stop, await _log(member), _soon(store.close), *([recorder.close] if recorder else [])],
     )
     service.resume()
     return server, stop
@@ -131,11 +136,20 @@ async def _console(
     if not member.config.console:
         return _soon(lambda: None)
     from parties.console.app import Console  # only where it is served
-    from parties.console.serving import serve as serve_console
-    from parties.console.session import Sessions, token_of
+    from parties.console.session import Sessions
+    from parties.console.tokens import people
 
-    sessions = Sessions(token_of(member.folder), member.clock)
-    return await serve_console(Console(member, store, inputs, sessions, recorder, running).app(), member)
+    sessions = Sessions(lambda: people(member.folder), member.clock)
+    return await https.serve(Console(member, store, inputs, sessions, recorder, running).app(), member, "console")
+
+
+async def _log(member: Member) -> Stop:
+    """Serve the member's log as static files, if the settings have an address for it; returns what stops it."""
+    if not member.config.log_address:
+        return _soon(lambda: None)
+    from parties.evidence.static import app  # only where it is served
+
+    return await https.serve(app(member.folder), member, "log_address")
 
 
 def run(folder: Path, start: Start, *, also: Sequence[tuple[Start, Path]] = (), parent: int | None = None) -> None:

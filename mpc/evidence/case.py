@@ -90,6 +90,16 @@ class Document:
 
 
 @dataclass(frozen=True)
+class Stamped:
+    """A timestamp ``token`` (mpc.evidence.stamp) of a checkpoint that holds all entries of a part. ``consistency``:
+    between that checkpoint and the part's, from the smaller to the larger."""
+
+    checkpoint: Checkpoint
+    consistency: tuple[bytes, ...]
+    token: bytes
+
+
+@dataclass(frozen=True)
 class Part:
     """A participant's part of the bundle. ``numbers``: where its entries stand in its log."""
 
@@ -101,6 +111,7 @@ class Part:
     checkpoint: Checkpoint
     newest: Checkpoint
     consistency: tuple[bytes, ...]
+    stamp: Stamped | None
     documents: tuple[Document, ...]
 
     @cached_property
@@ -181,7 +192,8 @@ def read_case(bundle: Bundle, roster: Roster, key: bytes = b"") -> Case:
     return Case(bundle, roster, parts, {m: open_sealed(raw, bundle.job, m, key) for m, raw in sealed.items()})
 
 
-_FIELDS = {"member", "entries", "checkpoint", "inclusion", "newest", "consistency", "documents"}
+_FIELDS = {"member", "entries", "checkpoint", "inclusion", "newest", "consistency", "stamp", "documents"}
+_STAMP = {"checkpoint", "consistency", "token"}
 _DOCUMENT = {"attempt", "coordinator", "job", "catalogs", "approvals", "announced", "agreed"}
 
 
@@ -203,8 +215,18 @@ def read_part(name: str, raw: bytes) -> Part:
         Checkpoint.parse(body["checkpoint"]),
         Checkpoint.parse(body["newest"]),
         tuple(map(_bytes, body["consistency"])),
+        _stamp(body["stamp"]),
         tuple(map(_document, body["documents"])),
     )
+
+
+def _stamp(body: Any) -> Stamped | None:
+    if body is None:
+        return None
+    if body.keys() != _STAMP:
+        raise Malformed("a timestamp has not exactly its fields")
+    proof = tuple(map(_bytes, body["consistency"]))
+    return Stamped(Checkpoint.parse(body["checkpoint"]), proof, _bytes(body["token"]))
 
 
 def _document(body: Any) -> Document:

@@ -129,6 +129,19 @@ CHINESE: Mapping[str, str] = {
     "{} is earlier than the one before it": "{} 的时间早于前一条",
     "{} cosigned the log of {} before its last entry was made": "{} 在 {} 的最后一条记录产生之前就联署了其日志",
     "{} approved outside of the job's time": "{} 在作业有效期之外批准",
+    "the log of {} bears no timestamp": "{} 的日志没有时间戳",
+    "the checkpoint of {} that bears a timestamp does not bear its signature": "{} 带时间戳的检查点没有它的签名",
+    "the checkpoint of {} that bears a timestamp does not hold its entries": ("{} 带时间戳的检查点不包含它的记录"),
+    "the timestamp of {} is not one of the checkpoint it stands with": "{} 的时间戳不是对所附检查点的时间戳",
+    "the timestamp of {} cannot be read here: pip install 'heji[anchors]'": (
+        "此处无法读取 {} 的时间戳：请 pip install 'heji[anchors]'"
+    ),
+    "{} is later than the timestamp over it": "{} 晚于覆盖它的时间戳",
+    "the log of {} bears a timestamp of {} by {}: give its root certificate to check it": (
+        "{} 的日志带有 {} 的时间戳（{}）：请提供其根证书以便核对"
+    ),
+    "the timestamp of {} is not signed under the certificate given": "{} 的时间戳不是在所给证书之下签署的",
+    "the log of {} was so at {}, by the word of {}": "{} 的日志在 {} 时即为如此，由 {} 证明",
     # what evidence cannot show
     "Whether a party's tables are true: evidence binds a party to the data it used, not to the world.": (
         "机构的数据表是否真实：证据只把机构与它所用的数据绑定，不能证明数据符合事实。"
@@ -186,6 +199,8 @@ CHINESE: Mapping[str, str] = {
     "revealed": "打开结果",
     "submitted": "收到作业",
     "started": "启动",
+    "stopped": "停止参与",
+    "resumed": "恢复参与",
     "destroyed": "销毁为重放而保留的内容",
 }
 

@@ -44,6 +44,8 @@ EVENTS: Mapping[str, str] = {
     "aborted": "the attempt ended without a result: code, whom it names, step",
     "done": "the role has ended and every word it said is receipted",
     "destroyed": "what was kept for replay was destroyed: what it was",
+    "stopped": "this member takes part in no further job: who decided it, when, whether running ones ended",
+    "resumed": "it does again: who decided it and when",
     "started": "the process began: software and protocol versions",
 }
 

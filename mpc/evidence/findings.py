@@ -15,7 +15,7 @@ from mpc.crypto.sign import verify as verify_signed
 from mpc.errors import HejiError
 from mpc.evidence.case import Case, Document, Part
 from mpc.evidence.entry import Event
-from mpc.query.compile import PLANNER, compile_plan
+from mpc.query.compile import PLANNER, compile_job
 from mpc.query.plan import Plan
 from mpc.roles import Cast, cast_of
 
@@ -63,11 +63,13 @@ class Check:
 class Settings:
     """What the one who verifies asks for. ``quorum``: cosignatures each log must have, None for more than half of the
     job's other participants; ``witnesses``: members that must have cosigned every log besides; ``software``: what may
-    have run, empty for whatever all of them ran."""
+    have run, empty for whatever all of them ran; ``authority``: certificates (PEM) under which timestamps are signed,
+    b"" to believe none."""
 
     quorum: int | None = None
     witnesses: tuple[str, ...] = ()
     software: tuple[str, ...] = ()
+    authority: bytes = b""
 
 
 Findings = Iterator[Finding]
@@ -124,8 +126,7 @@ def plan_of(d: Document) -> Plan | None:
     for p, catalog in d.published.items():
         if catalog.digest() != d.what.catalogs.get(p):
             raise ValueError(f"{p}'s catalog is not the one the job names")
-    job = d.what
-    return compile_plan(job.sql, d.published, recipients=job.recipients, trust=job.trust, verified=job.verified)
+    return compile_job(d.what, d.published)
 
 
 def cast_in(case: Case, d: Document, plan: Plan) -> Cast:

@@ -28,6 +28,7 @@ from mpc.evidence.findings import (
 from mpc.policy.flow import Recipient, Request
 from mpc.policy.flow import check as policy_allows
 from mpc.policy.grants import parse_policy
+from mpc.policy.persons import persons
 from mpc.protocols.agree import AGREED, ANNOUNCE, agreed_digest, announced_bytes
 from mpc.query.compile import PLANNER
 from mpc.query.plan import Plan
@@ -140,7 +141,7 @@ def _allowed(case: Case, d: Document, party: str, text: bytes, plan: Plan | None
         trust=plan.trust,
         allow_two_party=d.what.allow_two_party,
         today=dt.datetime.fromtimestamp(approved, dt.UTC).date(),
-        by_hand="by_hand" in d.approval(party),
+        by_hand=persons(d.approval(party)),
     )
     try:
         policy_allows(plan, party, parse_policy(text.decode()), request)

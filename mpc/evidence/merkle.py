@@ -15,9 +15,12 @@ from collections.abc import Iterable, Sequence
 SIZE = 32
 
 
-def leaf_hash(entry: bytes) -> bytes:
-    """The hash of one entry of the log."""
-    return hashlib.sha256(b"\x00" + entry).digest()
+def leaf_hash(*parts: bytes | memoryview) -> bytes:
+    """The hash of one leaf, such as an entry of a log, given in one piece or several."""
+    hashed = hashlib.sha256(b"\x00")
+    for part in parts:
+        hashed.update(part)
+    return hashed.digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 
+from mpc.errors import LocalError
+from mpc.evidence import stamp as stamps
 from mpc.evidence.bundle import BUNDLE
-from mpc.evidence.case import Case, Document, Part
+from mpc.evidence.case import Case, Document, Part, Stamped
 from mpc.evidence.entry import Event
 from mpc.evidence.findings import (
     SETBACK,
     SKEW,
+    Finding,
     Findings,
     Settings,
     bad,
@@ -23,7 +27,7 @@ from mpc.evidence.findings import (
     whole,
 )
 from mpc.evidence.merkle import consistent, included, leaf_hash
-from mpc.evidence.note import Checkpoint
+from mpc.evidence.note import Checkpoint, Malformed
 from mpc.evidence.receipt import RECEIPT, receipt_bytes
 from mpc.protocols.agree import AGREED
 
@@ -214,7 +218,7 @@ def software(case: Case, settings: Settings) -> Findings:
             yield bad("{} ran {}, which is not what was to run", who, what, by=who if settings.software else "")
 
 
-def times(case: Case, _: Settings) -> Findings:
+def times(case: Case, settings: Settings) -> Findings:
     for part in parts_of(case):
         latest = 0
         for e in part.events:
@@ -232,3 +236,44 @@ def times(case: Case, _: Settings) -> Findings:
                 if not d.what.created - SKEW <= e.time <= d.what.expires + SKEW:
                     yield bad("{} approved outside of the job's time", p, by=p)
     yield good("times do not run backwards, and approvals lie within the job's time")
+    for part in parts_of(case):
+        yield from _stamped(case, settings, part)
+
+
+def _stamped(case: Case, settings: Settings, part: Part) -> Findings:
+    """A timestamp says that the log was so at its time: its entries are no later, and were not made up since."""
+    stamped, me = part.stamp, part.member
+    if stamped is None:
+        if settings.authority:
+            yield open_("the log of {} bears no timestamp", me)
+        return
+    point, newer = sorted((stamped.checkpoint, part.checkpoint), key=lambda c: c.size)
+    listed = case.roster.members.get(me)
+    if listed is None or not stamped.checkpoint.signed_by(f"heji/{me}", listed.identity):
+        yield bad("the checkpoint of {} that bears a timestamp does not bear its signature", me)
+    elif max(part.numbers, default=0) >= stamped.checkpoint.size or not consistent(
+        point.size, point.root, newer.size, newer.root, stamped.consistency
+    ):
+        yield bad("the checkpoint of {} that bears a timestamp does not hold its entries", me)
+    else:
+        yield _timed(settings, part, stamped)
+
+
+def _timed(settings: Settings, part: Part, stamped: Stamped) -> Finding:
+    me, point = part.member, stamped.checkpoint
+    try:
+        stamp = stamps.read(stamped.token, point)
+    except Malformed:
+        return bad("the timestamp of {} is not one of the checkpoint it stands with", me)
+    except LocalError:
+        return open_("the timestamp of {} cannot be read here: pip install 'heji[anchors]'", me)
+    facts = (me, dt.datetime.fromtimestamp(stamp.time, dt.UTC).isoformat(), stamp.authority)
+    if late := [e for e in part.events if e.time > stamp.time + SKEW]:
+        return bad("{} is later than the timestamp over it", where(late[0], part))
+    if not settings.authority:
+        return open_("the log of {} bears a timestamp of {} by {}: give its root certificate to check it", *facts)
+    try:
+        stamps.verify(stamped.token, point, settings.authority)
+    except Malformed:
+        return bad("the timestamp of {} is not signed under the certificate given", me)
+    return good("the log of {} was so at {}, by the word of {}", *facts)

@@ -12,6 +12,7 @@ from mpc.evidence.case import Case, Document
 from mpc.evidence.chinese import chinese
 from mpc.evidence.findings import Check, plan_of
 from mpc.evidence.verify import LIMITS, overall
+from mpc.policy.persons import approved_by
 from mpc.query.ledger import ledger
 
 Language = Literal["en", "zh"]
@@ -82,7 +83,7 @@ def _job(case: Case, say: Say) -> Iterator[str]:
     facts = [("Exported by", f"{case.bundle.by}, {_time(case.bundle.made)}"), ("Roster", case.roster.digest)]
     for d in list(case.attempts.values())[-1:]:
         job = d.what
-        yield f"<pre>{_(job.sql)}</pre>"
+        yield f"<pre>{_(job.shown)}</pre>"
         facts = [
             ("Purpose", job.purpose or "-"),
             ("Submitted by", job.submitter),
@@ -101,14 +102,16 @@ def _approvals(case: Case, say: Say) -> Iterator[str]:
         for p in sorted(d.approvals):
             told, listed, part = d.approval(p), case.roster.members.get(p), case.parts.get(p)
             logged = part.about(d.attempt, "approved") if part else []
-            word = told.get("by_hand") or {}
+            words = "; ".join(f"{s.person}, {_time(s.at)}: {s.reason or '-'}" for s in approved_by(told))
+            if isinstance(standing := told.get("standing"), dict):
+                words = f"{standing.get('name')} ({words})"
             rows.append(
                 (
                     p,
                     listed.organisation if listed else "?",
                     _time(logged[0].time) if logged else "-",
                     str(told.get("min_entities", "-")),
-                    f"{word['person']}: {word['reason']}" if word else "-",
+                    words or "-",
                     str(told.get("policy", "-"))[:16] + "…",
                 )
             )

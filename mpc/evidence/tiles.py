@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mpc.evidence.merkle import SIZE
 from mpc.evidence.note import Malformed
 
 #: entries, or hashes, of a full tile
@@ -48,3 +49,12 @@ def unbundle(raw: bytes) -> list[bytes]:
     if end != len(raw):
         raise Malformed("a bundle of entries that ends in the middle of one")
     return found
+
+
+def begins(level: str, tile: bytes, width: int) -> bytes | None:
+    """The first ``width`` of a tile of a level ("entries" for entries): what a narrower one was. None where it has not
+    as many. Raises Malformed."""
+    if level == "entries":
+        entries = unbundle(tile)
+        return bundle(entries[:width]) if width <= len(entries) else None
+    return tile[: width * SIZE] if width * SIZE <= len(tile) else None

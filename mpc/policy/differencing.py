@@ -16,50 +16,17 @@ Entities and contributions are keyed 64-bit fingerprints: pseudorandom to whoeve
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-Words = NDArray[np.uint64]
+from mpc.policy.numbers import Counted, Numbers, Word
+from mpc.policy.populations import MARKS, Population, Released, Words
+
 Flags = NDArray[np.bool_]
-
-#: how many of its smallest contributions a population is found by
-MARKS = 63
-#: a table's column, in small letters; "*" is the presence of rows
-Released = tuple[str, str]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Population:
-    """``entities`` (n,) in ascending order, each once; ``contributions`` (n,), beside them."""
-
-    entities: Words
-    contributions: Words
-
-    @cached_property
-    def digest(self) -> bytes:
-        return hashlib.sha256(self.to_bytes()).digest()
-
-    def to_bytes(self) -> bytes:
-        """16 bytes an entity: all entities, then all contributions, little-endian."""
-        return self.entities.astype("<u8").tobytes() + self.contributions.astype("<u8").tobytes()
-
-    @staticmethod
-    def from_bytes(raw: bytes) -> Population:
-        words = np.frombuffer(raw, dtype="<u8").astype(np.uint64)
-        return Population(words[: len(words) // 2], words[len(words) // 2 :])
-
-    @cached_property
-    def marks(self) -> frozenset[int]:
-        """The smallest contributions."""
-        smallest = self.contributions
-        if len(smallest) > MARKS:
-            smallest = np.partition(smallest, MARKS - 1)[:MARKS]
-        return frozenset(smallest.tolist())
 
 
 def differing(a: Population, b: Population) -> int:
@@ -130,37 +97,65 @@ class Entities:
         return Population(entities, self.seal(entities, sums))
 
 
-def spoil(
-    measures: Sequence[tuple[Sequence[Entities], Flags]], known: dict[Released, Known], least: int
-) -> tuple[list[Flags], list[tuple[Released, Population]]]:
-    """Which cells of each measure are spoiled besides, (cells,), and the populations that are released.
+@dataclass(frozen=True, eq=False, repr=False)
+class Measured:
+    """A measure of this job: who is ``behind`` it, column by column, its cells that are ``hidden`` already, (cells,),
+    and the ``words`` it lets out."""
 
-    ``measures``: who is behind each, and its cells that are hidden already, (cells,). ``known``: what was released
-    before, by column; what this job releases is added to it.
+    behind: Sequence[Entities]
+    hidden: Flags
+    words: Sequence[Word] = ()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LetOut:
+    """What a job lets out: populations, and numbers over them."""
+
+    populations: list[tuple[Released, Population]] = field(default_factory=list)
+    numbers: list[Counted] = field(default_factory=list)
+
+
+def spoil(
+    measures: Sequence[Measured], known: dict[Released, Known], numbers: Numbers, least: int
+) -> tuple[list[Flags], LetOut]:
+    """Which cells of each measure are spoiled besides, (cells,), and what is let out.
+
+    ``known``, ``numbers``: what was let out before; what this job lets out is added to both.
     """
-    spoiled, released = [], []
-    for behind, hidden in measures:
-        shown = ~hidden
+    spoiled, out = [], LetOut()
+    for m in measures:
+        shown = ~m.hidden
         said: dict[int, list[tuple[Released, Population]]] = {}
-        for cell in np.unique(np.concatenate([b.cells for b in behind])).tolist() if behind else ():
+        counted: dict[int, list[Counted]] = {}
+        for cell in np.unique(np.concatenate([b.cells for b in m.behind])).tolist() if m.behind else ():
             if shown[cell]:
-                found = [(b.column, p) for b in behind if len((p := b.cell(cell)).entities)]
-                if _too_close(found, known, least):
+                found = [(b.column, b.cell(cell)) for b in m.behind]
+                there, over = _there(found), numbers.of(m.words, found, [cell])
+                if _too_close(there, known, least) or numbers.too_many(over):
                     shown[cell] = False
                 else:
-                    _remember(found, known, least)
-                    said[cell] = found
+                    _remember(there, known, least)
+                    numbers.add(over)
+                    said[cell], counted[cell] = there, over
         while said:
-            unions = [(b.column, p) for b in behind if len((p := b.union(shown)).entities)]
-            if not _too_close(unions, known, least):
+            found = [(b.column, b.union(shown)) for b in m.behind]
+            unions, over = _there(found), numbers.of(m.words, found, list(said))
+            if not _too_close(unions, known, least) and not numbers.too_many(over):
                 _remember(unions, known, least)
-                released += [*(p for found in said.values() for p in found), *unions]
+                numbers.add(over)
+                out.populations.extend([*(p for there in said.values() for p in there), *unions])
+                out.numbers.extend([*(c for there in counted.values() for c in there), *over])
                 break
             smallest = min(said, key=lambda cell: max(len(p.entities) for _, p in said[cell]))
             shown[smallest] = False
-            del said[smallest]
-        spoiled.append(~shown & ~hidden)
-    return spoiled, released
+            del said[smallest], counted[smallest]
+        spoiled.append(~shown & ~m.hidden)
+    return spoiled, out
+
+
+def _there(found: Iterable[tuple[Released, Population]]) -> list[tuple[Released, Population]]:
+    """Those that are not empty."""
+    return [(column, p) for column, p in found if len(p.entities)]
 
 
 def _too_close(found: Iterable[tuple[Released, Population]], known: Mapping[Released, Known], least: int) -> bool:

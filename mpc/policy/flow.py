@@ -8,7 +8,7 @@ recipient, purpose and trust level. What is checked, in order:
     2  no total lets one of two institutions read the other, unless the
        job says so                                                         plan.two_party
     3  every need of this owner has its grant, min_contributors included   policy.refused, policy.contributors
-       where grants say approval = "manual", a person decides first        policy.pending
+       where grants say approval = "manual" or "two", persons decide first policy.pending
     4  limits: the strictest of the grants that were used                  -> Limits, kept inside the computation
 
     5  before anything is sent: no column enters totals of another set of
@@ -28,7 +28,7 @@ from typing import Any
 
 from mpc.errors import LocalError
 from mpc.policy import refusal
-from mpc.policy.grants import BITS_DAYS, Grant, Policy
+from mpc.policy.grants import BITS_DAYS, PERSONS, Grant, Policy
 from mpc.policy.needs import (
     ADDED,
     JUDGED,
@@ -60,28 +60,51 @@ __all__ = [
 
 
 @dataclass(frozen=True)
+class ColumnLimit:
+    """What an owner's grants ask for of one column, in small letters. None: nothing."""
+
+    table: str
+    column: str
+    max_numbers: int | None
+
+
+@dataclass(frozen=True)
 class Limits:
     """What the owner's node must keep to inside the computation, for the whole job.
 
     ``min_entities``: fewest distinct own entities in a cell that is let out; 0: the result stays in the owner's
     organisation, nothing is hidden. ``min_contributors``: 1 where no pooled total goes outside. ``max_share``: the most
-    that one entity may carry of what is added in a cell; None: no limit.
+    that one entity may carry of what is added in a cell; None: no limit. ``columns``: what holds of single columns.
     """
 
     min_entities: int
     min_contributors: int
     max_share: Decimal | None = None
+    columns: tuple[ColumnLimit, ...] = ()
+
+    @property
+    def max_numbers(self) -> dict[tuple[str, str], int]:
+        """By table and column."""
+        return {(c.table, c.column): c.max_numbers for c in self.columns if c.max_numbers is not None}
 
     def told(self) -> dict[str, Any]:
         """As a signed approval says it; ``from_told`` reads it back."""
-        more = {} if self.max_share is None else {"max_share": str(self.max_share)}
+        more: dict[str, Any] = {} if self.max_share is None else {"max_share": str(self.max_share)}
+        if self.columns:
+            more["columns"] = [
+                {k: str(v) if isinstance(v, Decimal) else v for k, v in vars(c).items() if v is not None}
+                for c in self.columns
+            ]
         return {"min_entities": self.min_entities, "min_contributors": self.min_contributors, **more}
 
     @classmethod
     def from_told(cls, told: Mapping[str, Any]) -> Limits:
         share = told.get("max_share")
         return cls(
-            int(told["min_entities"]), int(told["min_contributors"]), None if share is None else Decimal(str(share))
+            int(told["min_entities"]),
+            int(told["min_contributors"]),
+            None if share is None else Decimal(str(share)),
+            tuple(ColumnLimit(c["table"], c["column"], c.get("max_numbers")) for c in told.get("columns", ())),
         )
 
 
@@ -114,16 +137,31 @@ def check(plan: Plan, party: str, policy: Policy, request: Request) -> Limits:
     unmet = [n for n in wanted if chosen(policy, n, request) is None]
     _refuse_two_party(plan, party, request, refusal.grant_text(unmet, request))
     if unmet:
-        asked = replace(request, by_hand=True)
-        if all(chosen(policy, n, asked) is not None for n in unmet):
-            raise refusal.pending(party, unmet, policy, asked)
+        for persons in range(request.by_hand + 1, max(PERSONS.values()) + 1):
+            asked = replace(request, by_hand=persons)
+            if all(chosen(policy, n, asked) is not None for n in unmet):
+                raise refusal.pending(party, unmet, policy, asked)
         raise refusal.refused(party, unmet, policy, request)
     used = [(n, g) for n in wanted if (g := chosen(policy, n, request))]
     return Limits(
         min_entities=max((g.min_entities for _, g in used), default=0),
         min_contributors=max((g.min_contributors for n, g in used if n.others is not None), default=1),
         max_share=min((g.max_share for _, g in used if g.max_share is not None), default=None),
+        columns=_column_limits(used),
     )
+
+
+def _column_limits(used: Iterable[tuple[Need, Grant]]) -> tuple[ColumnLimit, ...]:
+    """Of each column whose values are added, the strictest of the grants that were used for it."""
+    found: dict[tuple[str, str], list[Grant]] = {}
+    for n, g in used:
+        if n.use in ADDED:
+            found.setdefault((n.table.lower(), n.column.lower()), []).append(g)
+    limits = (
+        ColumnLimit(*column, min((g.max_numbers for g in grants if g.max_numbers is not None), default=None))
+        for column, grants in sorted(found.items())
+    )
+    return tuple(c for c in limits if c.max_numbers is not None)
 
 
 def suggest(plan: Plan, party: str, request: Request) -> str:

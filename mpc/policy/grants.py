@@ -36,6 +36,8 @@ USES: tuple[Use, ...] = get_args(Use)
 TRUST = ("helper", "parties")
 ANY, ALL, OFF = "any", "*", "off"
 _TOP = ("version", "grant")
+#: approval -> how many different persons decide about each job
+PERSONS: Mapping[str, int] = MappingProxyType({"auto": 0, "manual": 1, "two": 2})
 #: the period over which ``max_bits`` counts
 BITS_DAYS = 30
 
@@ -59,10 +61,15 @@ class Grant:
     max_bits: int = 1
     round_to: Decimal | None = None
     budget: None = None
-    approval: Literal["auto", "manual"] = "manual"
+    approval: Literal["auto", "manual", "two"] = "manual"
     expires: dt.date | None = None
     preset: str = ""
     line: int = field(default=0, compare=False)
+
+    @property
+    def persons(self) -> int:
+        """How many persons at the owner's have to approve a job."""
+        return PERSONS[self.approval]
 
     def names_column(self, table: str, column: str) -> bool:
         """Whether the grant is about this column. ``*`` is COUNT(*) of a table without key: any column will do."""
@@ -274,14 +281,14 @@ _READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "max_bits": _whole,
         "round_to": _or_off(_positive),
         "budget": _or_off(_budget),
-        "approval": _one_of("auto", "manual"),
+        "approval": _one_of(*PERSONS),
         "expires": _day,
         "preset": _one_of(*PRESETS),
     }
 )
 
 #: keys no rule of this version applies -> the value that asks for nothing
-_NOT_YET: Mapping[str, Any] = MappingProxyType({"max_numbers": None, "round_to": None, "budget": None})
+_NOT_YET: Mapping[str, Any] = MappingProxyType({"round_to": None, "budget": None})
 
 
 # ---- what a person is told

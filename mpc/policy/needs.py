@@ -11,6 +11,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Literal
 
 from mpc.policy.grants import ALL, ANY, Grant, Policy
@@ -38,6 +39,7 @@ Obstacle = Literal[
     "contributor_sets",
     "bits",
     "joined",
+    "numbers",
 ]
 
 
@@ -66,7 +68,7 @@ class Recipient:
 @dataclass(frozen=True)
 class Request:
     """The job's facts beside its plan. ``organisations``: data party -> organisation. ``today``: the node's date.
-    ``by_hand``: a person at the owner's has approved exactly this job and plan."""
+    ``by_hand``: how many persons at the owner's have approved exactly this job and plan."""
 
     recipients: tuple[Recipient, ...]
     organisations: Mapping[str, str]
@@ -74,7 +76,7 @@ class Request:
     trust: str
     allow_two_party: bool
     today: dt.date
-    by_hand: bool = False
+    by_hand: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,14 @@ class Need:
     bits: int = 0  # of a threshold: how many conditions on the column are shown, a bit for each entity
     joined: bool = False  # computed over a join
     shares: bool = True  # the share of one entity in it can be limited
+    numbers: int = 0  # of a column that is added: how many numbers the plan lets out of one population
 
 
 def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
     """All that ``plan`` needs of ``party``, each once, in the order of the plan."""
     mixed = {c for c, sets in contributor_sets(plan, party).items() if len(sets) > 1}
     judged = {pool.name for _, pool in plan.joins if pool.dominance is not None}
+    numbers = numbers_of(plan, party)
     found: dict[tuple[object, ...], Need] = {}
     conditions: dict[tuple[object, Recipient], set[str]] = defaultdict(set)
     for reveal in reveals_of(plan, party):
@@ -117,6 +121,7 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
                     several_sets=reveal.pooled and use.use in ADDED and column_of(use) in mixed,
                     joined=isinstance(reveal, JoinReveal),
                     shares=not isinstance(reveal, JoinReveal) or reveal.pool in judged,
+                    numbers=numbers.get(column_of(use), 0) if use.use in ADDED else 0,
                 )
                 for one in (need, *_shown_selection(reveal, need, request)):
                     key = (
@@ -193,6 +198,21 @@ def contributor_sets(plan: Plan, party: str) -> dict[tuple[str, str], set[frozen
     return dict(sets)
 
 
+def numbers_of(plan: Plan, party: str) -> dict[tuple[str, str], int]:
+    """Of each column (table, column) whose values are added: the most numbers over what is one population whatever the
+    data."""
+    found: dict[tuple[tuple[str, str], str, int], set[str]] = defaultdict(set)
+    for pool in plan.pools:
+        for behind in (s.behind for s in pool.sources if s.party == party):
+            for number in (n for m in behind.measures for n in m.numbers):
+                for i in number.populations:
+                    found[behind.populations[i], pool.name, i].add(number.what)
+    most: dict[tuple[str, str], int] = {}
+    for (column, _, _), whats in found.items():
+        most[column] = max(most.get(column, 0), len(whats))
+    return most
+
+
 def reveals_of(plan: Plan, party: str) -> Iterator[Reveal]:
     """The plan's reveals, and one for each table the owner's local query reads that none of them names.
 
@@ -213,13 +233,21 @@ def chosen(policy: Policy, need: Need, request: Request) -> Grant | None:
     return min(
         fitting,
         default=None,
-        key=lambda g: (g.min_entities, -(g.max_share or 1), g.min_contributors, order[g.contributor_sets], g.line),
+        key=lambda g: (
+            g.min_entities,
+            -(g.max_share or 1),
+            -(g.max_numbers or inf),
+            g.min_contributors,
+            order[g.contributor_sets],
+            g.line,
+        ),
     )
 
 
 def not_in_joins(grant: Grant, need: Need) -> tuple[str, ...]:
     """The limits of a grant that cannot be kept in this value over a join, so that it needs another grant."""
-    return ("max_share",) if grant.max_share is not None and not need.shares else ()
+    kept = {"max_share": (grant.max_share, need.shares), "max_numbers": (grant.max_numbers, False)}
+    return tuple(name for name, (limit, can_be) in kept.items() if limit is not None and not can_be)
 
 
 def obstacles(grant: Grant, need: Need, request: Request) -> tuple[Obstacle, ...]:
@@ -231,11 +259,12 @@ def obstacles(grant: Grant, need: Need, request: Request) -> tuple[Obstacle, ...
         ("purpose", ANY in grant.purposes or request.purpose in grant.purposes),
         ("trust", request.trust in grant.trust),
         ("expired", grant.expires is None or request.today <= grant.expires),
-        ("manual", grant.approval == "auto" or request.by_hand),
+        ("manual", grant.persons <= request.by_hand),
         ("alone", grant.alone or not need.alone),
         ("contributors", need.others is None or need.others >= grant.min_contributors),
         ("contributor_sets", grant.contributor_sets == "any" or not need.several_sets),
         ("bits", need.bits <= grant.max_bits),
         ("joined", not need.joined or not not_in_joins(grant, need)),
+        ("numbers", grant.max_numbers is None or need.numbers <= grant.max_numbers),
     )
     return tuple(obstacle for obstacle, holds in conditions if not holds)

@@ -157,13 +157,14 @@ def _because(reason: Obstacle, grant: Grant, need: Need, request: Request) -> st
         "purpose": purpose if request.purpose else "is for named purposes only, and the job states none",
         "trust": f"does not allow trust level {request.trust}",
         "expired": f"expired on {grant.expires}",
-        "manual": "asks for approval by hand",
+        "manual": "asks for approval by hand" + (" of two persons" if grant.persons > 1 else ""),
         "alone": f"has alone = false: {need.table} is shown in totals with other institutions only",
         "contributors": f"demands {grant.min_contributors} contributing institutions besides the recipient's own, "
         f"and this total has {need.others}",
         "contributor_sets": "lets a column into totals of one set of institutions, and this job adds it to several, "
         "whose difference could be solved for",
         "joined": f"has {' and '.join(not_in_joins(grant, need))}, which cannot be kept in {need.what} over this join",
+        "numbers": f"lets {grant.max_numbers} number(s) out of one population, and this job asks for {need.numbers}",
         "bits": f"allows {grant.max_bits} condition(s) to be shown of an entity, and this job shows {need.bits}",
     }[reason]
 
@@ -178,16 +179,18 @@ def _advice(party: str, missing: Sequence[Missing], grant: str, code: str) -> st
 
 
 def pending(party: str, needs: Sequence[Need], policy: Policy, request: Request) -> LocalError:
-    """``policy.pending``: all is granted, and a person at the owner's has to say yes."""
-    lines = sorted({g.line for n in needs if (g := chosen(policy, n, request)) and g.approval == "manual"})
+    """``policy.pending``: all is granted, and persons at the owner's have to say yes, ``request.by_hand`` of them."""
+    lines = sorted({g.line for n in needs if (g := chosen(policy, n, request)) and g.persons})
+    two = ", and two persons have to agree" if request.by_hand > 1 else ""
     return LocalError(
         "policy.pending",
-        f"{party} decides by hand whether this job may run (approval of the grant at line "
+        f"{party} decides by hand whether this job may run{two} (approval of the grant at line "
         f"{', '.join(map(str, lines))} of its policy.toml).",
         f"Nothing is missing but {party}'s word: heji jobs pending, heji jobs approve JOB at {party}. "
         'approval = "auto" in the grant lets such jobs run without a person.',
         party=party,
         lines=lines,
+        persons=request.by_hand,
     )
 
 

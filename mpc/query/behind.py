@@ -22,11 +22,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import zip_longest
+from math import gcd
 
+from mpc.crypto.labels import digest
 from mpc.query import build
 from mpc.query.catalog import Catalog, Table
-from mpc.query.fold import Draft
+from mpc.query.fold import Draft, DraftWord
 from mpc.query.linear import part_of
 from mpc.query.local import Scan, counting, key_sql
 from mpc.query.nodes import (
@@ -38,13 +41,14 @@ from mpc.query.nodes import (
     Const,
     Expr,
     Neg,
+    Ranked,
     Term,
     aggregates,
     numeric,
 )
-from mpc.query.plan import Behind
+from mpc.query.plan import Behind, BehindMeasure, Number
 from mpc.query.printer import identifier, literal, sql, units
-from mpc.query.rules.cancel import constant_factor
+from mpc.query.rules.cancel import constant_factor, linear_terms
 from mpc.query.uses import bare, value_columns
 
 
@@ -66,14 +70,14 @@ def behind(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog) -> 
     return Behind(_print(q, keys) if q.scans else "", columns, measures)
 
 
-def _measure(q: _Query, d: Draft) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The numbers of a measure's addends, and of its populations."""
+def _measure(q: _Query, d: Draft) -> BehindMeasure:
     parts = [p for word in d.words for _, atom in word.form.terms if (p := part_of(atom, q.party)) is not None]
     found = dict.fromkeys(agg for part in parts for agg in aggregates(part))
     sums = [agg for agg in found if agg.func in ("sum", "squares")]
     added = dict.fromkeys(i for agg in sums for i in _addends(q, agg))
     behind = dict.fromkeys(i for agg in found for i in _populations(q, agg))
-    return tuple(added), tuple(behind)
+    numbers = (_number(q, w, word) for w, word in enumerate(d.words))
+    return BehindMeasure(tuple(added), tuple(behind), tuple(n for n in numbers if n is not None))
 
 
 def _populations(q: _Query, agg: Agg) -> Iterator[int]:
@@ -86,13 +90,47 @@ def _populations(q: _Query, agg: Agg) -> Iterator[int]:
         found.setdefault((t.table.lower(), "*"), {})[scan] = _where("CAST(1 AS UBIGINT)", row)
         for c in dict.fromkeys(value_columns(value)) if value is not None else ():
             text = f"md5_number_lower(COALESCE(CAST({identifier(c.name)} AS VARCHAR), ''))"
-            known = f"{sql(value)} IS NOT NULL" if value is not None and mark is None else row
+            known = _known(value) if value is not None and mark is None else row
             found.setdefault((t.table.lower(), c.name.lower()), {})[scan] = _where(text, known)
     for population in found.items():
         if population not in q.populations:
             q.populations.append(population)
             q.scans.update(dict.fromkeys(population[1]))
         yield q.populations.index(population)
+
+
+def _known(value: Expr) -> str:
+    """Where a value is not NULL; "" everywhere. The same for all sums of the same columns."""
+    if not value.nullable:
+        return ""
+    atoms = [a for a, _ in linear_terms(value, Fraction(1)) if a is not None]
+    if atoms and all(isinstance(a, Column) for a in atoms):
+        return " AND ".join(sorted({f"{sql(a)} IS NOT NULL" for a in atoms if a.nullable}))
+    return f"{sql(value)} IS NOT NULL"
+
+
+def _number(q: _Query, w: int, word: DraftWord) -> Number | None:
+    """A word as this party's columns enter it; None where none of their values does. Counts are none: how many entities
+    a population has is no value of theirs."""
+    parts = [(k, part) for k, atom in word.form.terms if (part := part_of(atom, q.party)) is not None]
+    aggs = list(dict.fromkeys(agg for _, part in parts for agg in aggregates(part)))
+    counted = word.kind in ("rows", "count", "nulls", "known") and all(agg.func != "distinct" for agg in aggs)
+    of_columns = dict.fromkeys(i for agg in aggs for i in _populations(q, agg) if q.populations[i][0][1] != "*")
+    if counted or not of_columns:
+        return None
+    by = gcd(*(k for k, _ in parts))
+    names: dict[Expr, str] = {agg: _said(agg) for agg in aggs}
+    what = digest("number", *(f"{k // by} {sql(part, names)}".encode() for k, part in parts)).hex()[:32]
+    return Number(w, what, by, any(isinstance(agg, Ranked) for agg in aggs), tuple(of_columns))
+
+
+def _said(agg: Agg) -> str:
+    """An aggregate as text. Over which rows is the population's to say, but not which of them enter by which value."""
+    rows: list[tuple[str, ...]] = [(t.table.lower(), "" if t.value is None else sql(t.value)) for t in agg.terms]
+    if len(set(rows)) > 1:
+        where = [[sql(e) for e in ((t.where,) if t.where is not None else ()) + t.keys] for t in agg.terms]
+        rows = [(*row, *of) for row, of in zip(rows, where, strict=True)]
+    return f"{agg.func} {getattr(agg, 'test', '')} {sorted(set(rows))}"
 
 
 def _where(value: str, condition: str) -> str:

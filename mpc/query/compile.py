@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from types import MappingProxyType
 
 from mpc.errors import LocalError
+from mpc.job import Job
 from mpc.protocols.verified import MOST, VALUE_BITS
 from mpc.query import build
 from mpc.query.aggregates import present, rows
@@ -23,6 +25,7 @@ from mpc.query.fold import Draft, Reveals
 from mpc.query.join_pool import join_pool, searched_of, term_of
 from mpc.query.local import local_query, ranked_query
 from mpc.query.nodes import Expr, JoinedTerm, Term, WordRef, rebuild
+from mpc.query.parameters import put_in
 from mpc.query.parse import Source, parse, parties_of, too_deep
 from mpc.query.plan import (
     Finish,
@@ -45,19 +48,38 @@ from mpc.query.separate import check_weights
 #: goes into every job and plan; a change of what is compiled changes the number
 PLANNER = f"heji-6/sqlglot-{version('sqlglot')}"
 
-__all__ = ["PLANNER", "compile_plan", "parties_of"]
+__all__ = ["PLANNER", "compile_job", "compile_plan", "parties_of"]
+
+
+def compile_job(job: Job, catalogs: Mapping[str, Catalog]) -> Plan:
+    """The plan of a job, as every member compiles it. Raises LocalError sql.*, plan.*."""
+    return compile_plan(
+        job.sql,
+        catalogs,
+        recipients=job.recipients,
+        trust=job.trust,
+        verified=job.verified,
+        parameters=job.parameters,
+    )
 
 
 def compile_plan(
-    sql: str, catalogs: Mapping[str, Catalog], *, recipients: tuple[str, ...], trust: str, verified: bool = False
+    sql: str,
+    catalogs: Mapping[str, Catalog],
+    *,
+    recipients: tuple[str, ...],
+    trust: str,
+    verified: bool = False,
+    parameters: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """The plan of a query. ``catalogs`` by party; those of parties the query does not name change nothing.
 
-    ``verified``: the recipient is to verify the sums (P11).
+    ``verified``: the recipient is to verify the sums (P11). ``parameters``: values of the ``$name`` in ``sql``.
     Raises LocalError sql.*, plan.*, with line and column among the facts where they are known.
     """
     try:
         source, query = parse(sql)
+        query = put_in(source, query, parameters)
         binder = QueryBinder(source, catalogs, recipients)
         relation = binder.bind(query)
         plan = _plan(source, _as_totals(source, relation), binder.catalogs)
@@ -123,7 +145,7 @@ def _as_totals(source: Source, relation: Rows | Totals | Scalars) -> Totals:
         raise LocalError(
             "sql.unsupported",
             "Line 1, column 1: a result of single rows is not supported: they are never shown.",
-            "Use COUNT, SUM, AVG … with or without GROUP BY. Only a party sees rows: of a join, about a table of its own.",
+            "Use COUNT, SUM, AVG … with or without GROUP BY. Only parties see rows: of a join, about their own table.",
             line=1,
             column=1,
         )

@@ -77,6 +77,31 @@ class Key:
 
 
 @dataclass(frozen=True)
+class Number:
+    """A word of a measure as the owner's columns enter it, whatever else it adds.
+
+    ``what``: a digest of the owner's expression, the same wherever it is asked for. The owner's part of the word is
+    ``by`` times the expression's value; ``searched``: it is found by a search, and depends on others' values.
+    ``populations``: those of the columns whose values it is made of.
+    """
+
+    word: int
+    what: str
+    by: int
+    searched: bool
+    populations: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class BehindMeasure:
+    """What ``Behind`` says of one measure: the numbers of its addends and of its populations, and its ``numbers``."""
+
+    addends: tuple[int, ...]
+    populations: tuple[int, ...]
+    numbers: tuple[Number, ...]
+
+
+@dataclass(frozen=True)
 class Behind:
     """Who is behind a party's numbers, for its own eyes (mpc/query/behind.py): run where an owner's limits ask for it.
 
@@ -84,13 +109,12 @@ class Behind:
     entity's key, ``e`` the entity (NULL: a row without key) and ``x`` a digest of both as UBIGINT; ``a0 …`` absolute
     addends as DOUBLE, never NULL; ``p0 …`` digests of the entity's rows in each of ``populations``, added up modulo
     2^64, as UBIGINT (NULL: it has none). ``populations``: table and column, in small letters ("*": the rows
-    themselves). ``measures``: of each measure the numbers of its addends and populations. ``sql`` is "" where there
-    are none.
+    themselves). ``sql`` is "" where there are none.
     """
 
     sql: str
     populations: tuple[tuple[str, str], ...]
-    measures: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+    measures: tuple[BehindMeasure, ...]
 
 
 @dataclass(frozen=True)

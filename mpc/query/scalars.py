@@ -128,7 +128,6 @@ _ADVICE: dict[type[exp.Expr], tuple[str, str]] = {
     exp.Pow: ("A power", "Write x * x."),
     exp.Star: ("* here", "Name the columns; * stands alone in the SELECT of a subquery, or in COUNT(*)."),
     exp.Columns: ("COLUMNS(…)", "Name the columns."),
-    exp.Placeholder: ("A parameter (?, $1, :x)", "Write the constant into the text."),
     exp.Interval: (
         "An interval here",
         "Dates take ± INTERVAL of whole days or weeks, constants of months or years.",

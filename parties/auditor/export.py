@@ -19,6 +19,7 @@ from parties.evidence.documents import Documents
 from parties.evidence.log import Log
 from parties.evidence.retained import Retained
 from parties.evidence.service import missing, own_part
+from parties.evidence.stamps import Stamps
 from parties.evidence.witness import gather
 from parties.failures import from_rpc
 from parties.files import read
@@ -100,7 +101,7 @@ async def _own_part(member: Member, job: str, others: list[str]) -> bytes | None
     try:
         asked = {*others, *member.roster.members_with("witness")}
         await gather(member, log, log.checkpoint(), sorted(asked))
-        return own_part(log, Documents(member.folder), member.name, job)
+        return own_part(log, Documents(member.folder), Stamps(member.folder), member.name, job)
     except LocalError as error:
         if error.code != "evidence.missing":
             raise

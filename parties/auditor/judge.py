@@ -15,6 +15,7 @@ from mpc.evidence.bundle import MAX_BUNDLE_BYTES, Bundle, invalid
 from mpc.evidence.case import Case, Member, read_case
 from mpc.evidence.case import Roster as Listed
 from mpc.evidence.report import html
+from mpc.evidence.stamp import certificates_of
 from mpc.evidence.verify import Check, Settings, overall, to_json, verify
 from parties import files
 from parties.roster import Roster
@@ -38,6 +39,15 @@ def judge(
     raw = files.read(roster, "the roster") if roster else bundle.files["roster.json"]
     case = read_case(bundle, listed(Roster.from_json(raw), given=roster is not None), key)
     return case, verify(case, settings)
+
+
+def authority(path: Path | None) -> bytes:
+    """The certificates in the file, b"" for none. Raises LocalError config.missing, config.invalid."""
+    if path is None:
+        return b""
+    raw = files.read(path, "the certificate")
+    certificates_of(raw)
+    return raw
 
 
 def listed(roster: Roster, *, given: bool) -> Listed:
@@ -78,11 +88,13 @@ def main() -> None:
     parser.add_argument("--roster", type=Path, help="the consortium's roster.json as you know it")
     parser.add_argument("--quorum", type=int, help="cosignatures that each log must have")
     parser.add_argument("--witness", action="append", default=[], help="who must have cosigned every log besides")
+    parser.add_argument("--tsa", type=Path, help="root certificate (PEM) of the authority whose timestamps you believe")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--html", type=Path, help="write a report for people to this file")
     wanted = parser.parse_args()
     try:
-        case, checks = judge(wanted.bundle, wanted.roster, Settings(wanted.quorum, tuple(wanted.witness)))
+        settings = Settings(wanted.quorum, tuple(wanted.witness), authority=authority(wanted.tsa))
+        case, checks = judge(wanted.bundle, wanted.roster, settings)
         if wanted.html:
             files.write(wanted.html, html(case, checks))
     except HejiError as error:

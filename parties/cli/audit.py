@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -16,16 +17,17 @@ from mpc.evidence.blame import accusations, blamed
 from mpc.evidence.bundle import Bundle
 from mpc.evidence.case import read_part
 from mpc.evidence.report import html
+from mpc.evidence.stamp import Stamp
 from mpc.evidence.verify import Settings, overall, to_json
 from parties import files
 from parties.auditor import key as auditor_key
 from parties.auditor.export import export as collect
 from parties.auditor.export import own_evidence
-from parties.auditor.judge import judge, text
-from parties.cli.jobs import As, Consortium
-from parties.cli.output import err, plain
+from parties.auditor.judge import authority, judge, text
+from parties.cli.output import As, Consortium, err, plain
 from parties.config import locate
 from parties.evidence.documents import Documents
+from parties.evidence.stamps import Stamps
 from parties.member import Member
 from parties.modeler.client import SHORTEST, Client
 from parties.replaying import Replayed
@@ -46,13 +48,17 @@ Witness = Annotated[
     Parameter(name="--witness", negative="", help="a witness that must have cosigned every log (may repeat)"),
 ]
 
+Tsa = Annotated[
+    Path | None, Parameter(name="--tsa", help="root certificate (PEM) of the authority whose timestamps you believe")
+]
+
 Auditor = Annotated[Path | None, Parameter(name="--as", help="an auditor's folder, to open what is sealed to it")]
 
 
 def register(app: App) -> None:
     """Add these commands to ``heji``."""
     audit = App(name="audit", help="Evidence of a job: collect it, verify it offline, read it.")
-    for command in (export, verify, report, blame, replay, key):
+    for command in (export, verify, report, blame, replay, stamp, key):
         audit.command(command)
     app.command(audit)
 
@@ -98,6 +104,7 @@ def verify(
     roster: RosterFile = None,
     quorum: Quorum = None,
     witness: Witness = (),
+    tsa: Tsa = None,
     as_: Auditor = None,
     json: bool = False,
 ) -> None:
@@ -112,7 +119,8 @@ def verify(
     json: bool
         the same for programs
     """
-    case, checks = judge(bundle, roster, Settings(quorum, witness), auditor_key.private(as_) if as_ else b"")
+    settings = Settings(quorum, witness, authority=authority(tsa))
+    case, checks = judge(bundle, roster, settings, auditor_key.private(as_) if as_ else b"")
     plain(json_text(to_json(case, checks)) if json else text(case, checks).rstrip("\n"))
     if overall(checks) == "failed":
         raise SystemExit(1)
@@ -126,6 +134,7 @@ def report(
     roster: RosterFile = None,
     quorum: Quorum = None,
     witness: Witness = (),
+    tsa: Tsa = None,
     as_: Auditor = None,
     language: Annotated[Literal["en", "zh"], Parameter(help="English or Chinese")] = "en",
 ) -> None:
@@ -138,7 +147,8 @@ def report(
     bundle: Path
         the file that `heji audit export` made
     """
-    case, checks = judge(bundle, roster, Settings(quorum, witness), auditor_key.private(as_) if as_ else b"")
+    settings = Settings(quorum, witness, authority=authority(tsa))
+    case, checks = judge(bundle, roster, settings, auditor_key.private(as_) if as_ else b"")
     files.write(out, html(case, checks, language))
     plain(f"{out}: {'no check failed' if overall(checks) == 'passed' else 'CHECKS FAILED'}.")
 
@@ -218,6 +228,27 @@ def replay(job: str, /, *, consortium: Consortium = None, as_: As = None) -> Non
             f"Attempt {r.attempt}: the role of the {r.role} says the same {r.messages} messages again, byte for byte "
             f"({r.bytes:,} bytes)."
         )
+
+
+def stamp(*, consortium: Consortium = None, as_: As = None) -> None:
+    """Have a timestamp authority (RFC 3161) sign that this member's log is as it is now. It sees one hash.
+
+    Example: heji audit stamp --as bank_a
+    """
+    member_folder = locate(consortium, as_, (), os.environ)
+    size, made = asyncio.run(_stamped(member_folder))
+    when = dt.datetime.fromtimestamp(made.time, dt.UTC).isoformat()
+    plain(f"{size} entries of {member_folder.name} were so at {when}, by the word of {made.authority}.")
+
+
+async def _stamped(folder: Path) -> tuple[int, Stamp]:
+    member = Member(folder)
+    try:
+        stamps = Stamps(folder)
+        point = stamps.newest()
+        return point.size, await stamps.ask(member, point)
+    finally:
+        await member.close()
 
 
 async def _replayed(folder: Path, job: str) -> list[Replayed]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-import getpass
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from textwrap import indent
 from typing import Annotated, Any, Literal
@@ -20,24 +18,15 @@ from rich.text import Text
 from mpc.errors import LocalError
 from mpc.explain import render
 from mpc.query.catalog import Catalog
-from parties.cli.output import err, limits, out, plain, table_of
-from parties.clock import now
+from parties.cli.output import As, Consortium, err, limits, out, plain, table_of
 from parties.config import locate
 from parties.failures import decode
 from parties.modeler.client import Client
-from parties.node.store import Decision, Store
 from parties.practice import make as make_practice
 from parties.practice import query as practice_query
 from parties.results import Result, json_text
 from parties.rpc.v1 import coordinator_pb2 as pb
 
-Consortium = Annotated[
-    Path | None,
-    Parameter(name="--consortium", help="consortium or member folder; else $HEJI_CONSORTIUM, else this folder"),
-]
-As = Annotated[
-    str | None, Parameter(name="--as", help="whose identity is used; else the recipient's, if its keys lie there")
-]
 To = Annotated[tuple[str, ...], Parameter(name="--to", negative="", help="recipient of the result (may repeat)")]
 File = Annotated[Path | None, Parameter(name=["--file", "-f"], help="read the SQL from a file")]
 Format = Annotated[Literal["table", "json", "csv", "parquet"], Parameter(help="table, json, csv or parquet")]
@@ -52,6 +41,10 @@ Verified = Annotated[
     bool, Parameter(negative="", help="verify that totals are of what the parties bound themselves to beforehand")
 ]
 
+Param = Annotated[
+    tuple[str, ...], Parameter(name="--param", negative="", help="NAME=VALUE of a $NAME in the query (may repeat)")
+]
+
 #: rows of a made-up table
 MOST_MADE_UP = 1_000_000
 
@@ -59,8 +52,8 @@ MOST_MADE_UP = 1_000_000
 SHOWN_DIGITS = 16
 
 
-def register(app: App) -> None:
-    """Add these commands to ``heji``."""
+def register(app: App) -> App:
+    """Add these commands to ``heji``; returns the group ``heji jobs``."""
     app.command(catalog)
     app.command(explain)
     app.command(query)
@@ -71,12 +64,10 @@ def register(app: App) -> None:
         jobs_wait,
         jobs_result,
         jobs_cancel,
-        jobs_pending,
-        jobs_approve,
-        jobs_reject,
     ):
         jobs.command(command, name=command.__name__.removeprefix("jobs_"))
     app.command(jobs)
+    return jobs
 
 
 def catalog(
@@ -122,6 +113,7 @@ def explain(
     trust: Trust = "helper",
     allow_two_party: TwoParty = False,
     verified: Verified = False,
+    param: Param = (),
     consortium: Consortium = None,
     as_: As = None,
     full: Annotated[bool, Parameter(name="--sql", negative="", help="each party's local SQL in full")] = False,
@@ -141,7 +133,13 @@ def explain(
     text = sql_text(sql, file)
     with client(consortium, as_, to) as heji:
         told = heji.explain(
-            text, to or None, purpose=purpose, trust=trust, allow_two_party=allow_two_party, verified=verified
+            text,
+            to or None,
+            purpose=purpose,
+            trust=trust,
+            allow_two_party=allow_two_party,
+            verified=verified,
+            parameters=parameters(param),
         )
     if json:
         plain(json_text(told))
@@ -166,6 +164,7 @@ def query(
     trust: Trust = "helper",
     allow_two_party: TwoParty = False,
     verified: Verified = False,
+    param: Param = (),
     days: Annotated[
         int | None, Parameter(help="how long it may wait for owners that decide by hand; returns at once with the job")
     ] = None,
@@ -190,7 +189,7 @@ def query(
     text = sql_text(sql, file)
     check_target(format, out)
     if practice is not None:
-        made_up = practice_query(practice, text, to or ("modeler",), trust)
+        made_up = practice_query(practice, text, to or ("modeler",), trust, parameters(param))
         deliver(Result(made_up, {"made_up": True}), format, out)
         return
     with client(consortium, as_, to) as heji:
@@ -205,6 +204,7 @@ def query(
                 trust=trust,
                 allow_two_party=allow_two_party,
                 verified=verified,
+                parameters=parameters(param),
                 days=days or 0,
             )
             plain(json_text({"job": job.id}) if format == "json" else job.id)
@@ -222,6 +222,7 @@ def query(
                 trust=trust,
                 allow_two_party=allow_two_party,
                 verified=verified,
+                parameters=parameters(param),
                 watch=watch,
             )
     deliver(result, format, out)
@@ -299,6 +300,17 @@ def sql_text(sql: str | None, file: Path | None) -> str:
         ) from problem
 
 
+def parameters(given: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE as a mapping. Raises LocalError config.invalid."""
+    found: dict[str, str] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or name in found:
+            raise LocalError("config.invalid", f"--param {one}: NAME=VALUE is expected, each name once.")
+        found[name] = value
+    return found
+
+
 def check_target(form: str, target: Path | None) -> None:
     """Fail before a job runs if its result could not be written afterwards."""
     if form == "parquet" and target is None:
@@ -334,88 +346,6 @@ def deliver(result: Result, form: str, target: Path | None) -> None:
                 style="dim",
             )
         )
-
-
-Decider = Annotated[str, Parameter(name="--by", help="who decides; stands in the signed approval")]
-
-
-def jobs_pending(
-    job: str | None = None, /, *, consortium: Consortium = None, as_: As = None, json: bool = False
-) -> None:
-    """What waits for a person at this owner: its grants say approval = "manual". With a job: all about it.
-
-    Example: heji jobs pending --as tax --consortium demo
-    """
-    with _decisions(consortium, as_) as store:
-        found = [d for d in store.decisions() if d.state == "pending" and d.expires > now()]
-        if job is not None:
-            found = [_one(found, job)]
-    if json:
-        plain(json_text([asdict(d) for d in found]))
-        return
-    for d in found:
-        plain(f"{d.job[:SHOWN_DIGITS]}  {d.submitter} -> {', '.join(d.recipients)}  {d.purpose or 'no purpose'}")
-        plain(f"  {' '.join(d.sql.split())}")
-        if job is not None:
-            plain(f"\n{d.told}")
-    if not found:
-        plain("Nothing waits.")
-
-
-def jobs_approve(
-    job: str, /, *, by: Decider = "", reason: str = "", consortium: Consortium = None, as_: As = None
-) -> None:
-    """Let a job run that waits for a person here: exactly this job and plan, under the policy as it stands.
-
-    Example: heji jobs approve 3f2a91c0 --by "Li Na" --as tax --consortium demo
-    """
-    _decide(job, "approved", by, reason, consortium, as_)
-
-
-def jobs_reject(job: str, /, *, reason: str, by: Decider = "", consortium: Consortium = None, as_: As = None) -> None:
-    """Refuse a job that waits for a person here, or take an approval back before it ran; whoever asked is told why.
-
-    Example: heji jobs reject 3f2a91c0 --reason "not before the audit" --as tax --consortium demo
-    """
-    _decide(job, "rejected", by, reason, consortium, as_)
-
-
-def _decide(
-    job: str,
-    state: Literal["approved", "rejected"],
-    by: str,
-    reason: str,
-    consortium: Path | None,
-    as_: str | None,
-) -> None:
-    with _decisions(consortium, as_) as store:
-        found = _one([d for d in store.decisions() if d.expires > now()], job)
-        store.decide(found.job, state, by or getpass.getuser(), reason, now())
-    plain(f"{found.job[:SHOWN_DIGITS]} {state}.")
-
-
-@contextmanager
-def _decisions(consortium: Path | None, as_: str | None) -> Iterator[Store]:
-    """The store of an owner's own node, on this machine."""
-    folder = locate(consortium, as_, (), os.environ)
-    path = folder / "state" / "node.db"
-    if not path.exists():
-        raise LocalError(
-            "config.missing", f"{folder} has no node that ever served: nothing can wait here.", "Use --as with a party."
-        )
-    store = Store(path, os.urandom(32))
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-def _one(found: Sequence[Decision], begins: str) -> Decision:
-    matching = [d for d in found if d.job.startswith(begins.strip().lower())]
-    if len(matching) != 1:
-        what = f"{len(matching)} jobs here begin" if matching else "No job that was asked about here begins"
-        raise LocalError("job.unknown", f"{what} with {begins}.", "List them with `heji jobs pending`.")
-    return matching[0]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from mpc.errors import HejiError, LocalError
-from parties.cli import audit, demo, jobs, members, policy
+from parties.cli import audit, demo, jobs, members, owner, policy
 from parties.cli.output import complain
 
 app = App(
@@ -20,9 +20,7 @@ app = App(
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,  # main answers Ctrl-C
 )
-jobs.register(app)
-members.register(app)
-policy.register(app)
+owner.register(jobs.register(app), members.register(app), policy.register(app))
 audit.register(app)
 demo.register(app)
 

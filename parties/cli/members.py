@@ -22,8 +22,8 @@ Folder = Annotated[Path, Parameter(help="the member's own folder")]
 WithParent = Annotated[int | None, Parameter(show=False)]
 
 
-def register(app: App) -> None:
-    """Add these commands to ``heji``."""
+def register(app: App) -> App:
+    """Add these commands to ``heji``; returns the group ``heji node``."""
     group = App(name="consortium", help="A practice consortium: all members' folders on this machine.")
     group.command(consortium_init, name="init")
     app.command(group)
@@ -54,6 +54,7 @@ def register(app: App) -> None:
         roster.command(command, name=command.__name__.removeprefix("roster_"))
     app.command(roster)
     app.command(up)
+    return node
 
 
 def consortium_init(

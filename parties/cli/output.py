@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import sys
 from decimal import Decimal
+from pathlib import Path
 from textwrap import indent
-from typing import Any
+from typing import Annotated, Any
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +17,15 @@ from rich.text import Text
 from mpc.errors import HejiError, PeerError
 from mpc.query.catalog import Column
 from parties.results import SUPPRESSED, Result
+
+#: options of most commands
+Consortium = Annotated[
+    Path | None,
+    Parameter(name="--consortium", help="consortium or member folder; else $HEJI_CONSORTIUM, else this folder"),
+]
+As = Annotated[
+    str | None, Parameter(name="--as", help="whose identity is used; else the recipient's, if its keys lie there")
+]
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)

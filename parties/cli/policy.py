@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +15,8 @@ from mpc.policy.flow import check, suggest
 from mpc.policy.grants import Policy, parse_policy
 from mpc.policy.review import ALLOWED, Case, differences, read_case
 from parties import files
-from parties.cli.jobs import As, Consortium, File, Purpose, To, Trust, TwoParty, client, sql_text
-from parties.cli.output import out, plain
+from parties.cli.jobs import File, Param, Purpose, To, Trust, TwoParty, client, parameters, sql_text
+from parties.cli.output import As, Consortium, out, plain
 from parties.modeler.client import Client
 from parties.proposals import request_of
 
@@ -25,8 +26,8 @@ Draft = Annotated[
 Place = Annotated[Path, Parameter(help="a policy.toml, or the member's folder it lies in")]
 
 
-def register(app: App) -> None:
-    """Add these commands to ``heji``."""
+def register(app: App) -> App:
+    """Add these commands to ``heji``; returns the group ``heji policy``."""
     group = App(name="policy", help="An owner's policy: check it, try it on queries, compare two, draft grants.")
     group.command(policy_check, name="check")
     group.command(policy_explain, name="explain")
@@ -34,6 +35,7 @@ def register(app: App) -> None:
     group.command(policy_diff, name="diff")
     group.command(policy_suggest, name="suggest")
     app.command(group)
+    return group
 
 
 def policy_check(place: Place, /) -> None:
@@ -46,6 +48,7 @@ def policy_check(place: Place, /) -> None:
         limits = [f"at least {g.min_entities} entities a cell"] if g.min_entities else []
         limits += [f"{g.min_contributors} institutions"] if g.min_contributors > 1 else []
         limits += [f"no entity above {g.max_share} of a sum"] if g.max_share is not None else []
+        limits += [f"{g.max_numbers} numbers over one population"] if g.max_numbers is not None else []
         limits += [f"until {g.expires}"] if g.expires else []
         said = (
             f"line {g.line}: {g.table} ({', '.join(g.columns) or 'no column'}) to {', '.join(g.to) or 'nobody'}: "
@@ -54,8 +57,8 @@ def policy_check(place: Place, /) -> None:
         plain(said + (f"; {'; '.join(limits)}" if limits else ""))
         if not (g.columns and g.to and g.uses):
             plain("  grants nothing: something is empty")
-        elif g.approval == "manual":
-            plain("  each job waits for a person (heji jobs pending)")
+        elif g.persons:
+            plain(f"  each job waits for {'a person' if g.persons == 1 else 'two persons'} (heji jobs pending)")
     plain(f"{len(policy.grants)} grant(s). Digest {policy.digest}")
 
 
@@ -68,6 +71,7 @@ def policy_explain(
     purpose: Purpose = "",
     trust: Trust = "helper",
     allow_two_party: TwoParty = False,
+    param: Param = (),
     policy: Draft = None,
     consortium: Consortium = None,
     as_: As = None,
@@ -81,7 +85,7 @@ def policy_explain(
     with client(consortium, as_) as heji:
         judged = read(policy or heji.member.folder)
         asked = Case(text, to or (heji.name,), purpose, trust, allow_two_party, ALLOWED)
-        verdict, told = _judged(heji, judged, asked)
+        verdict, told = _judged(heji, judged, asked, parameters(param))
     plain(f"{heji.name}: {verdict}" + (f"\n{told}" if told else ""))
     if verdict != ALLOWED:
         sys.exit(1)
@@ -108,7 +112,7 @@ def policy_test(
         judged = read(policy or heji.member.folder)
         for file in found:
             case = read_case(file.name, files.read(file, "the query").decode("utf-8-sig"))
-            verdict, _ = _judged(heji, judged, case)
+            verdict, _ = _judged(heji, judged, case, {})
             met = case.met_by(verdict)
             wrong += not met
             mark = Text("ok  ", style="green") if met else Text("BAD ", style="bold red")
@@ -138,6 +142,7 @@ def policy_suggest(
     purpose: Purpose = "",
     trust: Trust = "helper",
     allow_two_party: TwoParty = False,
+    param: Param = (),
     consortium: Consortium = None,
     as_: As = None,
 ) -> None:
@@ -148,7 +153,7 @@ def policy_suggest(
     text = sql_text(sql, file)
     with client(consortium, as_, to) as heji:
         recipients = to or (heji.name,)
-        plan = heji.plan(text, recipients, trust)
+        plan = heji.plan(text, recipients, trust, parameters(param))
         request = request_of(heji.member, plan, recipients, purpose, allow_two_party)
     for party in plan.parties:
         drafted = suggest(plan, party, request).strip()
@@ -164,10 +169,10 @@ def read(place: Path) -> Policy:
         raise LocalError("policy.invalid", f"{path} is no UTF-8 text.", "Save it as UTF-8.") from problem
 
 
-def _judged(heji: Client, policy: Policy, asked: Case) -> tuple[str, str]:
+def _judged(heji: Client, policy: Policy, asked: Case, values: Mapping[str, str]) -> tuple[str, str]:
     """The verdict, and what is said besides. A query that does not compile is refused for that."""
     try:
-        plan = heji.plan(asked.sql, asked.to, asked.trust)
+        plan = heji.plan(asked.sql, asked.to, asked.trust, values)
         if heji.name in plan.parties:
             request = request_of(heji.member, plan, asked.to, asked.purpose, asked.allow_two_party)
             limits = check(plan, heji.name, policy, request)

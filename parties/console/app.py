@@ -4,19 +4,21 @@
     /pending       what waits for a person; /pending/JOB: all about it, approve or reject
     /policy        the policy in force, grant by grant, and its text
     /released      which jobs this node took part in, for whom and when
+    /standing      standing approvals, approve or withdraw
+    /stop          ends what runs and lets nothing run any more; resumes
 
 Every page but /login and /style.css asks for a session. Nothing is loaded from anywhere else, there are no scripts, and
 what others wrote (SQL, purposes, names) is escaped by the templates. Decisions go through the same store as those of
-``heji jobs approve``.
+``heji jobs approve`` and ``heji node stop``.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qs
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -28,15 +30,19 @@ from starlette.routing import Route
 from mpc.errors import HejiError, LocalError
 from mpc.evidence.note import Checkpoint
 from mpc.policy.grants import BITS_DAYS, Grant
+from mpc.policy.standing import Standing
 from parties import files
 from parties.console.session import LASTS, Session, Sessions
 from parties.console.words import speaker
 from parties.evidence.log import origin_of
 from parties.evidence.recorder import Recorder
 from parties.member import Member
+from parties.node.decisions import Decision, Word
+from parties.node.earlier import MOST
 from parties.node.inputs import Inputs
 from parties.node.permission import read_policy
-from parties.node.store import Decision, Store
+from parties.node.standing import read_standing, state_of
+from parties.node.store import Store
 
 COOKIE, LANGUAGE = "__Host-heji", "heji-language"
 MAX_FORM_BYTES = 64 * 1024
@@ -82,6 +88,8 @@ class Console:
             Route("/pending/{job:str}", self._guarded(self._request), methods=["GET", "POST"]),
             Route("/policy", self._guarded(self._policy)),
             Route("/released", self._guarded(self._released)),
+            Route("/standing", self._guarded(self._standing), methods=["GET", "POST"]),
+            Route("/stop", self._guarded(self._stop), methods=["GET", "POST"]),
             Route("/{rest:path}", self._guarded(self._nowhere)),
         ]
         return Starlette(routes=routes)
@@ -91,9 +99,10 @@ class Console:
     async def _login(self, request: Request) -> Response:
         problem = ""
         if request.method == "POST":
-            form = await _form(request)
-            person = form.get("person", "").strip()[:80]
-            cookie = self._sessions.login(form.get("token", ""), person) if person.isprintable() and person else None
+            try:
+                cookie, problem = self._sessions.login((await _form(request)).get("token", "")), ""
+            except LocalError as error:
+                cookie, problem = None, error.message
             if cookie is not None:
                 response: Response = RedirectResponse("/", 303, headers=_HEADERS)
                 response.set_cookie(
@@ -101,14 +110,18 @@ class Console:
                 )
                 return response
             locked = self._sessions.locked
-            problem = "Too many wrong tokens: wait a minute." if locked else "This is not the token."
+            wrong = "Too many wrong tokens: wait a minute." if locked else "This is nobody's token."
+            problem = problem or wrong
         return self._page(request, "login.html", None, status=403 if problem else 200, problem=problem)
 
     def _guarded(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
         """Only with a session; forms only with its secret."""
 
         async def handle(request: Request) -> Response:
-            session = self._sessions.find(request.cookies.get(COOKIE, ""))
+            try:
+                session = self._sessions.find(request.cookies.get(COOKIE, ""))
+            except LocalError:
+                session = None
             if session is None:
                 return RedirectResponse("/login", 303, headers=_HEADERS)
             if request.method == "POST":
@@ -137,6 +150,7 @@ class Console:
             "overview.html",
             session,
             waiting=len(self._waiting()),
+            stop=self._store.decisions.stopped(),
             roster=member.roster,
             tables=self._inputs.catalog().tables,
             running=self._running(),
@@ -147,18 +161,29 @@ class Console:
         )
 
     async def _pending(self, request: Request, session: Session) -> Response:
-        decided = [d for d in reversed(self._store.decisions()) if d.state != "pending"][:20]
+        decided = [d for d in reversed(self._store.decisions.all()) if d.state != "pending"][:20]
         return self._page(request, "pending.html", session, waiting=self._waiting(), decided=decided)
 
     async def _request(self, request: Request, session: Session) -> Response:
-        found = self._store.decision(request.path_params["job"])
+        found = self._store.decisions.of(request.path_params["job"])
         if found is None:
             return await self._nowhere(request, session)
         problem = told = ""
         if request.method == "POST":
             problem, told, found = self._decide(found, request.state.form, session)
         status = 409 if problem else 200
-        return self._page(request, "request.html", session, status=status, d=found, problem=problem, told=told)
+        related = self._store.earlier.related(found.job, found.recipients)
+        return self._page(
+            request,
+            "request.html",
+            session,
+            status=status,
+            d=found,
+            problem=problem,
+            told=told,
+            related=related[:MOST],
+            more=max(len(related) - MOST, 0),
+        )
 
     async def _policy(self, request: Request, session: Session) -> Response:
         path = self._member.folder / "policy.toml"
@@ -178,6 +203,26 @@ class Console:
             request, "released.html", session, jobs=self._store.jobs(200), shown=sorted(shown.items()), days=BITS_DAYS
         )
 
+    async def _standing(self, request: Request, session: Session) -> Response:
+        folder, words = self._member.folder, self._store.standing
+        problem, policy, found = "", "", []
+        try:
+            policy, listed = read_policy(folder).digest, read_standing(folder)
+            if request.method == "POST":
+                problem = self._approve_standing(listed, policy, request.state.form, session)
+            found = [state_of(s, words, policy, self._member.clock()) for s in listed]
+        except LocalError as error:
+            problem = error.message
+        status = 409 if problem else 200
+        return self._page(request, "standing.html", session, status=status, found=found, problem=problem)
+
+    async def _stop(self, request: Request, session: Session) -> Response:
+        problem = self._stop_or_resume(request.state.form, session) if request.method == "POST" else ""
+        stop, status = self._store.decisions.stopped(), 409 if problem else 200
+        return self._page(
+            request, "stop.html", session, status=status, stop=stop, running=self._running(), problem=problem
+        )
+
     async def _nowhere(self, request: Request, session: Session) -> Response:
         return self._page(request, "told.html", session, status=404, told="This page is not there.")
 
@@ -188,8 +233,7 @@ class Console:
     # -- what they do
 
     def _waiting(self) -> list[Decision]:
-        now = self._member.clock()
-        return [d for d in self._store.decisions() if d.state == "pending" and d.expires > now]
+        return self._store.decisions.waiting(self._member.clock())
 
     def _decide(self, asked: Decision, form: dict[str, str], session: Session) -> tuple[str, str, Decision]:
         """(problem, what happened, the request as it stands now)."""
@@ -200,12 +244,37 @@ class Console:
         if not approve and not reason:
             return "A rejection needs a reason.", "", asked
         try:
-            state: Literal["approved", "rejected"] = "approved" if approve else "rejected"
-            done = self._store.decide(asked.job, state, session.person, reason, self._member.clock())
+            word = Word(session.person, self._member.clock(), reason, "console", approve)
+            done = self._store.decisions.decide(asked.job, word)
         except LocalError as error:
             return error.message, "", asked
-        approved, rejected = "Approved. The job runs when the others agree.", "Rejected. Whoever asked is told why."
-        return "", approved if approve else rejected, done
+        return "", _done(done), done
+
+    def _approve_standing(self, listed: Sequence[Standing], policy: str, form: dict[str, str], session: Session) -> str:
+        """What is wrong, "" if nothing is. What was shown is what is approved: the form has its digest."""
+        shown = next((s for s in listed if s.digest() == form.get("digest")), None)
+        if shown is None or form.get("verdict") not in ("approved", "withdrawn"):
+            return "It has changed since this page was shown. Look again."
+        if form["verdict"] == "withdrawn":
+            self._store.standing.withdraw(shown)
+        else:
+            self._store.standing.approve(shown, policy, Word(session.person, self._member.clock(), "", "console"))
+        return ""
+
+    def _stop_or_resume(self, form: dict[str, str], session: Session) -> str:
+        """What is wrong, "" if nothing is."""
+        reason = form.get("reason", "").strip()[:500]
+        if form.get("verdict") not in ("stop", "resume") or not reason.isprintable():
+            return "This page is not there."
+        word = Word(session.person, self._member.clock(), reason, "console")
+        try:
+            if form["verdict"] == "stop":
+                self._store.decisions.stop(word, now=True)
+            else:
+                self._store.decisions.resume(word)
+        except LocalError as error:
+            return error.message
+        return ""
 
     def _cosigned(self) -> list[str]:
         point: Checkpoint | None = self._recorder.log.latest() if self._recorder else None
@@ -249,13 +318,24 @@ def _accepted(request: Request) -> str:
     return request.headers.get("accept-language", "en").split(",")[0].strip().lower()
 
 
+def _done(d: Decision) -> str:
+    """What happened to a job by somebody's word."""
+    if d.state == "pending":
+        return "Your approval is kept. Another person has to approve too."
+    if d.state == "approved":
+        return "Approved. The job runs when the others agree."
+    return "Rejected. Whoever asked is told why."
+
+
 def _limits(g: Grant, say: Callable[..., str]) -> list[str]:
     """What a grant asks for besides."""
     found = [say("at least {} entities a cell", g.min_entities)] if g.min_entities else []
     found += [say("at least {} institutions", g.min_contributors)] if g.min_contributors > 1 else []
     found += [say("no entity above {} of a sum", g.max_share)] if g.max_share is not None else []
+    found += [say("at most {} numbers over one population", g.max_numbers)] if g.max_numbers is not None else []
     found += [say("until {}", g.expires)] if g.expires else []
-    return found + ([say("each job waits for you")] if g.approval == "manual" else [])
+    asked = {0: [], 1: [say("each job waits for you")], 2: [say("each job waits for two persons")]}
+    return found + asked[g.persons]
 
 
 def _time(seconds: int) -> str:

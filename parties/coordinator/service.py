@@ -390,7 +390,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
             done=news.done,
             total=news.total,
             bytes=row.bytes or news.bytes,
-            sql=job.sql,
+            sql=job.shown,
             purpose=job.purpose,
         )
 

@@ -246,11 +246,14 @@ class Log:
 
     def _write_plain(self, path: str, content: bytes) -> None:
         target = self._folder / path
+        scratch = target.with_name(f".{target.name}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
+            scratch.write_bytes(content)
+            os.replace(scratch, target)  # who reads it meanwhile finds the older one or this one, whole
             for older in target.parent.iterdir():
-                older.unlink()
-            target.write_bytes(content)
+                if older != target:
+                    older.unlink()
         except OSError as problem:
             raise _failed(problem) from problem
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -16,12 +16,14 @@ import structlog
 
 from mpc.crypto.labels import digest
 from mpc.errors import HejiError, PeerError
+from mpc.evidence.data import Block
 from mpc.evidence.note import Checkpoint
 from mpc.evidence.receipt import RECEIPT, receipt_bytes
 from mpc.query.compile import PLANNER
 from parties.evidence.documents import Documents
 from parties.evidence.log import Log
 from parties.evidence.retained import Keeping, Retained
+from parties.evidence.stamps import Stamps
 from parties.evidence.witness import Heads, gather
 from parties.member import Member
 
@@ -36,12 +38,6 @@ def seed_commitment(key: tuple[bytes, int], seed: bytes) -> bytes:
     return digest("seed", seed, key[0], key[1].to_bytes(4, "big"))
 
 
-def data_commitment(key: tuple[bytes, int], snapshot: bytes) -> str:
-    """What a log says of the tables that an attempt read. ``snapshot`` has the node's secret salt in front; the job
-    makes it another one each time, so that others do not see whether the tables have changed."""
-    return digest("data", snapshot, key[0]).hex() if snapshot else ""
-
-
 class Recorder:
     """A member's log, documents and what it knows of others' logs, open."""
 
@@ -51,6 +47,7 @@ class Recorder:
         self.log = Log(member.folder, member.identity, member.clock)
         self.documents = Documents(member.folder)
         self.heads = Heads(member.folder)
+        self.stamps = Stamps(member.folder)
         self.retained = Retained(member.folder, member.identity, member.config.retain_bytes)
         self._witnessing: set[asyncio.Task[None]] = set()
         self.log.append("started", software=SOFTWARE)
@@ -70,15 +67,15 @@ class Recorder:
 
     # -- what a replay needs
 
-    def keep(self, key: tuple[bytes, int], seed: bytes, expected: int) -> Keeping | None:
-        """Keep seed and messages (at most ``expected`` bytes) of an attempt, if this member keeps any."""
-        return self.retained.begin(key, seed, expected) if self._member.config.retain_days else None
+    def keep(self, key: tuple[bytes, int], seed: bytes, expected: int, blocks: Sequence[Block] = ()) -> Keeping | None:
+        """Keep seed, input and messages (at most ``expected`` bytes) of an attempt, if this member keeps any."""
+        return self.retained.begin(key, seed, expected, blocks) if self._member.config.retain_days else None
 
     def destroy_old(self) -> None:
         """Destroy what was kept longer than ``retain_days``, and say so in the log."""
         before = self._member.clock() - self._member.config.retain_days * 86400
         for key in self.retained.destroy_before(before):
-            self.note("destroyed", key, what="seed and messages")
+            self.note("destroyed", key, what="seed, input and messages")
 
     # -- messages (parties.mail.Register)
 
@@ -124,7 +121,9 @@ class Recorder:
 
     async def _witnessed_quietly(self, others: Iterable[str]) -> None:
         try:
-            await self.witnessed(others)
+            point = await self.witnessed(others)
+            if self._member.config.tsa:
+                await self.stamps.ask(self._member, point)
         except HejiError as error:
             log.warning("not witnessed", code=error.code)
 

@@ -11,10 +11,12 @@ from typing import Any
 import grpc.aio
 
 from mpc.errors import HejiError, LocalError
+from mpc.evidence.note import Checkpoint
 from mpc.job import Job
 from parties.evidence.documents import Documents
 from parties.evidence.log import Log
 from parties.evidence.recorder import Recorder
+from parties.evidence.stamps import Stamps
 from parties.evidence.witness import Heads, answer
 from parties.failures import abort
 from parties.mail import FRAME_BYTES
@@ -56,16 +58,19 @@ class EvidenceService(WitnessService):
 
     async def _part(self, job: str, caller: str) -> bytes:
         """JSON of what ``caller`` may have. Raises LocalError evidence.missing, to strangers too."""
-        documents = self._recorder.documents.of_job(job)
+        recorder = self._recorder
+        documents = recorder.documents.of_job(job)
         concerned = {p for d in documents for p in concerned_by(d)}
         if not documents or (caller not in concerned and "auditor" not in self._member.roster.member(caller).roles):
             raise missing(self._member.name)
         others = sorted({p for d in documents for p in participants_of(d)} - {self._member.name})
-        await self._recorder.witnessed(others)
-        return await asyncio.to_thread(own_part, self._recorder.log, self._recorder.documents, self._member.name, job)
+        await recorder.witnessed(others)
+        return await asyncio.to_thread(
+            own_part, recorder.log, recorder.documents, recorder.stamps, self._member.name, job
+        )
 
 
-def own_part(log: Log, documents: Documents, member: str, job: str) -> bytes:
+def own_part(log: Log, documents: Documents, stamps: Stamps, member: str, job: str) -> bytes:
     """This member's part of the bundle of ``job``: its entries with proofs in one checkpoint, and its documents.
 
     Raises LocalError evidence.missing.
@@ -78,20 +83,33 @@ def own_part(log: Log, documents: Documents, member: str, job: str) -> bytes:
     newest = log.latest()
     assert newest is not None
 
-    def text(raw: bytes) -> str:
-        return base64.b64encode(raw).decode()
-
     return json.dumps(
         {
             "member": member,
-            "entries": [[n, text(raw)] for n, raw in entries.items()],
+            "entries": [[n, _text(raw)] for n, raw in entries.items()],
             "checkpoint": point.text(),
-            "inclusion": [[text(h) for h in log.inclusion(n, point.size)] for n in entries],
+            "inclusion": [[_text(h) for h in log.inclusion(n, point.size)] for n in entries],
             "newest": newest.text(),
-            "consistency": [text(h) for h in log.consistency(point.size, newest.size)],
+            "consistency": [_text(h) for h in log.consistency(point.size, newest.size)],
+            "stamp": _stamp(log, stamps, last, point),
             "documents": documents.of_job(job),
         }
     ).encode()
+
+
+def _stamp(log: Log, stamps: Stamps, last: int, point: Checkpoint) -> dict[str, Any] | None:
+    """The first timestamp of a checkpoint that holds entry ``last``, and the proof that its log is ``point``'s."""
+    for checkpoint in log.covering(last):
+        token = stamps.of(checkpoint)
+        if token:
+            sizes = sorted((checkpoint.size, point.size))
+            proof = [_text(h) for h in log.consistency(*sizes)]
+            return {"checkpoint": checkpoint.text(), "consistency": proof, "token": _text(token)}
+    return None
+
+
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
 
 
 def participants_of(document: dict[str, Any]) -> set[str]:

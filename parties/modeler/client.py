@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import grpc
@@ -35,7 +36,7 @@ from mpc.messages import Agreed, Announce
 from mpc.protocols.agree import Agreement
 from mpc.protocols.verified import Binding, Bound
 from mpc.query.catalog import Catalog
-from mpc.query.compile import PLANNER, compile_plan, parties_of
+from mpc.query.compile import PLANNER, compile_job, compile_plan, parties_of
 from mpc.query.plan import Plan
 from mpc.roles import Outcome, Totals, cast_of, open_outside
 from parties import files
@@ -51,6 +52,7 @@ T = TypeVar("T")
 
 #: how long a job is valid, seconds
 JOB_SECONDS = 3600
+NONE: Mapping[str, str] = MappingProxyType({})
 FINAL = frozenset({"done", "failed", "cancelled"})
 #: of a job's id, the fewest first digits that may stand for it
 SHORTEST = 8
@@ -119,13 +121,16 @@ class Client:
         trust: str = "helper",
         allow_two_party: bool = False,
         verified: bool = False,
+        parameters: Mapping[str, str] = NONE,
     ) -> dict[str, Any]:
         """What would happen, and what every owner would say, before anything runs (JSON-able)."""
-        return self._wait(self._explain(sql, to, purpose, trust, allow_two_party, verified))
+        return self._wait(self._explain(sql, to, purpose, trust, allow_two_party, verified, parameters))
 
-    def plan(self, sql: str, recipients: tuple[str, ...], trust: str = "helper") -> Plan:
+    def plan(
+        self, sql: str, recipients: tuple[str, ...], trust: str = "helper", parameters: Mapping[str, str] = NONE
+    ) -> Plan:
         """The plan of anybody's query, on the catalogs as they are now. Nobody is asked, nothing runs."""
-        return self._wait(self._planned(sql, recipients, trust))
+        return self._wait(self._planned(sql, recipients, trust, parameters))
 
     # -- jobs
 
@@ -138,10 +143,20 @@ class Client:
         trust: str = "helper",
         allow_two_party: bool = False,
         verified: bool = False,
+        parameters: Mapping[str, str] = NONE,
         watch: Watcher = lambda _status: None,
     ) -> Result:
-        """Submit, wait and fetch. ``to``: recipient(s), else this member. Raises HejiError on refusal or failure."""
-        job = self.submit(sql, to, purpose=purpose, trust=trust, allow_two_party=allow_two_party, verified=verified)
+        """Submit, wait and fetch. ``to``: recipient(s), else this member. ``parameters``: values of the ``$name`` in
+        the query. Raises HejiError on refusal or failure."""
+        job = self.submit(
+            sql,
+            to,
+            purpose=purpose,
+            trust=trust,
+            allow_two_party=allow_two_party,
+            verified=verified,
+            parameters=parameters,
+        )
         if self.name not in job.recipients:
             raise LocalError(
                 "job.not_recipient",
@@ -164,13 +179,16 @@ class Client:
         trust: str = "helper",
         allow_two_party: bool = False,
         verified: bool = False,
+        parameters: Mapping[str, str] = NONE,
         days: int = 0,
     ) -> Submitted:
         """Plan, sign and hand in a job; returns at once. ``days``: how long it may wait for owners that decide by hand
         (else an hour). ``verified``: totals that the recipient verifies."""
         handed_in: list[str] = []
         try:
-            return self._wait(self._submit(sql, to, purpose, trust, allow_two_party, verified, days, handed_in.append))
+            return self._wait(
+                self._submit(sql, to, purpose, trust, allow_two_party, verified, parameters, days, handed_in.append)
+            )
         except KeyboardInterrupt:
             for job in handed_in:  # it may be there already, though nobody has said so yet
                 with contextlib.suppress(HejiError):
@@ -235,13 +253,14 @@ class Client:
         trust: str,
         allow_two_party: bool,
         verified: bool,
+        parameters: Mapping[str, str],
         days: int = 0,
     ) -> tuple[Proposed, bytes, list[node_pb2.SignedCatalog]]:
         """An unsigned job with its plan, and the private key for its result (empty if this member has a node)."""
         recipients = (to,) if isinstance(to, str) else tuple(to or (self.name,))
         reply, catalogs = await self._signed_catalogs()
         self._explain_missing(sql, dict(reply.missing))
-        plan = compile_plan(sql, catalogs, recipients=recipients, trust=trust, verified=verified)
+        plan = compile_plan(sql, catalogs, recipients=recipients, trust=trust, verified=verified, parameters=parameters)
         private, keys = b"", {}
         if self.name in recipients and not self.member.has_node(self.name):
             private = os.urandom(32)
@@ -261,6 +280,7 @@ class Client:
             allow_two_party=allow_two_party,
             verified=verified,
             recipient_keys=keys,
+            parameters=dict(parameters),
             planner=PLANNER,
         )
         proposed = await asyncio.to_thread(propose, self.member, job.to_bytes(), None, catalogs)
@@ -276,10 +296,12 @@ class Client:
                 party=party,
             )
 
-    async def _planned(self, sql: str, recipients: tuple[str, ...], trust: str) -> Plan:
+    async def _planned(self, sql: str, recipients: tuple[str, ...], trust: str, parameters: Mapping[str, str]) -> Plan:
         reply, catalogs = await self._signed_catalogs()
         self._explain_missing(sql, dict(reply.missing))
-        return await asyncio.to_thread(compile_plan, sql, catalogs, recipients=recipients, trust=trust)
+        return await asyncio.to_thread(
+            compile_plan, sql, catalogs, recipients=recipients, trust=trust, parameters=parameters
+        )
 
     async def _explain(
         self,
@@ -289,8 +311,9 @@ class Client:
         trust: str,
         allow_two_party: bool,
         verified: bool,
+        parameters: Mapping[str, str],
     ) -> dict[str, Any]:
-        proposed, _private, _catalogs = await self._job(sql, to, purpose, trust, allow_two_party, verified)
+        proposed, _private, _catalogs = await self._job(sql, to, purpose, trust, allow_two_party, verified, parameters)
         reply: pb.PreviewReply = await self._call("Preview", pb.PreviewRequest(job=proposed.raw))
         told = explain(proposed.plan, proposed.job.recipients)
         told["verdicts"] = {
@@ -306,10 +329,13 @@ class Client:
         trust: str,
         allow_two_party: bool,
         verified: bool,
+        parameters: Mapping[str, str],
         days: int,
         handing_in: Callable[[str], None],
     ) -> Submitted:
-        proposed, private, catalogs = await self._job(sql, to, purpose, trust, allow_two_party, verified, days)
+        proposed, private, catalogs = await self._job(
+            sql, to, purpose, trust, allow_two_party, verified, parameters, days
+        )
         job = proposed.job
         self._keep(
             job.id,
@@ -357,7 +383,7 @@ class Client:
         catalogs = read_catalogs(self.member, signed)
         asked = Job.from_bytes(raw)
         recipients = asked.recipients
-        plan = compile_plan(asked.sql, catalogs, recipients=recipients, trust=asked.trust, verified=asked.verified)
+        plan = compile_job(asked, catalogs)
         inside = tuple(sorted(r for r in recipients if self.member.has_node(r)))
         proposed = Proposed(raw, asked, plan, inside, helper_of(self.member, plan, recipients))
         proof, bodies = await self._fetch(job)

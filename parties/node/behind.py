@@ -10,9 +10,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mpc.policy.differencing import Entities, Words
+from mpc.messages import RingWords
+from mpc.policy.differencing import Entities, Measured
 from mpc.policy.disclosure import dominated
-from mpc.query.plan import Behind, Pool
+from mpc.policy.numbers import Word
+from mpc.policy.populations import Words
+from mpc.query import plan
+from mpc.query.layout import Filled
+from mpc.query.plan import Behind, BehindMeasure, Number, Pool
+from mpc.ring import ring
 from parties.node.joins import cells_of
 
 
@@ -25,22 +31,25 @@ def dominated_measures(pool: Pool, behind: Behind, answer: pa.Table, most: Decim
     cells = cells_of(pool.keys, answer, np.ones(answer.num_rows, dtype=bool), "k")
     forms = answer.column("c").to_numpy().astype(np.int64)
     over: dict[int, NDArray[np.bool_]] = {}
-    for i in sorted({i for addends, _ in behind.measures for i in addends}):
+    for i in sorted({i for m in behind.measures for i in m.addends}):
         addend = answer.column(f"a{i}").to_numpy().astype(np.float64)
         over[i] = dominated(cells, forms, addend, pool.cells, Fraction(most))
     nowhere = np.zeros(pool.cells, dtype=bool)
-    return [np.logical_or.reduce([nowhere, *(over[i] for i in addends)]) for addends, _ in behind.measures]
+    return [np.logical_or.reduce([nowhere, *(over[i] for i in m.addends)]) for m in behind.measures]
 
 
-def populations(
+def measured(
     pool: Pool,
     behind: Behind,
     answer: pa.Table,
+    filled: Filled,
     fingerprints: Callable[[Words], Words],
     seal: Callable[[Words, Words], Words],
-) -> list[list[Entities]]:
-    """Of each measure who is behind it, column by column. ``answer``: that of ``behind.sql``. Raises LocalError
-    data.bounds."""
+) -> list[Measured]:
+    """Of each measure who is behind it, column by column, and what it lets out. ``answer``: that of ``behind.sql``.
+
+    Raises LocalError data.bounds.
+    """
     answer = answer.combine_chunks()
     cells = cells_of(pool.keys, answer, np.ones(answer.num_rows, dtype=bool), "k")
     entities = fingerprints(answer.column("x").to_numpy().astype(np.uint64))
@@ -52,4 +61,17 @@ def populations(
         there = sums.is_valid().to_numpy()
         words = sums.fill_null(0).to_numpy().astype(np.uint64)[there]
         found.append(Entities(column, cells[there], entities[there], words, seal))
-    return [[found[i] for i in numbers] for _, numbers in behind.measures]
+    return [
+        Measured(
+            [found[i] for i in said.populations],
+            filled.small[m],
+            [_word(n, said, measure.words[n.word], filled.words[m][n.word]) for n in said.numbers],
+        )
+        for m, (measure, said) in enumerate(zip(pool.measures, behind.measures, strict=True))
+    ]
+
+
+def _word(number: Number, said: BehindMeasure, word: plan.Word, own: RingWords) -> Word:
+    """``own``: this party's words, cell by cell."""
+    values = None if number.searched else [v // number.by for v in ring(word.ring).to_ints(own)]
+    return Word(number.what, values, tuple(said.populations.index(i) for i in number.populations))

@@ -29,6 +29,7 @@ from parties.node.sources import source as sources
 from parties.node.sources.canonical import canonical, names
 from parties.node.sources.database import Tables
 from parties.node.sources.reading import read
+from parties.node.standing import FILE, read_standing
 from parties.roster import Roster
 
 #: warn this long before keys expire, and below this much free disk
@@ -201,6 +202,8 @@ def _tables(folder: Path) -> Iterator[Finding]:
     policy = read_policy(folder)
     yield Finding(True, f"policy.toml has {len(policy.grants)} grant{'' if len(policy.grants) == 1 else 's'}")
     yield from _grants_that_name_nothing(catalog, policy)
+    if standing := read_standing(folder):
+        yield Finding(True, f"{FILE} has {len(standing)} standing approval{'' if len(standing) == 1 else 's'}")
 
 
 def _table(folder: Path, table: Table) -> Finding:

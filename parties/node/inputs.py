@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from mpc.coins import Coins
+from mpc.evidence import data
+from mpc.evidence.data import Block
 from mpc.joint import SideRows
 from mpc.messages import RingWords
 from mpc.policy.disclosure import vector
@@ -19,7 +22,8 @@ from mpc.query.layout import Filled, Rows, fill
 from mpc.query.plan import Behind, Plan
 from mpc.roles import Cast, pool_of, ring_of
 from parties.member import Member
-from parties.node.behind import dominated_measures, populations
+from parties.node.behind import dominated_measures, measured
+from parties.node.committed import columns_of
 from parties.node.joins import own_values, side_rows
 from parties.node.ranked import own_values_of
 from parties.node.releases import Releases
@@ -30,13 +34,16 @@ from parties.node.sources.database import Tables
 class Input:
     """Ring words by the name of their sum, a salted digest of the data they were computed from, and by the number of
     the pool the rows this member brings into joins, by name of the side, its own values beside a result by row, and by
-    name of the search those among which it is searched."""
+    name of the search those among which it is searched. ``blocks``: all that the role gets of it, for ``commitment``,
+    by which the member binds itself to it (mpc.evidence.data); b"" where it has no data in the job."""
 
     vectors: Mapping[str, RingWords]
     snapshot: bytes
     rows: Mapping[int, Mapping[str, SideRows]] = field(default_factory=dict)
     own: Mapping[int, Rows] = field(default_factory=dict)
     values: Mapping[str, tuple[OwnValues, ...]] = field(default_factory=dict)
+    blocks: tuple[Block, ...] = ()
+    commitment: bytes = b""
 
     @property
     def anything(self) -> bool:
@@ -84,7 +91,8 @@ class Inputs:
                 for side in pool.sides:
                     if side.party == me:
                         answer = database.rows(side.query.sql)
-                        rows.setdefault(p, {})[side.name] = side_rows(pool, side, answer)
+                        order = coins.draw(f"rows/{pool.name}/{side.name}", 32)
+                        rows.setdefault(p, {})[side.name] = side_rows(pool, side, answer, order)
                         if pool.by_row and side == pool.sides[0]:
                             own[p] = own_values(pool, answer)
             answers = {p: database.run(q.sql) for p, q in queries if p not in joins}
@@ -127,7 +135,13 @@ class Inputs:
             for p in [places.pool]
             if me in places.search.parties
         }
-        return Input(words, snapshot, rows, own, values)
+        parts = tuple(data.blocks(columns_of(plan, filled, rows, values)))
+        commitment = self._commitment(parts, coins)
+        return Input(words, snapshot, rows, own, values, parts, commitment)
+
+    def _commitment(self, parts: Sequence[Block], coins: Coins) -> bytes:
+        with ThreadPoolExecutor(self._member.config.threads) as side_by_side:  # hashing frees the interpreter
+            return data.root(parts, data.salts(coins, len(parts)), side_by_side.map)
 
     def _looks_behind(self, limits: Limits) -> bool:
         """Whether the owner's limits need to know who is behind its numbers."""
@@ -142,7 +156,8 @@ class Inputs:
         filled: dict[int, Filled],
         snapshot: bytes,
     ) -> None:
-        """Hide what is small by its neighbours: sums that one entity dominates, and populations too close to others."""
+        """Hide what is small by its neighbours: sums that one entity dominates, populations too close to others, and
+        numbers too many."""
         for p, (query, answer) in behind.items():
             if limits.max_share is not None:
                 over = dominated_measures(plan.pools[p], query, answer, limits.max_share)
@@ -152,9 +167,9 @@ class Inputs:
             return
         measures = []
         for p, (query, answer) in behind.items():
-            who = populations(plan.pools[p], query, answer, ledger.fingerprints, ledger.seal)
-            measures += list(zip(who, filled[p].small, strict=True))
+            measures += measured(plan.pools[p], query, answer, filled[p], ledger.fingerprints, ledger.seal)
         recipients = sorted({s.recipient for s in cast.sums})
-        spoiled = iter(ledger.decide(cast.context.job.hex(), snapshot.hex(), recipients, measures, limits.min_entities))
+        job, least = cast.context.job.hex(), limits.min_entities
+        spoiled = iter(ledger.decide(job, snapshot.hex(), recipients, measures, least, limits.max_numbers))
         for p in behind:
             filled[p] = filled[p].spoiling([next(spoiled) for _ in filled[p].small])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -27,8 +26,9 @@ from parties.node.keys import keys_of
 Indices = NDArray[np.int64]
 
 
-def side_rows(pool: JoinPool, side: Side, answer: pa.Table) -> SideRows:
-    """What a side brings into a join. Raises LocalError data.id, data.rows, data.repeated_key, data.bounds."""
+def side_rows(pool: JoinPool, side: Side, answer: pa.Table, key: bytes) -> SideRows:
+    """What a side brings into a join. ``key``: 32 secret bytes; the order of rows put together comes from it, so that
+    it is the same again in a replay. Raises LocalError data.id, data.rows, data.repeated_key, data.bounds."""
     if answer.num_rows > side.rows:
         raise LocalError(
             "data.rows",
@@ -40,7 +40,7 @@ def side_rows(pool: JoinPool, side: Side, answer: pa.Table) -> SideRows:
     passing: Flags = answer.column("pass").to_numpy()
     columns = [_words(answer.column(f"c{i}"), c.bits) for i, c in enumerate(side.columns)]
     if side.unique:
-        verify_once(tags(os.urandom(32), keys.matrix[~keys.null]))
+        verify_once(tags(key, keys.matrix[~keys.null]))
     if side == pool.sides[0]:
         by = [pool.keys[i] for i in pool.grouped]
         group = np.where(passing, 0, -1) if pool.by_row else cells_of(by, answer, passing, "g")
@@ -48,7 +48,7 @@ def side_rows(pool: JoinPool, side: Side, answer: pa.Table) -> SideRows:
     nothing = np.zeros(0, dtype=np.int64)
     if side.unique:
         return SideRows(keys, nothing, passing, tuple(columns))
-    return _by_key(side, keys, passing, columns)
+    return _by_key(side, keys, passing, columns, key)
 
 
 def own_values(pool: JoinPool, answer: pa.Table) -> Rows:
@@ -104,10 +104,10 @@ def _words(column: pa.ChunkedArray, bits: int) -> RingWords:
     return np.column_stack((low.view(np.uint64), (low >> 63).view(np.uint64)))
 
 
-def _by_key(side: Side, keys: Keys, passing: Flags, columns: list[RingWords]) -> SideRows:
+def _by_key(side: Side, keys: Keys, passing: Flags, columns: list[RingWords], key: bytes) -> SideRows:
     """Rows of one key put together; rows without a key match nothing and are left out."""
     rows = np.flatnonzero(~keys.null)
-    tag = tags(os.urandom(32), keys.matrix[rows])
+    tag = tags(key, keys.matrix[rows])
     order = stable_argsort(tag[:, 0])
     tag, rows = tag[order], rows[order]
     starts = np.flatnonzero(np.concatenate(([True], (tag[1:] != tag[:-1]).any(axis=1)))) if len(rows) else rows

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import structlog
 
 from mpc.errors import LocalError
 from mpc.explain import explain, render
@@ -18,10 +21,17 @@ from mpc.policy.flow import (
     contributor_sets_conflict,
 )
 from mpc.policy.grants import BITS_DAYS, Policy, parse_policy
+from mpc.policy.standing import Standing
+from mpc.query.compile import compile_job
 from parties import files
 from parties.member import Member
-from parties.node.store import Decision, Store
+from parties.node.decisions import Decision, Word
+from parties.node.earlier import shown_columns
+from parties.node.standing import read_standing
+from parties.node.store import Store
 from parties.proposals import Proposed, request_of
+
+log = structlog.get_logger("heji.node")
 
 
 def read_policy(folder: Path) -> Policy:
@@ -31,6 +41,24 @@ def read_policy(folder: Path) -> Policy:
         return parse_policy(files.read(path, "the policy").decode() if path.exists() else "")
     except UnicodeDecodeError as problem:
         raise LocalError("policy.invalid", "policy.toml is no UTF-8 text.", "Save it as UTF-8.") from problem
+
+
+@dataclass(frozen=True)
+class Given:
+    """Under what an owner lets a job run. ``words``: of the persons that its grants ask for, if they do; ``standing``:
+    the standing approval that they gave beforehand."""
+
+    limits: Limits
+    request: Request
+    words: tuple[Word, ...] = ()
+    standing: Standing | None = None
+
+    def told(self) -> dict[str, Any]:
+        """As a signed approval says it, beside the limits."""
+        found: dict[str, Any] = {"by_hand": [w.told() for w in self.words]} if self.words else {}
+        if self.standing is not None:
+            found["standing"] = {"name": self.standing.name, "digest": self.standing.digest()}
+        return found
 
 
 class Permission:
@@ -46,36 +74,90 @@ class Permission:
     def digest(self) -> str:
         return self.policy().digest
 
-    def check(self, store: Store, proposed: Proposed, *, ask: bool) -> Limits:
-        """The limits under which this owner approves. Raises LocalError policy.*: what is missing and what to grant, or
-        that a person has to decide, who is asked then (``ask``)."""
-        me, policy = self._member.name, self.policy()
+    def check(self, store: Store, proposed: Proposed, *, ask: bool) -> Given:
+        """Under what this owner approves. Raises LocalError policy.*: what is missing and what to grant, or that
+        persons have to decide, who are asked then (``ask``)."""
+        policy = self.policy()
         try:
-            return check(proposed.plan, me, policy, self._request(store, proposed))
+            given = self._given(store, proposed, policy)
+            self._refuse_forgetting(given.limits)
+            return given
         except LocalError as refused:
             if refused.code != "policy.pending":
                 raise
-            decision = self._decision(store, proposed)
-            # a question that was asked is asked again where the policy changed since
-            if decision is None and (ask or store.decision(proposed.job.id) is not None):
-                store.ask(self._question(proposed, policy))
-            if decision is not None and decision.state == "rejected":
-                because = f": {decision.reason}" if decision.reason else "."
-                raise LocalError("policy.rejected", f"{me} rejected the job{because}") from None
+            decision, needed = self._decision(store, proposed, policy), int(refused.facts["persons"])
+            if decision is not None and decision.rejection is not None:
+                because = f": {decision.rejection.reason}" if decision.rejection.reason else "."
+                raise LocalError("policy.rejected", f"{self._member.name} rejected the job{because}") from None
+            known = store.decisions.of(proposed.job.id) is not None
+            # a question that was asked is asked again where the policy changed since, or asks for more persons now
+            if (decision is None or decision.needed < needed) and (ask or known):
+                store.earlier.remember(proposed.job.id, shown_columns(proposed.plan, self._member.name))
+                store.decisions.ask(self._question(proposed, policy, needed))
             raise
 
-    def approval_of(self, store: Store, proposed: Proposed) -> Decision | None:
-        """The person's word under which a job runs; None where its grants ask for none."""
-        decision = self._decision(store, proposed)
-        return decision if decision is not None and decision.state == "approved" else None
+    def _refuse_forgetting(self, limits: Limits) -> None:
+        if limits.max_numbers and not self._member.config.release_ledger:
+            raise LocalError(
+                "policy.unenforceable",
+                f"A grant of {self._member.name} has max_numbers, which is counted in the release ledger; that is "
+                "switched off here.",
+                f"Let {self._member.name} set release_ledger = true in its member.toml, or take the limit out.",
+            )
 
-    def _decision(self, store: Store, proposed: Proposed) -> Decision | None:
+    def _given(self, store: Store, proposed: Proposed, policy: Policy) -> Given:
+        """What the policy says, with the word of persons where it asks for some. Raises LocalError policy.*."""
+        me, job, plan = self._member.name, proposed.job, proposed.plan
+        request = request_of(self._member, plan, job.recipients, job.purpose, job.allow_two_party)
+        try:
+            return Given(check(plan, me, policy, request), request)
+        except LocalError as refused:
+            if refused.code != "policy.pending":
+                raise
+            needed = int(refused.facts["persons"])
+            decision = self._decision(store, proposed, policy)
+            standing: Standing | None = None
+            if decision is not None and decision.state == "approved" and decision.needed >= needed:
+                words = decision.approvals
+            elif decision is not None and decision.rejection is not None:
+                raise  # what a person refused, no earlier word lets through
+            else:
+                standing, words = self._standing(store, proposed, policy)
+                if len(words) < needed:
+                    raise
+        request = replace(request, by_hand=needed)
+        return Given(check(plan, me, policy, request), request, words, standing)
+
+    def _decision(self, store: Store, proposed: Proposed, policy: Policy) -> Decision | None:
         """What was decided about exactly this job and plan under the policy as it stands."""
-        found = store.decision(proposed.job.id)
-        same = found and (found.plan, found.policy) == (proposed.plan.digest(), self.policy().digest)
+        found = store.decisions.of(proposed.job.id)
+        same = found and (found.plan, found.policy) == (proposed.plan.digest(), policy.digest)
         return found if same else None
 
-    def _question(self, proposed: Proposed, policy: Policy) -> Decision:
+    def _standing(self, store: Store, proposed: Proposed, policy: Policy) -> tuple[Standing | None, tuple[Word, ...]]:
+        """The standing approval of exactly this query, with uses left, that most persons have put in force.
+
+        A mistake in standing.toml is nobody's word: persons are asked.
+        """
+        job, today = proposed.job, self._today()
+        best: tuple[Standing | None, tuple[Word, ...]] = (None, ())
+        try:
+            for standing in read_standing(self._member.folder):
+                words = store.standing.of(standing, policy.digest)
+                if len(words) <= len(best[1]) or not standing.fits(job, today):
+                    continue
+                if store.standing.uses(standing, today, but=job.id) >= standing.runs:
+                    continue
+                # the owner's text with the job's values, compiled here, must be what would run
+                mine = compile_job(replace(job, sql=standing.sql), proposed.catalogs)
+                if mine.digest() == proposed.plan.digest():
+                    best = (standing, words)
+        except LocalError as problem:
+            log.warning("standing approvals not used", code=problem.code)
+            return None, ()
+        return best
+
+    def _question(self, proposed: Proposed, policy: Policy, needed: int) -> Decision:
         job, plan = proposed.job, proposed.plan
         told = render(explain(plan, job.recipients))
         return Decision(
@@ -83,43 +165,40 @@ class Permission:
             plan.digest(),
             policy.digest,
             "pending",
+            needed,
             job.submitter,
             job.recipients,
             job.purpose,
-            job.sql,
+            job.shown,
             told,
             self._member.clock(),
             job.expires,
-            "",
-            "",
-            None,
         )
 
     def commit(self, store: Store, proposed: Proposed, snapshot: str) -> None:
         """Before anything is sent: refuse a column that would enter totals with another set of contributors than
         before over the same snapshot (sums over different sets can be solved), and conditions beyond ``max_bits``; else
-        remember these."""
+        remember these, and the use of a standing approval."""
         policy = self.policy()
+        given = self._given(store, proposed, policy)
         before = [
             ContributorSet(t, c, who, snap) for job, t, c, who, snap in store.contributions() if job != proposed.job.id
         ]
-        request = self._request(store, proposed)
-        now = contributor_sets_conflict(before, proposed.plan, self._member.name, policy, request, snapshot)
+        now = contributor_sets_conflict(before, proposed.plan, self._member.name, policy, given.request, snapshot)
+        shown = self._unspent(store, proposed, policy, given.request)
+        if given.standing is not None:
+            store.standing.use(given.standing, proposed.job.id, self._today())
         store.record_contributions(proposed.job.id, [(s.table, s.column, s.contributors, s.snapshot) for s in now])
-
-        shown = self.unspent(store, proposed)
         store.record_bits(proposed.job.id, self._today(), [(s.table, s.column, s.organisation, s.bits) for s in shown])
 
-    def unspent(self, store: Store, proposed: Proposed) -> tuple[BitsShown, ...]:
-        """The conditions the job shows for single entities. Raises LocalError policy.spent where they are too many."""
+    def unspent(self, store: Store, proposed: Proposed, given: Given) -> None:
+        """Raises LocalError policy.spent where the job shows too many conditions on single entities."""
+        self._unspent(store, proposed, self.policy(), given.request)
+
+    def _unspent(self, store: Store, proposed: Proposed, policy: Policy, request: Request) -> tuple[BitsShown, ...]:
         since = (self._today() - dt.timedelta(days=BITS_DAYS)).isoformat()
         before = [BitsShown(t, c, who, bits) for job, t, c, who, bits in store.bits(since) if job != proposed.job.id]
-        return bits_shown(before, proposed.plan, self._member.name, self.policy(), self._request(store, proposed))
+        return bits_shown(before, proposed.plan, self._member.name, policy, request)
 
     def _today(self) -> dt.date:
         return dt.datetime.fromtimestamp(self._member.clock(), dt.UTC).date()
-
-    def _request(self, store: Store, proposed: Proposed) -> Request:
-        job = proposed.job
-        request = request_of(self._member, proposed.plan, job.recipients, job.purpose, job.allow_two_party)
-        return replace(request, by_hand=self.approval_of(store, proposed) is not None)

@@ -13,16 +13,18 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc.crypto.labels import framed, label
+from mpc.crypto.labels import digest, framed, label
 from mpc.crypto.tags import tags
-from mpc.policy.differencing import Entities, Flags, Known, Population, Released, Words, spoil
+from mpc.policy.differencing import Flags, Known, LetOut, Measured, spoil
+from mpc.policy.numbers import Numbers
+from mpc.policy.populations import Population, Released, Words
 from parties.storage import Database
 
 _SCHEMA = """
@@ -47,6 +49,13 @@ CREATE TABLE IF NOT EXISTS released (
     PRIMARY KEY (release, population, table_name, column_name)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS released_columns ON released (table_name, column_name);
+CREATE TABLE IF NOT EXISTS numbers (     -- that were let out of populations
+    population INTEGER NOT NULL REFERENCES populations(id),
+    table_name TEXT NOT NULL, column_name TEXT NOT NULL,
+    number BLOB NOT NULL,            -- its name
+    release INTEGER NOT NULL REFERENCES releases(id),  -- the first
+    PRIMARY KEY (population, table_name, column_name, number)
+) STRICT;
 """
 
 
@@ -86,20 +95,37 @@ class Releases:
         job: str,
         snapshot: str,
         recipients: Sequence[str],
-        measures: Sequence[tuple[Sequence[Entities], Flags]],
+        measures: Sequence[Measured],
         least: int,
+        most: Mapping[Released, int],
     ) -> list[Flags]:
-        """The cells that are spoiled besides, by measure; and remember what is released. Raises LocalError store.*."""
+        """The cells that are spoiled besides, by measure; and remember what is released. ``least``: min_entities,
+        ``most``: max_numbers, of columns that have one. Raises LocalError store.*."""
         with self._turn:
             made = self._db.row("SELECT spoiled FROM releases WHERE job = ? AND snapshot = ?", job, snapshot)
             if made is not None:
-                return _unpacked(made["spoiled"], [len(hidden) for _, hidden in measures])
-            wanted = {b.column for behind, _ in measures for b in behind}
+                return _unpacked(made["spoiled"], [len(m.hidden) for m in measures])
+            wanted = {b.column for m in measures for b in m.behind}
             known = {column: self._known(column, job) for column in sorted(wanted)}
-            spoiled, released = spoil(measures, known, least)
+            numbers = Numbers(most, partial(self._number, job), self._numbers)
+            spoiled, out = spoil(measures, known, numbers, least)
             if self._remember:
-                self._write(job, snapshot, recipients, spoiled, released, least)
+                self._write(job, snapshot, recipients, spoiled, out, least)
             return spoiled
+
+    def _number(self, job: str, what: str, value: int | None) -> bytes:
+        said = f"of {job}" if value is None else str(value)
+        return digest("releases/number", self._key, what.encode(), said.encode())[:16]
+
+    def _numbers(self, column: Released, population: bytes) -> set[bytes]:
+        """What was let out of a population, by this job's earlier attempts on other data too."""
+        rows = self._db.rows(
+            "SELECT n.number FROM numbers n JOIN populations p ON p.id = n.population"
+            " WHERE p.digest = ? AND n.table_name = ? AND n.column_name = ?",
+            population,
+            *column,
+        )
+        return {bytes(r["number"]) for r in rows}
 
     def _known(self, column: Released, job: str) -> Known:
         """What other jobs released of a column."""
@@ -126,7 +152,7 @@ class Releases:
         snapshot: str,
         recipients: Sequence[str],
         spoiled: Sequence[Flags],
-        released: Sequence[tuple[Released, Population]],
+        out: LetOut,
         least: int,
     ) -> None:
         with self._db.transaction() as t:
@@ -135,7 +161,7 @@ class Releases:
                 "INSERT INTO releases (job, snapshot, recipients, spoiled) VALUES (?, ?, ?, ?)",
                 (job, snapshot, json.dumps(list(recipients)), packed),
             ).lastrowid
-            for (table, column), p in released:
+            for (table, column), p in out.populations:
                 marks = np.array(sorted(p.marks), dtype="<u8").tobytes()
                 t.execute(
                     "INSERT OR IGNORE INTO populations (digest, marks, body) VALUES (?, ?, ?)",
@@ -145,6 +171,10 @@ class Releases:
                     "INSERT OR IGNORE INTO released SELECT ?, id, ?, ?, ? FROM populations WHERE digest = ?",
                     (release, table, column, least, p.digest),
                 )
+            t.executemany(
+                "INSERT OR IGNORE INTO numbers SELECT id, ?, ?, ?, ? FROM populations WHERE digest = ?",
+                [(table, column, name, release, population) for (table, column), population, name in out.numbers],
+            )
 
 
 def _unpacked(packed: bytes, cells: Sequence[int]) -> list[Flags]:

@@ -39,13 +39,15 @@ from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_helper, play_p
 from mpc.rounds import Round, Rounds, Session
 from mpc.run import Sent
 from parties.drive import drive
-from parties.evidence.recorder import SOFTWARE, Recorder, data_commitment, seed_commitment
+from parties.evidence.recorder import SOFTWARE, Recorder, seed_commitment
 from parties.failures import abort, decode
 from parties.mail import AttemptKey, Inbox, Outbox, PostOffice
 from parties.member import Member
 from parties.metrics import Metrics
+from parties.node.earlier import shown_columns
 from parties.node.inputs import Input, Inputs
-from parties.node.permission import Permission
+from parties.node.permission import Given, Permission
+from parties.node.stopping import refuse_if_stopped
 from parties.node.store import Store
 from parties.proposals import APPROVAL, CATALOG, Proposed, propose, read_catalogs
 from parties.results import opened_result
@@ -68,6 +70,7 @@ class Attempt:
     catalogs: tuple[node_pb2.SignedCatalog, ...]
     inbox: Inbox | None = None
     run: asyncio.Task[Any] | None = None
+    ended: HejiError | None = None  # why this member itself ended it from outside
 
 
 class NodeService(node_pb2_grpc.NodeServicer):
@@ -134,17 +137,18 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 f"{self._member.name} changed its catalog since the job was planned.",
                 "Submit the query again: it will be planned on the new catalog.",
             )
+        refuse_if_stopped(self._member.name, self._store.decisions)
         signature = None if request.dry_run else request.job.signature
         proposed = await asyncio.to_thread(propose, self._member, request.job.job, signature, catalogs)
         if self._member.name not in proposed.participants:
             raise LocalError("job.invalid", f"{self._member.name} has no part in this job.")
-        limits = self._permission.check(self._store, proposed, ask=not request.dry_run)
-        self._permission.unspent(self._store, proposed)
+        given = self._permission.check(self._store, proposed, ask=not request.dry_run)
+        self._permission.unspent(self._store, proposed, given)
         self._check_size(proposed)
-        approval = self._approval(proposed, limits)
+        approval = self._approval(proposed, given)
         if not request.dry_run:
             await self._supersede(proposed.job.id, request.attempt, coordinator)
-            self._admit(request, coordinator, proposed, limits, approval)
+            self._admit(request, coordinator, proposed, given.limits, approval)
             self._note(
                 "approved",
                 (bytes.fromhex(proposed.job.id), request.attempt),
@@ -186,11 +190,9 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "job.limits", f"{self._member.name} has {config.max_jobs} jobs under way.", "Try again later."
             )
 
-    def _approval(self, proposed: Proposed, limits: Limits) -> bytes:
+    def _approval(self, proposed: Proposed, given: Given) -> bytes:
         """What this member signs: exactly this job and plan, under this policy, until the job's expiry; and whose word
-        it was where a person decided."""
-        has_data = self._member.name in proposed.plan.parties
-        word = self._permission.approval_of(self._store, proposed) if has_data else None
+        it was where persons decided."""
         return rfc8785.dumps(
             {
                 "v": 1,
@@ -201,8 +203,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "roster": proposed.job.roster,
                 "planner": PLANNER,
                 "expires": proposed.job.expires,
-                **limits.told(),
-                **({"by_hand": {"person": word.person, "at": word.decided, "reason": word.reason}} if word else {}),
+                **given.limits.told(),
+                **given.told(),
             }
         )
 
@@ -242,12 +244,13 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "submitter": job.submitter,
                 "recipients": list(job.recipients),
                 "purpose": job.purpose,
-                "sql": job.sql,
+                "sql": job.shown,
                 "plan": proposed.plan.digest(),
                 "policy": self._permission.digest(),
                 "expires": job.expires,
             },
         )
+        self._store.earlier.remember(job.id, shown_columns(proposed.plan, self._member.name))
         attempt = Attempt(proposed, coordinator, limits, approval, request.job, tuple(request.catalogs))
         # what each member may say at most is known before approvals are
         sizes = cast_of(
@@ -312,7 +315,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             self._note("done", key)
             self._witness(attempt)
         except BaseException as problem:
-            error = problem if isinstance(problem, HejiError) else None
+            error = attempt.ended or (problem if isinstance(problem, HejiError) else None)
             code = (
                 error.code if error else "peer.aborted" if isinstance(problem, asyncio.CancelledError) else "internal"
             )
@@ -326,6 +329,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 self._recorder.failed(key, error or LocalError(code, "The attempt was ended."))
             if error is None and not isinstance(problem, asyncio.CancelledError):
                 raise LocalError("internal", f"A defect at {self._member.name}; its log has the trace.") from problem
+            if attempt.ended is not None:
+                raise attempt.ended from None
             raise
         finally:
             self._attempts.pop(key, None)
@@ -364,9 +369,11 @@ class NodeService(node_pb2_grpc.NodeServicer):
         )
         self._same_data(job.id, given.snapshot)
         self._permission.commit(self._store, proposed, given.snapshot.hex())
-        self._note("committed", key, data=data_commitment(key, given.snapshot), seed=seed_commitment(key, seed).hex())
+        self._note("committed", key, data=given.commitment.hex(), seed=seed_commitment(key, seed).hex())
         heard = sum(allowed_bytes(cast, p, member.name) for p in cast.context.participants if p != member.name)
-        kept = self._recorder.keep(key, seed, heard) if self._recorder is not None else None
+        kept = None
+        if self._recorder is not None:
+            kept = await asyncio.to_thread(self._recorder.keep, key, seed, heard, given.blocks)
 
         total = rounds_of(cast, member.name)
         assert attempt.inbox is not None
@@ -522,6 +529,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
             return node_pb2.NodeResultReply(result=body)
         except HejiError as error:
             await abort(context, error)
+
+    async def end_all(self, reason: HejiError) -> None:
+        """This member ends every attempt under way, and says why."""
+        for key, attempt in list(self._attempts.items()):
+            attempt.ended = reason
+            await self._end(key, attempt, reason)
 
     async def stop(self) -> None:
         """End all attempts; their peers are told."""

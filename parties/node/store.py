@@ -13,9 +13,10 @@ import datetime as dt
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mpc.errors import LocalError
+from parties.node import decisions, earlier, standing
 from parties.storage import Database
 
 _SCHEMA = """
@@ -46,14 +47,6 @@ CREATE TABLE IF NOT EXISTS bits (
     bits INTEGER NOT NULL,           -- conditions shown for single entities
     day TEXT NOT NULL,
     PRIMARY KEY (job, table_name, column_name, organisation)
-) STRICT;
-CREATE TABLE IF NOT EXISTS decisions (   -- by hand, about jobs whose grants ask for it
-    job TEXT PRIMARY KEY, plan TEXT NOT NULL, policy TEXT NOT NULL,  -- digests of what is decided about
-    state TEXT NOT NULL,             -- pending, approved, rejected
-    submitter TEXT NOT NULL, recipients TEXT NOT NULL, purpose TEXT NOT NULL, sql TEXT NOT NULL,
-    told TEXT NOT NULL,              -- what explain says of it
-    asked INTEGER NOT NULL, expires INTEGER NOT NULL,
-    person TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '', decided INTEGER
 ) STRICT;
 CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 """
@@ -90,32 +83,15 @@ class Seen:
     error: str
 
 
-@dataclass(frozen=True)
-class Decision:
-    """A job that a person decides about. ``plan``, ``policy``: the digests the question was about."""
-
-    job: str
-    plan: str
-    policy: str
-    state: Literal["pending", "approved", "rejected"]
-    submitter: str
-    recipients: tuple[str, ...]
-    purpose: str
-    sql: str
-    told: str
-    asked: int
-    expires: int
-    person: str
-    reason: str
-    decided: int | None
-
-
 class Store:
     """The node's database, ``state/node.db``."""
 
     def __init__(self, path: Path, salt: bytes) -> None:
         """``salt``: 32 random bytes, kept if the store has none yet; input digests are salted with it."""
-        self._db = Database(path, _SCHEMA)
+        self._db = Database(path, _SCHEMA + decisions.SCHEMA + earlier.SCHEMA + standing.SCHEMA)
+        self.decisions = decisions.Decisions(self._db)
+        self.earlier = earlier.Earlier(self._db)
+        self.standing = standing.StandingWords(self._db)
         with self._db.transaction() as t:
             t.execute("INSERT OR IGNORE INTO secrets VALUES ('salt', ?)", (salt,))
         row = self._db.row("SELECT value FROM secrets WHERE name = 'salt'")
@@ -237,56 +213,5 @@ class Store:
             for r in rows
         ]
 
-    def ask(self, question: Decision) -> None:
-        """Put a job before a person; a question about another plan or policy takes the place of an earlier one."""
-        with self._db.transaction() as t:
-            t.execute(
-                "INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, '', '', NULL)",
-                (
-                    question.job,
-                    question.plan,
-                    question.policy,
-                    question.submitter,
-                    json.dumps(question.recipients),
-                    question.purpose,
-                    question.sql,
-                    question.told,
-                    question.asked,
-                    question.expires,
-                ),
-            )
-
-    def decision(self, job: str) -> Decision | None:
-        row = self._db.row("SELECT * FROM decisions WHERE job = ?", job)
-        return _decision(row) if row else None
-
-    def decisions(self) -> list[Decision]:
-        """All that was asked, the oldest first."""
-        return [_decision(r) for r in self._db.rows("SELECT * FROM decisions ORDER BY asked, job")]
-
-    def decide(self, job: str, state: Literal["approved", "rejected"], person: str, reason: str, now: int) -> Decision:
-        """A person's word; an approval can be taken back until the job has run. Raises LocalError job.*."""
-        with self._db.transaction() as t:
-            row = t.execute("SELECT * FROM decisions WHERE job = ?", (job,)).fetchone()
-            if row is None:
-                raise LocalError("job.unknown", "No job of this id waits for a decision here.", "heji jobs pending")
-            if row["expires"] <= now:
-                raise LocalError("job.expired", "The job's expiry has passed: it will not run.")
-            ran = t.execute("SELECT state FROM jobs WHERE id = ?", (job,)).fetchone()
-            if row["state"] != "pending" and (state == "approved" or (ran and ran["state"] in ("done", "closed"))):
-                raise LocalError("job.state", f"The job was {row['state']} by {row['person']}.")
-            t.execute(
-                "UPDATE decisions SET state = ?, person = ?, reason = ?, decided = ? WHERE job = ?",
-                (state, person, reason, now, job),
-            )
-        found = self.decision(job)
-        assert found is not None
-        return found
-
     def close(self) -> None:
         self._db.close()
-
-
-def _decision(row: Any) -> Decision:
-    fields = dict(row)
-    return Decision(**{**fields, "recipients": tuple(json.loads(fields["recipients"]))})

@@ -15,7 +15,8 @@ import parties.coordinator.service as coordinator
 from mpc.errors import HejiError, LocalError
 from parties.clock import now
 from parties.coordinator.store import Store as CoordinatorStore
-from parties.node.store import Decision, Store
+from parties.node.decisions import Decision, Word
+from parties.node.store import Store
 from tests.parties import world
 from tests.parties.conftest import Running, serving
 
@@ -27,12 +28,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coordinator, "WAIT", 0.05)
 
 
-def by_hand(folder: Path) -> Path:
+def by_hand(folder: Path, approval: str = "manual") -> Path:
     """bank_b asks a person; the others do not."""
     consortium = world.make(folder)
     policy = consortium / HAND / "policy.toml"
-    policy.write_text(policy.read_text().replace('approval = "auto"', 'approval = "manual"'))
-    assert "manual" in policy.read_text()
+    policy.write_text(policy.read_text().replace('approval = "auto"', f'approval = "{approval}"'))
+    assert f'"{approval}"' in policy.read_text()
     return consortium
 
 
@@ -59,9 +60,13 @@ class _Late:
         return getattr(self._get(), name)
 
 
+def say(store: Store, job: str, person: str, reason: str = "", *, approves: bool = True) -> Decision:
+    return store.decisions.decide(job, Word(person, now(), reason, "command", approves))
+
+
 async def until_asked(store: Store) -> Decision:
     for _ in range(200):
-        if waiting := [d for d in store.decisions() if d.state == "pending"]:
+        if waiting := [d for d in store.decisions.all() if d.state == "pending"]:
             return waiting[-1]
         await asyncio.sleep(0.05)
     raise AssertionError("nobody was asked")
@@ -76,6 +81,15 @@ async def waiting(running: Running, job: str) -> Any:
     raise AssertionError(f"it is {status.state}")
 
 
+def approval_of(running: Running, job: str, party: str = HAND) -> dict[str, Any]:
+    """What a party signed, as the recipient holds it."""
+    kept = CoordinatorStore(running.folder / "coordinator" / "state" / "coordinator.db")
+    proof = json.loads(kept.proof(job))
+    kept.close()
+    found: dict[str, Any] = json.loads(bytes.fromhex(proof["approvals"][party][0]))
+    return found
+
+
 async def failure(running: Running, job: str) -> HejiError:
     with pytest.raises(HejiError) as caught:
         await running.ask("analyst", "wait", job)
@@ -86,7 +100,7 @@ async def test_a_person_approves(tmp_path: Path, store: Store) -> None:
     async with serving(by_hand(tmp_path)) as running:
         told = await running.ask("analyst", "explain", world.TOGETHER, "analyst")
         assert told["verdicts"][HAND]["code"] == "policy.pending" and told["verdicts"]["bank_a"] is None
-        assert store.decisions() == []  # explain asks nobody
+        assert store.decisions.all() == []  # explain asks nobody
 
         job = await running.ask("analyst", "submit", world.TOGETHER, "analyst", purpose="monthly")
         asked = await until_asked(store)
@@ -96,12 +110,12 @@ async def test_a_person_approves(tmp_path: Path, store: Store) -> None:
         assert f"{HAND} decides by hand" in status.phase
         await running.query("SELECT COUNT(*) AS n FROM bank_a.accounts")  # others run meanwhile
 
-        store.decide(job.id, "approved", "Ms Li", "as every month", now())
+        say(store, job.id, "Ms Li", "as every month")
         await running.ask("analyst", "wait", job.id)
         result = await running.ask("analyst", "result", job.id)
         assert result.rows[0]["n"] == 90
         with pytest.raises(LocalError) as caught:  # what ran cannot be taken back
-            store.decide(job.id, "rejected", "Ms Li", "", now())
+            say(store, job.id, "Ms Li", "", approves=False)
         assert caught.value.code == "job.state"
 
 
@@ -109,21 +123,19 @@ async def test_the_word_stands_in_the_approval_that_all_sign(tmp_path: Path, sto
     async with serving(by_hand(tmp_path)) as running:
         job = await running.ask("analyst", "submit", world.TOGETHER)
         await until_asked(store)
-        store.decide(job.id, "approved", "Ms Li", "as every month", now())
+        say(store, job.id, "Ms Li", "as every month")
         await running.ask("analyst", "wait", job.id)
-        kept = CoordinatorStore(running.folder / "coordinator" / "state" / "coordinator.db")
-        proof = json.loads(kept.proof(job.id))
-        kept.close()
-        statement = json.loads(bytes.fromhex(proof["approvals"][HAND][0]))
-        assert statement["by_hand"]["person"] == "Ms Li" and statement["by_hand"]["reason"] == "as every month"
-        assert "by_hand" not in json.loads(bytes.fromhex(proof["approvals"]["bank_a"][0]))
+        statement = approval_of(running, job.id)
+        [word] = statement["by_hand"]
+        assert (word["person"], word["reason"], word["through"]) == ("Ms Li", "as every month", "command")
+        assert "by_hand" not in approval_of(running, job.id, "bank_a")
 
 
 async def test_a_person_rejects(tmp_path: Path, store: Store) -> None:
     async with serving(by_hand(tmp_path)) as running:
         job = await running.ask("analyst", "submit", world.TOGETHER)
         await until_asked(store)
-        store.decide(job.id, "rejected", "Ms Li", "not before the audit", now())
+        say(store, job.id, "Ms Li", "not before the audit", approves=False)
         error = await failure(running, job.id)
         assert error.code == "policy.rejected" and "not before the audit" in error.message
 
@@ -142,16 +154,16 @@ async def test_an_approval_is_of_the_policy_it_was_given_under(tmp_path: Path, s
         first = await until_asked(store)
         policy = running.folder / HAND / "policy.toml"
         policy.write_text(policy.read_text() + "\n# reviewed\n")
-        store.decide(job.id, "approved", "Ms Li", "", now())
+        say(store, job.id, "Ms Li", "")
         # nothing runs on it: the person is asked again
         for _ in range(100):
-            again = store.decision(job.id)
+            again = store.decisions.of(job.id)
             assert again is not None
             if again.policy != first.policy:
                 break
             await asyncio.sleep(0.05)
         assert again.state == "pending" and again.policy != first.policy
-        store.decide(job.id, "approved", "Ms Li", "", now())
+        say(store, job.id, "Ms Li", "")
         await running.ask("analyst", "wait", job.id)
 
 
@@ -168,8 +180,68 @@ async def test_it_waits_through_restarts_and_can_be_cancelled(tmp_path: Path, st
         assert (await failure(running, job.id)).code == "job.cancelled"
 
 
+async def test_two_persons_approve(tmp_path: Path, store: Store) -> None:
+    async with serving(by_hand(tmp_path, "two")) as running:
+        told = await running.ask("analyst", "explain", world.TOGETHER, "analyst")
+        assert "two persons" in told["verdicts"][HAND]["message"]
+        job = await running.ask("analyst", "submit", world.TOGETHER)
+        asked = await until_asked(store)
+        assert (asked.needed, asked.missing) == (2, 2)
+        assert say(store, job.id, "Li Na", "as every month").missing == 1
+        for same in ("Li Na", "li  na", "ＬＩ ＮＡ"):  # one person, however written
+            with pytest.raises(LocalError, match="another|Somebody else|already") as caught:
+                say(store, job.id, same)
+            assert caught.value.code == "job.state"
+        assert store.earlier.related(job.id, asked.recipients) == []
+        await waiting(running, job.id)
+        first = store.decisions.of(job.id)
+        assert first is not None and first.state == "pending" and first.persons == "Li Na"
+        say(store, job.id, "Wang Wei", "checked")
+        await running.ask("analyst", "wait", job.id)
+        statement = approval_of(running, job.id)
+        assert [(w["person"], w["reason"]) for w in statement["by_hand"]] == [
+            ("Li Na", "as every month"),
+            ("Wang Wei", "checked"),
+        ]
+        assert all(w["at"] <= now() for w in statement["by_hand"])
+
+        again = await running.ask("analyst", "submit", world.BY_GRADE)
+        await until_asked(store)
+        [earlier] = store.earlier.related(again.id, ("analyst",))
+        assert (earlier.job, earlier.sql, earlier.recipients) == (job.id, world.TOGETHER, ("analyst",))
+        assert "accounts.balance" in earlier.columns and "accounts.grade" not in earlier.columns
+        await running.ask("analyst", "cancel", again.id)
+
+
+async def test_one_of_two_rejects(tmp_path: Path, store: Store) -> None:
+    async with serving(by_hand(tmp_path, "two")) as running:
+        job = await running.ask("analyst", "submit", world.TOGETHER)
+        await until_asked(store)
+        say(store, job.id, "Li Na")
+        say(store, job.id, "Wang Wei", "not before the audit", approves=False)
+        error = await failure(running, job.id)
+        assert error.code == "policy.rejected" and "not before the audit" in error.message
+
+
+async def test_one_word_does_not_do_for_a_policy_that_asks_for_two_since(tmp_path: Path, store: Store) -> None:
+    async with serving(by_hand(tmp_path)) as running:
+        job = await running.ask("analyst", "submit", world.TOGETHER)
+        await until_asked(store)
+        policy = running.folder / HAND / "policy.toml"
+        policy.write_text(policy.read_text().replace('"manual"', '"two"'))
+        say(store, job.id, "Li Na")
+        for _ in range(100):
+            again = store.decisions.of(job.id)
+            assert again is not None
+            if again.needed == 2:
+                break
+            await asyncio.sleep(0.05)
+        assert (again.state, again.needed, again.words) == ("pending", 2, ())
+        await running.ask("analyst", "cancel", job.id)
+
+
 async def test_who_decides_about_nothing(tmp_path: Path, store: Store) -> None:
     async with serving(by_hand(tmp_path)):
         with pytest.raises(LocalError) as caught:
-            store.decide("00" * 32, "approved", "Ms Li", "", now())
+            say(store, "00" * 32, "Ms Li", "")
         assert caught.value.code == "job.unknown"

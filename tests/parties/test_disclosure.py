@@ -5,7 +5,11 @@ from __future__ import annotations
 import sqlite3
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from mpc.errors import LocalError
 from tests.parties import world
 from tests.parties.conftest import serving
 from tests.parties.test_replaying import again
@@ -13,9 +17,9 @@ from tests.parties.test_replaying import again
 LIMITS = {"bank_b": "max_share = 0.2"}
 
 
-def with_limits(folder: Path, limits: dict[str, str]) -> Path:
+def with_limits(folder: Path, limits: dict[str, str], **made_with: Any) -> Path:
     """Banks whose grants have these lines besides."""
-    made = world.make(folder)
+    made = world.make(folder, **made_with)
     for bank, lines in limits.items():
         policy = made / bank / "policy.toml"
         policy.write_text(policy.read_text().rstrip() + f"\n{lines}\n")
@@ -144,3 +148,33 @@ async def test_the_ledger_holds_no_entity_and_no_value(tmp_path: Path) -> None:
     dump = "\n".join(database.iterdump())
     assert not any(uscc in dump or uscc.encode().hex() in dump.lower() for uscc, _, _ in world.rows_of("bank_b"))
     database.close()
+
+
+# ---- numbers over one population
+
+
+async def test_numbers_over_one_population(tmp_path: Path) -> None:
+    """One a population: other expressions over the same firms are suppressed, and the same one is answered again."""
+    folder = with_limits(tmp_path, {"bank_b": "max_numbers = 1"}, grants=("aggregate", "group", "filter", "arithmetic"))
+    doubled = world.BY_GRADE.replace("SUM(balance)", "SUM(2 * balance)")
+    async with serving(folder) as running:
+        first = (await running.query(world.BY_GRADE)).rows
+        rows = (await running.query(doubled)).rows
+        assert [(r["n"], r["total"], r["_suppressed"]) for r in rows] == [(45, None, ["total"])] * 2
+        assert (await running.query(world.BY_GRADE)).rows == first
+        with pytest.raises(LocalError) as refused:
+            await running.query(world.BY_GRADE.replace("SUM(balance)", "VARIANCE(balance)"))
+        job = (await running.query(doubled)).statement["job"]
+    assert refused.value.facts["missing"][0]["reasons"] == ["numbers"]
+    [found] = await again(folder, "bank_b", job)
+    assert found.role == "party"
+
+
+async def test_numbers_are_not_counted_without_a_ledger(tmp_path: Path) -> None:
+    folder = with_limits(tmp_path, {"bank_b": "max_numbers = 1"})
+    settings = folder / "bank_b" / "member.toml"
+    settings.write_text(settings.read_text() + "\nrelease_ledger = false\n")
+    async with serving(folder) as running:
+        with pytest.raises(LocalError) as refused:
+            await running.query(world.TOGETHER)
+    assert refused.value.code == "policy.unenforceable"

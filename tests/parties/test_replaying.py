@@ -13,6 +13,7 @@ import pytest
 
 from mpc.errors import LocalError
 from mpc.evidence.case import Part, read_part
+from mpc.evidence.data import Block
 from mpc.evidence.entry import Entry, make_entry
 from mpc.run import Sent
 from parties.auditor.export import own_evidence
@@ -73,15 +74,69 @@ async def test_every_role_says_the_same_again(tmp_path: Path, story: Story) -> N
         assert found.role == (name if name in ("helper", "coordinator") else "party")
 
 
+async def other_data(folder: Path, name: str, job: str) -> LocalError:
+    with pytest.raises(LocalError) as refused:
+        await again(folder, name, job)
+    assert refused.value.code == "data.changed"
+    return refused.value
+
+
 async def test_other_data_is_named_before_anything_is_compared(tmp_path: Path) -> None:
     folder = world.make(tmp_path)
     job = await ran(folder, world.TOGETHER)
     rows = world.rows_of("bank_a")
     world.write_accounts(tmp_path / "bank_a.csv", [(rows[0][0], rows[0][1], "1.00"), *rows[1:]])
-    with pytest.raises(LocalError) as refused:
-        await again(folder, "bank_a", job)
-    assert refused.value.code == "data.changed"
+    refused = await other_data(folder, "bank_a", job)
+    assert "pool0: SUM(balance), word 0 (sum), rows 1 to 1" in refused.message
+    assert "count" not in refused.message  # what is the same is not named
     await again(folder, "bank_b", job)
+
+
+async def test_other_rows_of_a_join_are_named(tmp_path: Path) -> None:
+    story = STORIES[1]
+    folder = story.make(tmp_path)
+    job = await ran(folder, story.sql)
+    path = tmp_path / "bank.csv"
+    path.write_text(path.read_text().replace(",2.50,", ",3.50,"))
+    refused = await other_data(folder, "bank", job)
+    assert "pool0: bank, column 0, rows 2 to 2" in refused.message and "keys" not in refused.message
+
+
+async def test_other_data_without_the_input_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The root alone tells that, not where."""
+    folder = world.make(tmp_path)
+    keep = Recorder.keep
+    monkeypatch.setattr(Recorder, "keep", lambda self, key, seed, expected, _blocks=(): keep(self, key, seed, expected))
+    job = await ran(folder, world.TOGETHER)
+    await again(folder, "bank_a", job)
+    rows = world.rows_of("bank_a")
+    world.write_accounts(tmp_path / "bank_a.csv", [(rows[0][0], rows[0][1], "1.00"), *rows[1:]])
+    assert "the input was not kept" in (await other_data(folder, "bank_a", job)).message
+
+
+async def test_kept_input_that_is_not_the_committed_one_explains_nothing(tmp_path: Path) -> None:
+    """Whoever holds the keys could put other blocks in place of those kept, to explain a change away."""
+    folder = world.make(tmp_path)
+    job = await ran(folder, world.TOGETHER)
+    member = Member(folder / "bank_a")
+    kept = Retained(member.folder, member.identity, 1 << 20)
+    key = (bytes.fromhex(job), 1)
+    seed, blocks, heard = kept.seed(key), kept.blocks(key), kept.heard(key, "bank_a")
+    assert blocks
+    await member.close()
+    next((folder / "bank_a" / "state" / "retained").iterdir()).unlink()
+    content = bytearray(blocks[0].content)
+    content[0] ^= 1
+    keeping = kept.begin(key, seed, 0, [replace(blocks[0], content=bytes(content)), *blocks[1:]])
+    for sent in heard:
+        keeping.heard(sent)
+    keeping.close()
+    await again(folder, "bank_a", job)  # the tables are the same: what is kept of them is not looked at
+    rows = world.rows_of("bank_a")
+    world.write_accounts(tmp_path / "bank_a.csv", [(rows[0][0], rows[0][1], "1.00"), *rows[1:]])
+    with pytest.raises(LocalError, match="input kept is not the one") as refused:
+        await again(folder, "bank_a", job)
+    assert refused.value.code == "protocol.replay"
 
 
 async def test_a_message_other_than_the_role_says_is_named(tmp_path: Path) -> None:
@@ -148,6 +203,33 @@ def test_more_than_is_kept(tmp_path: Path) -> None:
     assert kept.seed(key) == bytes(range(32))
     with pytest.raises(LocalError, match="kept its seed only"):
         kept.heard(key, "bank_a")
+    assert kept.blocks(key) == []
+
+
+@pytest.mark.parametrize(("expected", "blocks"), [(40, 3), (80, 0), (120, 0)])
+def test_the_input_is_kept_where_it_fits_in_beside_the_messages(tmp_path: Path, expected: int, blocks: int) -> None:
+    kept = Retained(tmp_path, make_identity("bank_a", 1_790_000_000), 100)
+    key = (bytes(32), 1)
+    given = [Block(f"column {i}", i, i + 2, bytes([i]) * 20) for i in range(3)]
+    keeping = kept.begin(key, bytes(range(32)), expected, given)
+    keeping.heard(Sent("tax", "bank_a", "step", b"x" * 40))
+    keeping.close()
+    found = kept.blocks(key)
+    assert [(b.head(), b.content) for b in found] == [(b.head(), b.content) for b in given[:blocks]]
+    if expected <= 100:
+        assert [s.raw for s in kept.heard(key, "bank_a")] == [b"x" * 40]
+    path = next((tmp_path / "state" / "retained").iterdir())
+    whole = path.read_bytes()
+    for size in (0, 3, 52, 60, 80, len(whole) - 1):  # cut off wherever a crash or a full disk may
+        path.write_bytes(whole[:size])
+        with pytest.raises(LocalError, match="damaged or cut off"):
+            _all_of(kept, key)
+
+
+def _all_of(kept: Retained, key: tuple[bytes, int]) -> None:
+    kept.seed(key)
+    kept.blocks(key)
+    kept.heard(key, "bank_a")
 
 
 async def test_others_do_not_see_whether_tables_changed(tmp_path: Path) -> None:

@@ -70,3 +70,35 @@ def test_anything_but_the_one_form_is_refused(change: object) -> None:
     assert callable(change)
     with pytest.raises(Malformed):
         Checkpoint.parse(change(POINT.text()))
+
+
+#: as a public log of certificates (TesseraCT's staging log of transparency.dev) and its witnesses signed it
+WITNESSED = """arche2025h1.staging.ct.transparency.dev
+1432088532
+U7WM79jrzyhGZ5/GUBTpM7NzwdyfFx61t3RovgcC4Ro=
+
+— arche2025h1.staging.ct.transparency.dev ui8GwCF1+kWqZrxGdhj4aX3gcw7XUlXQQabg/27lefwhUkzbC3NygNI75MdhL1bfTW9g\
+8Ei59RA23oHP\
+7Ry1k3ZFWwQ=
+— transparency.dev/DEV:witness-little-garden 2AQqhwAAAABqEiEgzgFIqqhbUoDwjMWE6UP8nd8/KYTzwZ2rhIgcqoXHAwVkjZr4A\
+scylP3v7sEodkRAErumC2q44vdgJY096st5BQ==
+— remora.n621.de 2net5wAAAABqEiEgPlfF3V06o0Y+fHM+J5J9s27wgxxcOVSpZ/2g/KSiXCg9DEZI+aVCIobWX9sXTynk5XeU/zZ0WBxtq\
+B0DrAWfBw==
+"""
+#: their keys as C2SP's signed-note writes them: name+id+base64(algorithm ‖ key)
+LOG_KEY = "arche2025h1.staging.ct.transparency.dev+ba2f06c0+AU0vHmlGCS/PdN8b2OaGmKprLI8HKM+dJ472xgFYh15f"
+WITNESS_KEY = "remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2"
+
+
+def test_a_checkpoint_that_others_made_and_witnessed() -> None:
+    """Parser, key ids, signature and cosignature against a log and a witness that run other software."""
+    point = Checkpoint.parse(WITNESSED)
+    for written, algorithm in ((LOG_KEY, ED25519), (WITNESS_KEY, COSIGNATURE)):
+        name, number, key = written.split("+", 2)
+        raw = base64.b64decode(key)
+        assert raw[:1] == algorithm and key_id(name, algorithm, raw[1:]).hex() == number
+        if algorithm == ED25519:
+            assert point.signed_by(name, raw[1:]) and not point.signed_by(name, THEIRS)
+        else:
+            assert point.cosignatures({name: raw[1:]}) == {name: 1_779_573_024}
+            assert Checkpoint(point.origin, 42, point.root, point.lines).cosignatures({name: raw[1:]}) == {}

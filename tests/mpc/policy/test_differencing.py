@@ -6,7 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpc.policy.differencing import MARKS, Entities, Flags, Known, Population, Released, Words, differing, spoil
+from mpc.policy.differencing import Entities, Flags, Known, LetOut, Measured, differing
+from mpc.policy.differencing import spoil as spoil_measures
+from mpc.policy.numbers import Numbers
+from mpc.policy.populations import MARKS, Population, Released, Words
 
 PAID: Released = ("firms", "tax_paid")
 People = dict[int, int]
@@ -35,11 +38,16 @@ def released(*of: People, least: int = 10) -> Known:
     return known
 
 
-def table(cells: list[People], column: Released = PAID) -> tuple[list[Entities], Flags]:
+def spoil(measures: list[Measured], known: dict[Released, Known], least: int) -> tuple[list[Flags], LetOut]:
+    """Without limits to numbers."""
+    return spoil_measures(measures, known, Numbers({}, lambda what, value: b"", lambda column, digest: ()), least)
+
+
+def table(cells: list[People], column: Released = PAID) -> Measured:
     rows = sorted((c, e, people[e]) for c, people in enumerate(cells) for e in people)
     at, who, what = (np.array([r[i] for r in rows], np.int64) for i in range(3))
     hidden = np.array([len(people) < 10 for people in cells])
-    return [Entities(column, at, who.astype(np.uint64), what.astype(np.uint64), sealed)], hidden
+    return Measured([Entities(column, at, who.astype(np.uint64), what.astype(np.uint64), sealed)], hidden)
 
 
 def firms(first: int, last: int, value: int = 7) -> People:
@@ -106,7 +114,7 @@ def test_within_one_job() -> None:
     """SUM(x), and SUM(x) FILTER (WHERE id <> …) beside it."""
     found, said = spoil([table([firms(0, 50)]), table([firms(1, 50)]), table([firms(0, 50)])], {}, 10)
     assert [f.tolist() for f in found] == [[False], [True], [False]]
-    assert all(len(p.entities) == 50 for _, p in said)
+    assert all(len(p.entities) == 50 for _, p in said.populations)
 
 
 def test_cells_of_one_table_whose_entities_contribute_the_same() -> None:
@@ -129,7 +137,7 @@ def test_nobody_twice_by_cells_that_have_none() -> None:
 @given(st.lists(PEOPLE, min_size=1, max_size=4), st.lists(PEOPLE, max_size=3), st.integers(1, 12))
 def test_no_two_released_populations_are_too_close(cells: list[People], before: list[People], least: int) -> None:
     (found,), said = spoil([table(cells)], {PAID: released(*before, least=1)}, least)
-    shown = [p for _, p in said]
+    shown = [p for _, p in said.populations]
     everything = [*shown, *(population(b) for b in before)]
     assert not any(0 < differing(a, b) < least for a in shown for b in everything)
     for flag, people in zip(found, cells, strict=True):

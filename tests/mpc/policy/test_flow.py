@@ -163,14 +163,29 @@ def test_manual_approval_waits_for_a_person() -> None:
         error = refusal(ALONE, policy)
         assert error.code == "policy.pending" and "the grant at line 1" in error.message
         assert "heji jobs approve" in error.advice
-        assert limits(ALONE, policy, replace(request(), by_hand=True)) == limits(ALONE, grant(), request())
+        assert limits(ALONE, policy, replace(request(), by_hand=1)) == limits(ALONE, grant(), request())
+
+
+def test_two_persons_where_the_grant_asks_for_two() -> None:
+    policy = grant(approval='"two"')
+    for persons in (0, 1):
+        error = refusal(ALONE, policy, replace(request(), by_hand=persons))
+        assert (error.code, error.facts["persons"]) == ("policy.pending", 2) and "two persons" in error.message
+    assert limits(ALONE, policy, replace(request(), by_hand=2)) == limits(ALONE, grant(), request())
+
+
+def test_as_few_persons_as_suffice_and_no_limits_of_a_grant_that_asks_for_more() -> None:
+    """A second grant with a lower limit counts for nobody until two persons have approved."""
+    policy = grant(approval='"manual"', min_entities="20") + grant(approval='"two"', min_entities="3")
+    assert refusal(ALONE, policy).facts["persons"] == 1
+    assert limits(ALONE, policy, replace(request(), by_hand=1)).min_entities == 20
 
 
 def test_a_persons_word_is_no_grant() -> None:
     """What no grant gives is refused whatever a person says, and nobody is asked."""
     for policy in ("", grant(approval='"manual"', uses='["group"]'), grant(approval='"manual"', to='["bank_b"]')):
         assert refusal(ALONE, policy).code == "policy.refused"
-        assert refusal(ALONE, policy, replace(request(), by_hand=True)).code == "policy.refused"
+        assert refusal(ALONE, policy, replace(request(), by_hand=1)).code == "policy.refused"
 
 
 def test_default_deny() -> None:

@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 from mpc.errors import LocalError
-from mpc.policy.differencing import Entities, Words, spoil
+from mpc.policy.differencing import Measured, spoil
 from mpc.policy.flow import ContributorSet, Limits, Recipient, Request, check, contributor_sets_conflict
 from mpc.policy.grants import parse_policy
+from mpc.policy.numbers import Numbers
+from mpc.policy.populations import Words
 from mpc.query.plan import Plan
-from parties.node.behind import populations
+from parties.node.behind import measured
 from tests.mpc.policy.plans import ANALYST, TODAY
 from tests.mpc.query.world import Held, World, boolean, held, integer, text
 
@@ -215,8 +217,8 @@ def test_one_large_firm_behind_a_condition() -> None:
     ["b.balance", "b.balance + t.paid", "2 * b.balance - t.paid", "b.balance * 1", "b.balance * t.one"],
 )
 def test_one_large_firm_over_a_join(value: str) -> None:
-    """Thirty firms in the cell of a join, one of them nearly all of a column: it is hidden, whatever is added to it, and
-    though nobody knows which firms met."""
+    """Thirty firms in the cell of a join, one of them nearly all of a column: it is hidden, whatever is added to it,
+    and though nobody knows which firms met."""
     bank = [text("uscc", key=True), integer("balance", 0, 10_000)]
     tax = [text("uscc", key=True), integer("paid", 0, 10_000), integer("one", 0, 9)]
     names = [f"f{i}" for i in range(30)]
@@ -329,12 +331,64 @@ def test_case_of_another_owner_on_one_id() -> None:
 @pytest.mark.parametrize("power", ["balance * balance", "balance * balance * balance"])
 def test_power_sums(power: str) -> None:
     """Σx, Σx², … Σx^k over k firms are solved for their values: powers need `arithmetic`, which plain totals do
-    without. How many of one population an owner lets out that grants it is not limited: `max_numbers` is refused."""
+    without; and an owner that grants it lets `max_numbers` out of one population, in one job or in several."""
     plain = PLAIN.replace(', "arithmetic"', "")
     assert ("balance", "arithmetic") in uses_missing(stopped(f"SELECT SUM({power}) FROM bank.firms", plain))
-    with pytest.raises(LocalError) as caught:
-        parse_policy(PLAIN + "max_numbers = 5\n")
-    assert caught.value.code == "policy.unenforceable"
+    two = PLAIN.replace('columns = ["balance"', 'max_numbers = 2\ncolumns = ["balance"')
+    assert judged(f"SELECT SUM(balance), SUM({power}) FROM bank.firms", two).max_numbers[("firms", "balance")] == 2
+    error = stopped("SELECT SUM(balance), SUM(balance + 1), SUM(1 - 3 * balance) FROM bank.firms", two)
+    assert error.facts["missing"][0]["reasons"] == ["numbers"]
+
+
+@pytest.mark.parametrize(
+    "disguised",
+    [
+        "SELECT SUM(balance * balance * balance) FROM bank.firms",
+        "SELECT SUM(balance + 1) FROM bank.firms",
+        "SELECT SUM(balance * debt) FROM bank.firms",
+        "SELECT SUM(2 * balance) FROM bank.firms WHERE region IN ('north', 'south')",
+        "SELECT SUM(CASE WHEN region = 'north' THEN balance ELSE 3 * balance END) FROM bank.firms",
+        "SELECT SUM(x) FROM (SELECT balance AS x FROM bank.firms WHERE region = 'north' UNION ALL "
+        "SELECT 5 * balance FROM bank.firms WHERE region = 'south')",
+        "SELECT COUNT(DISTINCT balance) FROM bank.firms",
+    ],
+)
+def test_one_number_more_over_one_population(disguised: str) -> None:
+    """Asks job by job for numbers over the same firms, each in another dress: beyond `max_numbers` they are spoiled,
+    and what was let out before is answered again."""
+    numbers = Numbers({("firms", "balance"): 2}, lambda what, value: f"{what} {value}".encode(), lambda *_: ())
+    plain, squares = "SELECT SUM(balance) FROM bank.firms", "SELECT SUM(balance * balance) FROM bank.firms"
+    for sql, hidden in ((plain, False), (squares, False), (disguised, True), (plain, False), (squares, False)):
+        spoiled, _ = spoil(behind(sql), {}, numbers, 10)
+        assert [f.tolist() for f in spoiled][-1] == [hidden], sql
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        "SELECT SUM(balance) FROM bank.firms WHERE uscc <> 'nobody'",
+        "SELECT AVG(balance) FROM bank.firms",
+        "SELECT (SELECT SUM(balance) FROM bank.firms) + (SELECT SUM(paid) FROM tax.firms)",
+        "SELECT SUM(balance), COUNT(balance), COUNT(*) FROM bank.firms",
+        "SELECT SUM(x) FROM (SELECT balance AS x FROM bank.firms WHERE region = 'north' UNION ALL "
+        "SELECT balance FROM bank.firms WHERE region = 'south')",
+    ],
+)
+def test_the_very_same_number_again_costs_nothing(again: str) -> None:
+    """However it is asked for, and whatever others add to it; how many entities there are is no value of theirs."""
+    numbers = Numbers({("firms", "balance"): 1}, lambda what, value: f"{what} {value}".encode(), lambda *_: ())
+    for sql in ("SELECT SUM(balance) FROM bank.firms", again):
+        spoiled, _ = spoil(behind(sql), {}, numbers, 10)
+        assert not any(f.any() for f in spoiled)
+
+
+def test_powers_of_a_table_against_those_of_its_total() -> None:
+    """Σx by region gives Σx of all: the union of the shown cells is a population whose numbers are counted too."""
+    numbers = Numbers({("firms", "balance"): 1}, lambda what, value: f"{what} {value}".encode(), lambda *_: ())
+    by_region = "SELECT region, SUM(balance) FROM bank.firms GROUP BY region"
+    assert not any(f.any() for f in spoil(behind(by_region), {}, numbers, 10)[0])
+    assert not spoil(behind("SELECT SUM(balance) FROM bank.firms"), {}, numbers, 10)[0][-1].any()
+    assert spoil(behind("SELECT SUM(balance * balance) FROM bank.firms"), {}, numbers, 10)[0][-1].all()
 
 
 # ---- several totals
@@ -349,17 +403,23 @@ def test_totals_over_different_sets_of_contributors() -> None:
     assert caught.value.code == "policy.contributors"
 
 
-def behind(sql: str) -> list[tuple[list[Entities], Any]]:
+def behind(sql: str) -> list[Measured]:
     """Who is behind each of the bank's measures, with plain digests in place of keyed ones."""
     w, the_plan = world(), plan(sql)
-    pool = the_plan.pools[0]
-    query = next(s.behind for s in pool.sources if s.party == "bank")
+    found = []
 
     def seal(entities: Words, sums: Words) -> Words:
         return (entities ^ (sums * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xC2B2AE3D27D4EB4F)
 
-    found = populations(pool, query, w.local("bank").rows(query.sql), lambda x: x, seal)
-    return list(zip(found, w.filled(the_plan, 0, "bank", min_entities=10).small, strict=True))
+    for p, pool in enumerate(the_plan.pools):
+        for query in (s.behind for s in pool.sources if s.party == "bank"):
+            filled = w.filled(the_plan, p, "bank", min_entities=10)
+            found += measured(pool, query, w.local("bank").rows(query.sql), filled, lambda x: x, seal)
+    return found
+
+
+def no_limits() -> Numbers:
+    return Numbers({}, lambda what, value: b"", lambda column, digest: ())
 
 
 @pytest.mark.parametrize(
@@ -382,14 +442,15 @@ def test_differencing(second: str) -> None:
     That of another column too: the count that goes with every sum is compared as well.
     """
     known: dict[Any, Any] = {}
-    spoil(behind("SELECT SUM(balance) FROM bank.firms"), known, 10)
-    found, _ = spoil(behind(second), known, 10)
+    spoil(behind("SELECT SUM(balance) FROM bank.firms"), known, no_limits(), 10)
+    found, _ = spoil(behind(second), known, no_limits(), 10)
     assert any(f.any() for f in found)
 
 
 def test_differencing_within_one_query() -> None:
     """Both totals in one SELECT."""
-    found, _ = spoil(behind("SELECT SUM(balance), SUM(balance) FILTER (WHERE NOT listed) FROM bank.firms"), {}, 10)
+    both = behind("SELECT SUM(balance), SUM(balance) FILTER (WHERE NOT listed) FROM bank.firms")
+    found, _ = spoil(both, {}, no_limits(), 10)
     assert sorted(bool(f.any()) for f in found) == [False, True]
 
 
@@ -397,6 +458,6 @@ def test_total_beside_a_table_with_a_hidden_cell() -> None:
     """Takes the shown cells from the total: it is spoiled, since all shown cells together come too close to it."""
     rest = "SELECT CASE WHEN balance < 103 THEN 'few' ELSE 'rest' END AS l, SUM(debt) FROM bank.firms GROUP BY l"
     known: dict[Any, Any] = {}
-    spoil(behind(rest), known, 10)
-    found, _ = spoil(behind("SELECT SUM(debt) FROM bank.firms"), known, 10)
+    spoil(behind(rest), known, no_limits(), 10)
+    found, _ = spoil(behind("SELECT SUM(debt) FROM bank.firms"), known, no_limits(), 10)
     assert found[0].tolist() == [True]

@@ -21,7 +21,7 @@ def test_every_key_use_and_preset_is_on_the_page() -> None:
 
 
 def test_the_example_of_ten_lines_is_a_policy() -> None:
-    [example] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    example, *_ = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     [grant] = parse_policy(example).grants
     assert (grant.approval, grant.alone, grant.min_contributors) == ("auto", False, 3)
     assert len(example.splitlines()) == 10

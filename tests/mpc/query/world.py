@@ -198,7 +198,7 @@ class World:
     def rows(self, pool: JoinPool, party: str) -> dict[str, SideRows]:
         """What a party brings into a join."""
         local = self.local(party)
-        return {s.name: side_rows(pool, s, local.rows(s.query.sql)) for s in pool.sides if s.party == party}
+        return {s.name: side_rows(pool, s, local.rows(s.query.sql), bytes(32)) for s in pool.sides if s.party == party}
 
     def own(self, pool: JoinPool) -> layout.Rows:
         """The spine's own values beside the rows of a result."""

@@ -69,7 +69,7 @@ class Forge:
         part["entries"] = [[i, text(r)] for i, r in enumerate(raw)]
         part["inclusion"] = [[text(h) for h in tree.inclusion(i, len(raw))] for i in range(len(raw))]
         part["checkpoint"] = part["newest"] = point.text()
-        part["consistency"] = []
+        part["consistency"], part["stamp"] = [], None
         self.put(member, part)
 
     def documents(self, change: Callable[[dict[str, Any]], None], *members: str) -> None:

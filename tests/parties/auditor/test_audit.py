@@ -456,7 +456,8 @@ def test_the_verifier_needs_no_more_than_the_bare_package(collected: tuple[Path,
     path.write_bytes(bundle.write())
     code = (
         "import sys\n"
-        "for name in ('grpc','duckdb','pyarrow','cyclopts','rich','structlog','prometheus_client','tenseal','phe'):\n"
+        "for name in ('grpc','duckdb','pyarrow','cyclopts','rich','structlog','prometheus_client','tenseal','phe',"
+        "'rfc3161_client'):\n"
         "    sys.modules[name] = None\n"
         "from parties.auditor.judge import main\n"
         f"sys.argv = ['heji-verify', {str(path)!r}, '--roster', {str(folder / 'analyst' / 'roster.json')!r}]\n"

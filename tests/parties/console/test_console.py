@@ -18,7 +18,8 @@ import pytest
 
 from mpc.errors import LocalError
 from parties.console import words
-from parties.console.session import LASTS, MINUTE, MOST_WRONG, Sessions, token_of
+from parties.console.session import LASTS, MINUTE, MOST_WRONG, Sessions
+from parties.console.tokens import PEOPLE, issue, people, revoke
 from parties.console.words import CHINESE
 from parties.consortium import free_ports
 from tests.parties import world
@@ -59,7 +60,7 @@ class Browser:
         return self.ask("POST", path, urlencode(fields))
 
     def login(self, folder: Path, person: str = "Li Na") -> None:
-        status, headers, _ = self.post("/login", person=person, token=token_of(folder).decode())
+        status, headers, _ = self.post("/login", token=issue(folder, person))
         assert (status, headers["Location"]) == (303, "/")
 
     def csrf(self, page: str) -> str:
@@ -104,10 +105,10 @@ async def waiting(scene: Scene, purpose: str = HOSTILE) -> str:
 
 
 async def test_nothing_is_shown_without_the_token(scene: Scene) -> None:
-    for path in ("/", "/pending", "/pending/" + "ab" * 32, "/policy", "/released", "/nothing"):
+    for path in ("/", "/pending", "/pending/" + "ab" * 32, "/policy", "/released", "/standing", "/stop", "/nothing"):
         status, headers, text = await scene.apart(scene.browser.ask, "GET", path)
         assert (status, headers["Location"], text) == (303, "/login", "")
-    for path in ("/logout", "/pending/" + "ab" * 32):
+    for path in ("/logout", "/standing", "/stop", "/pending/" + "ab" * 32):
         status, _, _ = await scene.apart(scene.browser.post, path, verdict="approved", csrf="")
         assert status == 303
     assert "bank_a" in await scene.apart(scene.browser.get, "/login")
@@ -115,17 +116,17 @@ async def test_nothing_is_shown_without_the_token(scene: Scene) -> None:
 
 async def test_wrong_tokens_and_too_many(scene: Scene) -> None:
     for _ in range(MOST_WRONG):
-        status, headers, text = await scene.apart(scene.browser.post, "/login", person="x", token="guess")
-        assert (status == 403 and "not the token" in text) or "Too many" in text
+        status, headers, text = await scene.apart(scene.browser.post, "/login", token="guess")
+        assert (status == 403 and "nobody&#39;s token" in text) or "Too many" in text
         assert "Set-Cookie" not in headers
-    good = token_of(scene.folder).decode()
-    status, _, text = await scene.apart(scene.browser.post, "/login", person="x", token=good)
+    good = issue(scene.folder, "Li Na")
+    status, _, text = await scene.apart(scene.browser.post, "/login", token=good)
     assert status == 403 and "Too many wrong tokens" in text
 
 
 async def test_cookies_and_headers(scene: Scene) -> None:
-    good = token_of(scene.folder).decode()
-    _, headers, _ = await scene.apart(scene.browser.post, "/login", person="Li Na", token=good)
+    good = issue(scene.folder, "Li Na")
+    _, headers, _ = await scene.apart(scene.browser.post, "/login", token=good)
     cookie = headers["Set-Cookie"].lower()
     assert all(w in cookie for w in ("__host-heji=", "httponly", "secure", "samesite=strict", "path=/"))
     _, headers, text = await scene.apart(scene.browser.ask, "GET", "/")
@@ -134,7 +135,7 @@ async def test_cookies_and_headers(scene: Scene) -> None:
     assert (headers["X-Frame-Options"], headers["Cache-Control"]) == ("DENY", "no-store")
     assert "Server" not in headers
     assert "<script" not in text and "http://" not in text and "https://" not in text
-    assert (scene.folder / "keys" / "console-token").stat().st_mode & 0o077 == 0
+    assert (scene.folder / "keys" / "console-people.json").stat().st_mode & 0o077 == 0
 
 
 async def test_a_request_is_approved_and_runs(scene: Scene) -> None:
@@ -148,8 +149,13 @@ async def test_a_request_is_approved_and_runs(scene: Scene) -> None:
     status, _, page = await scene.apart(
         scene.browser.post, f"/pending/{job}", csrf=scene.browser.csrf(page), verdict="approved", reason="monthly"
     )
-    assert status == 200 and "approved by Li Na: monthly" in page
+    assert status == 200 and "Approved. The job" in page and "Li Na, 2" in page and ": monthly" in page
+    assert "Nothing to the same recipient" in page
     await scene.running.ask("analyst", "wait", job)
+    later = await waiting(scene, "later")
+    page = await scene.apart(scene.browser.get, f"/pending/{later}")
+    assert "Released here before" in page and "accounts.balance" in page and HOSTILE not in page
+    await scene.running.ask("analyst", "cancel", later)
     released = await scene.apart(scene.browser.get, "/released")
     assert "analyst" in released and ("done" in released or "released" in released) and HOSTILE not in released
 
@@ -163,7 +169,7 @@ async def test_a_request_is_rejected_with_a_reason(scene: Scene) -> None:
     status, _, page = await scene.apart(
         scene.browser.post, f"/pending/{job}", csrf=csrf, verdict="rejected", reason="not before the audit"
     )
-    assert status == 200 and "rejected by Li Na" in page
+    assert status == 200 and "Rejected. Whoever" in page and "Li Na" in page
     with pytest.raises(LocalError, match="not before the audit"):
         await scene.running.ask("analyst", "wait", job)
     assert "not before the audit" in await scene.apart(scene.browser.get, "/pending")
@@ -208,23 +214,122 @@ async def test_an_address_in_use_is_told(scene: Scene) -> None:
     line = next(x for x in settings.splitlines() if x.startswith("console ="))
     await scene.running.stop("bank_b")
     (other / "member.toml").write_text((other / "member.toml").read_text() + f"\n{line}\n")
-    with pytest.raises(LocalError, match="console cannot listen"):
+    with pytest.raises(LocalError, match=r"cannot listen on .* \(console\)"):
         await scene.running.start("bank_b")
 
 
-def test_sessions_end() -> None:
-    now = [1000]
-    sessions = Sessions(b"token", lambda: now[0])
-    cookie = sessions.login("token\n", "Li Na")
+def test_sessions_end(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    now, token = [1000], issue(tmp_path, "Li Na")
+    sessions = Sessions(lambda: people(tmp_path), lambda: now[0])
+    cookie = sessions.login(token + "\n")
     assert cookie and sessions.find(cookie)
     assert "csrf" not in repr(sessions.find(cookie))
     now[0] += LASTS
     assert sessions.find(cookie) is None
+    cookie = sessions.login(token)
+    assert cookie and sessions.find(cookie)
+    revoke(tmp_path, "li na")  # with the token its sessions go
+    assert sessions.find(cookie) is None and sessions.login(token) is None
+    token = issue(tmp_path, "Li Na")
     for _ in range(MOST_WRONG):
-        sessions.login("no", "x")
-    assert sessions.login("token", "x") is None
+        sessions.login("no")
+    assert sessions.login(token) is None
     now[0] += MINUTE
-    assert sessions.login("token", "x")
+    assert sessions.login(token)
+
+
+def test_a_token_is_one_person(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    first, other, again = (issue(tmp_path, p) for p in ("Li Na", "Wang Wei", "li na"))
+    assert list(people(tmp_path)) == ["Wang Wei", "li na"]  # a second token of one person takes the place of the first
+    sessions = Sessions(lambda: people(tmp_path), lambda: 0)
+    assert sessions.login(first) is None
+    found = [sessions.find(sessions.login(t) or "") for t in (other, again)]
+    assert [f.person for f in found if f] == ["Wang Wei", "li na"]
+    text = (tmp_path / "keys" / PEOPLE).read_text()
+    assert other not in text and again not in text  # hashes only
+    (tmp_path / "keys" / PEOPLE).chmod(0o644)
+    with pytest.raises(LocalError, match="can be read by others"):
+        sessions.login(other)
+
+
+async def test_two_persons_by_two_tokens(scene: Scene) -> None:
+    policy = scene.folder / "policy.toml"
+    policy.write_text(policy.read_text().replace('"manual"', '"two"'))
+    await scene.apart(scene.browser.login, scene.folder)
+    job = await waiting(scene, "study")
+
+    async def approve() -> tuple[int, str]:
+        page = await scene.apart(scene.browser.get, f"/pending/{job}")
+        csrf = scene.browser.csrf(page)
+        # a name in the form is nobody's: the token decides
+        status, _, page = await scene.apart(
+            scene.browser.post, f"/pending/{job}", csrf=csrf, verdict="approved", reason="", person="Wang Wei"
+        )
+        return status, page
+
+    status, page = await approve()
+    assert status == 200 and "Another person has to approve" in page and "one more person" in page
+    assert "Li Na, 2" in page and "Wang Wei" not in page
+    status, page = await approve()
+    assert status == 409 and "approved the job already" in page
+    await scene.apart(scene.browser.login, scene.folder, "Wang Wei")
+    assert "Li Na" in await scene.apart(scene.browser.get, "/pending")
+    status, page = await approve()
+    assert status == 200 and "Approved. The job" in page and "Wang Wei, 2" in page
+    await scene.running.ask("analyst", "wait", job)
+
+
+async def test_standing_approvals(scene: Scene) -> None:
+    text = f'''
+[[standing]]
+name = "{HOSTILE}"
+sql = "SELECT SUM(balance) FROM bank_a.accounts WHERE grade = $grade"
+to = ["analyst"]
+purpose = "study"
+parameters = {{ grade = ["A", "B"] }}
+runs = 3
+per = "month"
+expires = 2099-12-31
+'''
+    await scene.apart(scene.browser.login, scene.folder)
+    assert "Nothing yet." in await scene.apart(scene.browser.get, "/standing")
+    (scene.folder / "standing.toml").write_text(text)
+    page = await scene.apart(scene.browser.get, "/standing")
+    assert "$grade: A, B" in page and "0 of 3 (month)" in page and "Not in force" in page and HOSTILE not in page
+    shown = re.search(r'name="digest" value="(.*?)"', page)
+    assert shown
+    form = {"csrf": scene.browser.csrf(page), "digest": shown[1]}
+    (scene.folder / "standing.toml").write_text(text.replace("runs = 3", "runs = 300"))
+    status, _, page = await scene.apart(scene.browser.post, "/standing", verdict="approved", **form)
+    assert status == 409 and "changed since" in page and "Not in force" in page  # what was shown is what is approved
+    (scene.folder / "standing.toml").write_text(text)
+    status, _, page = await scene.apart(scene.browser.post, "/standing", verdict="approved", **form)
+    assert status == 200 and "Li Na, 2" in page
+    status, _, page = await scene.apart(scene.browser.post, "/standing", verdict="withdrawn", **form)
+    assert status == 200 and "Not in force" in page
+    (scene.folder / "standing.toml").write_text("[[standing]]")
+    status, _, page = await scene.apart(scene.browser.ask, "GET", "/standing")
+    assert status == 409 and "line 1: name is missing" in page
+
+
+async def test_stopping_and_resuming(scene: Scene) -> None:
+    await scene.apart(scene.browser.login, scene.folder)
+    job = await waiting(scene, "study")
+    csrf = scene.browser.csrf(await scene.apart(scene.browser.get, "/stop"))
+    status, _, _ = await scene.apart(scene.browser.post, "/stop", verdict="stop")
+    assert status == 403
+    status, _, page = await scene.apart(scene.browser.post, "/stop", csrf=csrf, verdict="stop", reason="a leak?")
+    assert status == 200 and "No job runs here." in page and "a leak?" in page
+    with pytest.raises(LocalError) as caught:
+        await scene.running.ask("analyst", "wait", job)
+    assert caught.value.code in ("policy.stopped", "policy.rejected")
+    assert "No job runs here." in await scene.apart(scene.browser.get, "/")
+    status, _, page = await scene.apart(scene.browser.post, "/stop", csrf=csrf, verdict="resume")
+    assert status == 200 and "Stop now" in page
+    status, _, page = await scene.apart(scene.browser.post, "/stop", csrf=csrf, verdict="resume")
+    assert status == 409 and "not stopped" in page
 
 
 def test_every_word_has_its_chinese() -> None:

@@ -9,21 +9,30 @@ from pathlib import Path
 
 import numpy as np
 
-from mpc.policy.differencing import Entities, Flags
+from mpc.policy.differencing import Entities, Measured
+from mpc.policy.numbers import Word
 from parties.node.releases import Releases
 
 ROWS, PAID = ("firms", "*"), ("firms", "tax_paid")
 
 
-def totals(ledger: Releases, *firms: int) -> list[tuple[list[Entities], Flags]]:
-    """One cell of these firms, with rows and a column."""
+def totals(ledger: Releases, *firms: int, what: str = "sum", value: int | None = 5) -> list[Measured]:
+    """One cell of these firms, with rows and a column, of which it lets out a number."""
     who = np.sort(ledger.fingerprints(np.array(firms, dtype=np.uint64)))
     nothing, ones = np.zeros(len(firms), dtype=np.int64), np.ones(len(firms), dtype=np.uint64)
-    return [([Entities(c, nothing, who, ones, ledger.seal) for c in (ROWS, PAID)], np.zeros(1, dtype=bool))]
+    behind = [Entities(c, nothing, who, ones, ledger.seal) for c in (ROWS, PAID)]
+    return [Measured(behind, np.zeros(1, dtype=bool), [Word(what, None if value is None else [value], (1,))])]
 
 
 def spoiled(ledger: Releases, job: str, *firms: int, snapshot: str = "s") -> bool:
-    ((flag,),) = ledger.decide(job, snapshot, ["analyst"], totals(ledger, *firms), 10)
+    ((flag,),) = ledger.decide(job, snapshot, ["analyst"], totals(ledger, *firms), 10, {})
+    return bool(flag)
+
+
+def over(ledger: Releases, job: str, most: int, what: str, value: int | None = 5, snapshot: str = "s") -> bool:
+    """Whether a number over thirty firms is one too many."""
+    measures = totals(ledger, *range(30), what=what, value=value)
+    ((flag,),) = ledger.decide(job, snapshot, ["analyst"], measures, 10, {PAID: most})
     return bool(flag)
 
 
@@ -43,6 +52,29 @@ def test_a_job_that_begins_anew_on_other_data_has_released_both(tmp_path: Path) 
     assert not spoiled(ledger, "a", *range(30))
     assert not spoiled(ledger, "a", *range(29), snapshot="tomorrow")  # its own earlier attempt was not released
     assert spoiled(ledger, "b", *range(1, 30)) and spoiled(ledger, "c", *range(1, 29))
+
+
+def test_so_many_numbers_of_one_population_and_no_more(tmp_path: Path) -> None:
+    """All jobs together; the very same number again, and what was let out before there was a limit."""
+    ledger = Releases(tmp_path / "node.db")
+    assert not over(ledger, "a", 2, "sum") and not over(ledger, "b", 2, "squares")
+    assert over(ledger, "c", 2, "cubes")
+    assert not over(ledger, "d", 2, "sum") and not over(ledger, "e", 2, "squares")  # again
+    assert over(ledger, "f", 2, "sum", 6)  # the same question with another answer is another number
+    assert not spoiled(ledger, "g", *range(100, 130))  # over others
+    ledger.close()
+    again = Releases(tmp_path / "node.db")
+    assert over(again, "h", 2, "fourth powers") and over(again, "c", 2, "cubes")
+    assert not over(again, "i", 3, "cubes")  # what was spoiled was not let out
+    assert over(again, "j", 3, "fourth powers")
+
+
+def test_what_a_search_finds_is_a_number_of_each_job(tmp_path: Path) -> None:
+    """A median of several owners' values moves with theirs: asked again it is another number about one's own."""
+    ledger = Releases(tmp_path / "node.db")
+    assert not over(ledger, "a", 1, "median", None)
+    assert over(ledger, "b", 1, "median", None)
+    assert not over(ledger, "a", 1, "median", None, snapshot="later")  # an attempt of the same job
 
 
 def test_replay_looks_up_and_writes_nothing(tmp_path: Path) -> None:
@@ -68,7 +100,8 @@ def test_killed_between_every_two_writes(tmp_path: Path) -> None:
         _, status = os.waitpid(child, 0)
         finished = not os.WIFSIGNALED(status)
         ledger = Releases(path)
-        assert spoiled(ledger, "later", *range(1, 30)) == complete(path)
+        assert over(ledger, "power", 1, "squares") == complete(path)
+        assert spoiled(ledger, "later", *range(1, 30)) or not complete(path)
         assert complete(path) or not finished
         outcomes.add((finished, complete(path)))
         ledger.close()
@@ -95,6 +128,9 @@ def complete(path: Path) -> bool:
     rows = database.execute(
         "SELECT COUNT(*) FROM released r JOIN releases j ON j.id = r.release WHERE j.job = 'first'"
     ).fetchone()[0]
+    numbers = database.execute(
+        "SELECT COUNT(*) FROM numbers n JOIN releases j ON j.id = n.release WHERE j.job = 'first'"
+    ).fetchone()[0]
     database.close()
-    assert (jobs, rows) in ((0, 0), (1, 2))
+    assert (jobs, rows, numbers) in ((0, 0, 0), (1, 2, 1))
     return bool(jobs)

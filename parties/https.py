@@ -1,4 +1,4 @@
-"""Serving the console from the node's process, over TLS with the node's own certificate."""
+"""Serving pages or files from a member's process, over TLS with the member's own certificate."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from mpc.errors import LocalError
 from parties.identity import CERTIFICATE, KEYS, TLS_KEY
 from parties.member import Member
 
-log = structlog.get_logger("heji.console")
+log = structlog.get_logger("heji.https")
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without signal handlers: the node has its own."""
+    """uvicorn without signal handlers: the member has its own."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-async def serve(app: Starlette, member: Member) -> Callable[[], Awaitable[None]]:
-    """Start serving at ``member.config.console``; returns what stops it. Raises LocalError config.invalid."""
-    host, _, port = member.config.console.rpartition(":")
+async def serve(app: Starlette, member: Member, setting: str) -> Callable[[], Awaitable[None]]:
+    """Start serving at the address that member.toml gives as ``setting``; returns what stops it. Raises LocalError
+    config.invalid."""
+    address = str(getattr(member.config, setting))
+    host, _, port = address.rpartition(":")
     keys = member.folder / KEYS
     config = uvicorn.Config(
         app,
@@ -52,11 +54,11 @@ async def serve(app: Starlette, member: Member) -> Callable[[], Awaitable[None]]
         if task.done():
             raise LocalError(
                 "config.invalid",
-                f"The console cannot listen on {member.config.console}: the address is in use or not here.",
-                "Stop whatever uses it, or change `console` in member.toml.",
+                f"{member.name} cannot listen on {address} ({setting}): the address is in use or not here.",
+                f"Stop whatever uses it, or change `{setting}` in member.toml.",
             )
         await asyncio.sleep(0.01)
-    log.info("serving", address=member.config.console)
+    log.info("serving", address=address)
 
     async def stop() -> None:
         server.should_exit = True

@@ -1,0 +1,342 @@
+"""Sums under lattice encryption, BFV and CKKS: the only user of TenSEAL (Apache-2.0, the optional extra ``lattice``).
+
+    BFV     whole numbers modulo a prime t of 58 bits, exact; several primes at once where one is too small (CRT)
+    CKKS    real numbers, approximate; here whole numbers only, whose sum is rounded to the exact one
+
+J. Fan, F. Vercauteren, Somewhat Practical Fully Homomorphic Encryption, ePrint 2012/144; J. H. Cheon et al.,
+Homomorphic Encryption for Arithmetic of Approximate Numbers, ASIACRYPT 2017. Parameters come from ``_TABLE`` and from
+nowhere else: N = 8192 with log q ≤ 218 has 128 bits of security against classical attacks (HomomorphicEncryption.org
+standard, 2018, ternary secrets). Nobody chooses any.
+
+**Exact, and how we know.** SEAL draws errors from a centred binomial distribution of absolute value ≤ 21 and ternary
+u and s, so a fresh ciphertext's error polynomial e·u + e1 + e2·s has coefficients of at most 21·(2N + 1) < 2^18.4,
+whatever was drawn. BFV decrypts correctly while the error stays below q/2t = 2^(174 − 59): with rounding and wraps each
+summand takes less than 2^59 of it, so 2^50 summands are far from it. In CKKS an error of 2^18.4 in each coefficient
+moves no value by more than N·2^18.4 = 2^31.4, which at a scale of 2^60 is 2^-28.6 for each summand; transforms
+in floating point add at most 2^-38 of the largest total. While both together stay below 1/4 the rounded total is
+the exact one, with certainty and not only with high probability, so nothing of the error, which knows the key
+(B. Li, D. Micciancio, EUROCRYPT 2021), is left in it. ``most_ckks`` is that limit.
+
+SEAL draws its own randomness (Blake2xb from the system's), so keys and ciphertexts are made where parties do input and
+output, and enter a protocol as arguments: ``new_key`` and ``encrypt`` are no functions of their arguments alone.
+Adding is. A ciphertext shows who holds the secret key everything in it, its error included: nobody may
+compute on one with a secret of its own and give it back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.crypto.labels import digest, framed, unframed
+from mpc.errors import LocalError, PeerError
+from mpc.messages import RingWords
+
+Scheme = Literal["bfv", "ckks"]
+#: the polynomials' degree; a ciphertext holds as many values (half of them in CKKS)
+DEGREE = 8192
+#: the largest primes below 2^58 that are 1 modulo 2N: plaintext moduli of BFV, used from the left
+PRIMES = (288230376150876161, 288230376150712321, 288230376150630401)
+#: bits of the coefficient modulus of CKKS, the last for keys only; BFV's are SEAL's for this degree, 218 in all
+_CKKS_BITS = (60, 60, 60)
+_CKKS_SCALE = 2.0**60
+#: bytes of one public key and of one ciphertext are below these
+_MOST_KEY, _MOST_CIPHERTEXT = 640 * 1024, 512 * 1024
+
+
+def most_ckks(summands: int) -> int:
+    """The largest absolute total of ``summands`` vectors that CKKS gives exactly: T·2^-38 + n·2^-28 < 1/4."""
+    return max(0, int((0.25 - summands * 2.0**-28) * 2**38) - 1)
+
+
+def primes_for(bound: int) -> int:
+    """How many plaintext primes hold totals up to ±``bound``. Raises LocalError plan.overflow beyond three."""
+    for count in range(1, len(PRIMES) + 1):
+        if 2 * bound < math.prod(PRIMES[:count]):
+            return count
+    raise LocalError(
+        "plan.overflow",
+        f"A total of {bound.bit_length()} bits does not fit the plaintexts of BFV.",
+        "Declare tighter bounds, or use a secure sum (--method masked).",
+    )
+
+
+def values_per_ciphertext(scheme: Scheme) -> int:
+    return DEGREE if scheme == "bfv" else DEGREE // 2
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """What encrypts: one public TenSEAL context a prime (one in all for CKKS), each without any secret.
+
+    Raises LocalError protocol.point for bytes that are no such key under our parameters, or hold more than it.
+    """
+
+    scheme: Scheme
+    contexts: tuple[bytes, ...] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.contexts) <= (len(PRIMES) if self.scheme == "bfv" else 1):
+            raise _no_key("it has another number of parts")
+        for i, raw in enumerate(self.contexts):
+            if len(raw) > _MOST_KEY:
+                raise _no_key("it is too long")
+            context = _context(raw)
+            if context.has_secret_key() or context.has_galois_keys() or context.has_relin_keys():
+                raise _no_key("it holds more than a public key")
+            if _parameters(context) != _parameters_of(self.scheme, i) or not context.has_public_key():
+                raise _no_key("its parameters are not those of the table")
+            if _public(context) != raw:
+                raise _no_key("it is not in its canonical form")
+
+    @property
+    def primes(self) -> tuple[int, ...]:
+        return PRIMES[: len(self.contexts)] if self.scheme == "bfv" else ()
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """32 bytes that name the key in jobs and deposits."""
+        return digest("lattice-key", self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        return framed(self.scheme.encode(), *self.contexts)
+
+    @staticmethod
+    def from_bytes(raw: bytes) -> PublicKey:
+        """The inverse. Raises LocalError protocol.point."""
+        if len(raw) > 3 * (_MOST_KEY + 8) + 16:
+            raise _no_key("it is too long")
+        scheme, *contexts = unframed(raw) or [b""]
+        if framed(scheme, *contexts) != raw or scheme not in (b"bfv", b"ckks"):
+            raise _no_key("it is not in its canonical form")
+        return PublicKey("bfv" if scheme == b"bfv" else "ckks", tuple(contexts))
+
+    def __repr__(self) -> str:
+        return f"PublicKey({self.scheme}, {self.fingerprint.hex()[:16]}…)"
+
+    def ciphertexts(self, length: int) -> int:
+        """Ciphertexts of a vector of ``length`` values."""
+        return -(-length // values_per_ciphertext(self.scheme)) * len(self.contexts)
+
+
+@dataclass(frozen=True, eq=False)
+class SecretKey:
+    """What decrypts; ``to_bytes`` is for its holder's own encrypted file and for nobody else."""
+
+    public: PublicKey
+    contexts: tuple[bytes, ...] = field(repr=False)
+
+    def to_bytes(self) -> bytes:
+        return framed(self.public.scheme.encode(), *self.contexts)
+
+    @staticmethod
+    def from_bytes(raw: bytes) -> SecretKey:
+        """The inverse, for bytes that were authenticated."""
+        scheme, *contexts = unframed(raw)
+        public = PublicKey("bfv" if scheme == b"bfv" else "ckks", tuple(_public(_context(c)) for c in contexts))
+        return SecretKey(public, tuple(contexts))
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, ...]:
+        return tuple(_context(c) for c in self.contexts)
+
+
+def new_key(scheme: Scheme, primes: int = 1) -> SecretKey:
+    """A new key for ``primes`` plaintext primes (BFV). Draws the system's randomness: for parties/ to call."""
+    assert 1 <= primes <= (len(PRIMES) if scheme == "bfv" else 1)
+    made = [_fresh(scheme, i) for i in range(primes)]
+    secret = tuple(bytes(c.serialize(True, True, False, False)) for c in made)
+    return SecretKey(PublicKey(scheme, tuple(_public(c) for c in made)), secret)
+
+
+def encrypt(key: PublicKey, x: RingWords) -> list[bytes]:
+    """Fresh ciphertexts of signed ring words, ``x``: (length,) or (length, 2); block by block, its primes together.
+
+    Draws the system's randomness: for parties/ to call. What the plaintexts cannot hold is for the plan to refuse.
+    """
+    ts, width, made = _tenseal(), values_per_ciphertext(key.scheme), []
+    contexts = [_context(c) for c in key.contexts]
+    parts = [_residues(x, p) for p in key.primes] if key.scheme == "bfv" else [_reals(x)]
+    for start in range(0, len(x), width):
+        for context, part in zip(contexts, parts, strict=True):
+            block = part[start : start + width].tolist()
+            vector = (
+                ts.bfv_vector(context, block) if key.scheme == "bfv" else ts.ckks_vector(context, block, _CKKS_SCALE)
+            )
+            made.append(bytes(vector.serialize()))
+    return made
+
+
+def verify_ciphertexts(key: PublicKey, ciphertexts: Sequence[bytes], length: int, *, party: str, step: str) -> None:
+    """Whether these can be the ciphertexts of ``length`` values that ``party`` made under ``key``.
+
+    Raises PeerError protocol.size for another number or longer ones, protocol.malformed for what is no ciphertext with
+    our parameters, of another length, of more than two polynomials, of one that hides nothing, or not in canonical
+    form.
+    That it is under this very key nobody can see but by decrypting.
+    """
+    if len(ciphertexts) != key.ciphertexts(length) or any(len(c) > _MOST_CIPHERTEXT for c in ciphertexts):
+        raise PeerError(
+            "protocol.size",
+            f"{party} sent {len(ciphertexts)} ciphertexts at {step}, where {key.ciphertexts(length)} of at most "
+            f"{_MOST_CIPHERTEXT} bytes belong.",
+            party=party,
+            step=step,
+        )
+    contexts = [_context(c) for c in key.contexts]
+    for i, raw in enumerate(ciphertexts):
+        block = i // len(contexts)
+        try:
+            vector = _vector(key.scheme, contexts[i % len(contexts)], raw)
+            inner = vector.ciphertext()
+            good = (
+                vector.size() == _block_length(key.scheme, length, block)
+                and len(inner) == 1
+                and inner[0].size() == 2
+                and not inner[0].is_transparent()
+                and (key.scheme == "bfv" or inner[0].scale == _CKKS_SCALE)
+                and bytes(vector.serialize()) == raw
+            )
+        except (ValueError, RuntimeError):
+            good = False
+        if not good:
+            raise PeerError(
+                "protocol.malformed",
+                f"{party} sent something at {step} that is no ciphertext under the job's parameters.",
+                "Nothing of it was used. That member has to encrypt again, under the key the job names.",
+                party=party,
+                step=step,
+            )
+
+
+def add(key: PublicKey, columns: Iterable[Sequence[bytes]]) -> list[bytes]:
+    """Ciphertexts of the sums, place by place, of what ``verify_ciphertexts`` let through. A function of its arguments:
+    the same ciphertexts in the same order give the same bytes."""
+    contexts = [_context(c) for c in key.contexts]
+    total: list[Any] = []
+    for column in columns:
+        read = [_vector(key.scheme, contexts[i % len(contexts)], raw) for i, raw in enumerate(column)]
+        total = [t.add_(v) for t, v in zip(total, read, strict=True)] if total else read
+    return [bytes(t.serialize()) for t in total]
+
+
+def decrypt(secret: SecretKey, ciphertexts: Sequence[bytes], length: int) -> NDArray[Any]:
+    """The values of ``length`` places, (length,): int64, or Python's whole numbers where it takes several primes.
+
+    ``ciphertexts`` as ``verify_ciphertexts`` let them through. BFV: each value lies within half of the product of the
+    primes, either side of 0. Raises ValueError in CKKS where a value is too far from a whole number to be a sum of what
+    the plan allows.
+    """
+    public = secret.public
+    parts: list[list[NDArray[np.generic]]] = [[] for _ in public.contexts]
+    for i, raw in enumerate(ciphertexts):
+        of = i % len(parts)
+        kind = np.int64 if public.scheme == "bfv" else np.float64
+        parts[of].append(np.array(_vector(public.scheme, secret._loaded[of], raw).decrypt(), dtype=kind))
+    columns = [np.concatenate(p)[:length] for p in parts]
+    if public.scheme == "ckks":
+        return _rounded(columns[0])
+    return columns[0] if len(columns) == 1 else _combined(columns, public.primes)
+
+
+def _residues(x: RingWords, p: int) -> NDArray[np.int64]:
+    """Signed words modulo a prime of 58 bits, centred, by Horner's rule over pieces of four bits."""
+    words = x[:, None] if x.ndim == 1 else x[:, ::-1]  # most significant first
+    top = words[:, 0].view(np.int64)
+    modulus = np.uint64(p)
+    r = np.where(top < 0, np.uint64(p - 1), np.uint64(0))  # -1 · 2^64 …, what the sign stands for
+    for column in words.T:
+        for shift in range(60, -4, -4):
+            piece = (column >> np.uint64(shift)) & np.uint64(15)
+            r = ((r << np.uint64(4)) + piece) % modulus
+    half = p // 2
+    return np.where(r > np.uint64(half), r.astype(np.int64) - p, r.astype(np.int64))
+
+
+def _reals(x: RingWords) -> NDArray[np.float64]:
+    low = x if x.ndim == 1 else x[:, 0]
+    return np.ascontiguousarray(low).view(np.int64).astype(np.float64)
+
+
+def _rounded(x: NDArray[Any]) -> NDArray[np.int64]:
+    whole: NDArray[np.float64] = np.rint(x)
+    if not np.isfinite(x).all() or (np.abs(x - whole) > 0.25).any() or (np.abs(whole) > 2**52).any():
+        raise ValueError("not near a whole number")
+    return whole.astype(np.int64)
+
+
+def _combined(columns: Sequence[NDArray[np.generic]], primes: Sequence[int]) -> NDArray[np.object_]:
+    """The centred numbers modulo the product of ``primes`` with these residues (Garner)."""
+    value = columns[0].astype(object) % primes[0]
+    product = primes[0]
+    for column, p in zip(columns[1:], primes[1:], strict=True):
+        value = value + product * ((column.astype(object) - value) * pow(product, -1, p) % p)
+        product *= p
+    return np.where(value > product // 2, value - product, value)
+
+
+def _block_length(scheme: Scheme, length: int, block: int) -> int:
+    width = values_per_ciphertext(scheme)
+    return min(width, length - block * width)
+
+
+def _vector(scheme: Scheme, context: Any, raw: bytes) -> Any:
+    ts = _tenseal()
+    return ts.bfv_vector_from(context, raw) if scheme == "bfv" else ts.ckks_vector_from(context, raw)
+
+
+def _fresh(scheme: Scheme, i: int) -> Any:
+    """A context of its own with new keys."""
+    ts = _tenseal()
+    if scheme == "bfv":
+        return ts.context(ts.SCHEME_TYPE.BFV, poly_modulus_degree=DEGREE, plain_modulus=PRIMES[i], n_threads=1)
+    return ts.context(
+        ts.SCHEME_TYPE.CKKS, poly_modulus_degree=DEGREE, coeff_mod_bit_sizes=list(_CKKS_BITS), n_threads=1
+    )
+
+
+@cache
+def _parameters_of(scheme: Scheme, i: int) -> bytes:
+    return _parameters(_fresh(scheme, i))
+
+
+def _parameters(context: Any) -> bytes:
+    """The part of a context that is not a key: equal for equal parameters."""
+    return bytes(context.serialize(False, False, False, False))
+
+
+def _public(context: Any) -> bytes:
+    return bytes(context.serialize(True, False, False, False))
+
+
+def _context(raw: bytes) -> Any:
+    try:
+        return _tenseal().context_from(raw, n_threads=1)
+    except (ValueError, RuntimeError):
+        raise _no_key("it cannot be read") from None
+
+
+def _no_key(why: str) -> LocalError:
+    return LocalError(
+        "protocol.point",
+        f"This is no public key of BFV or CKKS for Heji: {why}.",
+        "Ask the recipient for its key again.",
+    )
+
+
+def _tenseal() -> Any:
+    try:
+        import tenseal
+    except ImportError:
+        raise LocalError(
+            "config.missing",
+            "Lattice encryption needs the Python package tenseal, which is not installed here.",
+            "Install Heji with its extra: pip install 'heji[lattice]', or use --method paillier.",
+        ) from None
+    return tenseal

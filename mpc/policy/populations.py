@@ -1,0 +1,46 @@
+"""A *population*: the entities behind a number, each with what it contributes, as keyed fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Words = NDArray[np.uint64]
+
+#: how many of its smallest contributions a population is found by
+MARKS = 63
+#: a table's column, in small letters; "*" is the presence of rows
+Released = tuple[str, str]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Population:
+    """``entities`` (n,) in ascending order, each once; ``contributions`` (n,), beside them."""
+
+    entities: Words
+    contributions: Words
+
+    @cached_property
+    def digest(self) -> bytes:
+        return hashlib.sha256(self.to_bytes()).digest()
+
+    def to_bytes(self) -> bytes:
+        """16 bytes an entity: all entities, then all contributions, little-endian."""
+        return self.entities.astype("<u8").tobytes() + self.contributions.astype("<u8").tobytes()
+
+    @staticmethod
+    def from_bytes(raw: bytes) -> Population:
+        words = np.frombuffer(raw, dtype="<u8").astype(np.uint64)
+        return Population(words[: len(words) // 2], words[len(words) // 2 :])
+
+    @cached_property
+    def marks(self) -> frozenset[int]:
+        """The smallest contributions."""
+        smallest = self.contributions
+        if len(smallest) > MARKS:
+            smallest = np.partition(smallest, MARKS - 1)[:MARKS]
+        return frozenset(smallest.tolist())

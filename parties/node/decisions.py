@@ -1,0 +1,279 @@
+"""What persons at an owner decide: about jobs that wait for them, and that the node stops.
+
+    pending ──▶ approved        when as many different persons have said yes as the grants ask for
+       │            │
+       └──▶ rejected ◀┘         when one says no, after an approval until the job has run; or the node is stopped
+
+It lies in ``state/node.db``. A command beside the node and the node's own console write the same rows, and the node
+looks here before it approves anything; so what stands here holds after a restart too. Who may write the member's
+folder may write these rows, in any name: ``through`` says how a name came into them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from mpc.errors import LocalError
+from mpc.policy.persons import same_person
+from parties.storage import Database
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS decisions (   -- by hand, about jobs whose grants ask for it
+    job TEXT PRIMARY KEY, plan TEXT NOT NULL, policy TEXT NOT NULL,  -- digests of what is decided about
+    state TEXT NOT NULL,             -- pending, approved, rejected
+    needed INTEGER NOT NULL,         -- how many persons have to approve
+    submitter TEXT NOT NULL, recipients TEXT NOT NULL, purpose TEXT NOT NULL, sql TEXT NOT NULL,
+    told TEXT NOT NULL,              -- what explain says of it
+    asked INTEGER NOT NULL, expires INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS words (       -- one a person
+    job TEXT NOT NULL, same TEXT NOT NULL,  -- the name as it is compared
+    person TEXT NOT NULL, approves INTEGER NOT NULL, at INTEGER NOT NULL, reason TEXT NOT NULL, through TEXT NOT NULL,
+    PRIMARY KEY (job, same)
+) STRICT;
+CREATE TABLE IF NOT EXISTS stops (       -- the last one is in force until it is resumed
+    id INTEGER PRIMARY KEY,
+    person TEXT NOT NULL, at INTEGER NOT NULL, reason TEXT NOT NULL, through TEXT NOT NULL,
+    now INTEGER NOT NULL,            -- 1: running jobs end too
+    resumed INTEGER, resumed_by TEXT,
+    noted INTEGER NOT NULL DEFAULT 0 -- how much of it is in the evidence log: 1 the stop, 2 its end too
+) STRICT;
+"""
+
+#: how a name came in: by a console token of that person, or by a command of whoever may write the node's folder
+Through = Literal["console", "command"]
+#: characters of a person's name
+LONGEST_NAME = 80
+
+
+@dataclass(frozen=True)
+class Word:
+    """What one person said, when and why."""
+
+    person: str
+    at: int
+    reason: str
+    through: Through
+    approves: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.person.isprintable() or not 0 < len(same_person(self.person)) <= LONGEST_NAME:
+            raise LocalError(
+                "config.invalid", f"A person's name has 1 to {LONGEST_NAME} printable characters.", 'Use --by "Li Na".'
+            )
+
+    def told(self) -> dict[str, Any]:
+        """As a signed approval says it."""
+        return {"person": self.person, "at": self.at, "reason": self.reason, "through": self.through}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A job that persons decide about. ``plan``, ``policy``: the digests the question was about."""
+
+    job: str
+    plan: str
+    policy: str
+    state: Literal["pending", "approved", "rejected"]
+    needed: int
+    submitter: str
+    recipients: tuple[str, ...]
+    purpose: str
+    sql: str
+    told: str
+    asked: int
+    expires: int
+    words: tuple[Word, ...] = field(default=())
+
+    @property
+    def approvals(self) -> tuple[Word, ...]:
+        """The oldest first."""
+        return tuple(w for w in self.words if w.approves)
+
+    @property
+    def rejection(self) -> Word | None:
+        return next((w for w in self.words if not w.approves), None)
+
+    @property
+    def missing(self) -> int:
+        """How many persons have yet to approve."""
+        return max(self.needed - len(self.approvals), 0) if self.state == "pending" else 0
+
+    @property
+    def deciding(self) -> tuple[Word, ...]:
+        """The words on which its state rests."""
+        return (self.rejection,) if self.rejection else self.approvals
+
+    @property
+    def persons(self) -> str:
+        return ", ".join(w.person for w in self.deciding)
+
+    @property
+    def reason(self) -> str:
+        return "; ".join(w.reason for w in self.deciding if w.reason)
+
+    @property
+    def decided(self) -> int:
+        """When; 0 while it waits."""
+        return max((w.at for w in self.deciding), default=0) if self.state != "pending" else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "missing": self.missing}
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The node was stopped. ``now``: running jobs ended too. ``noted``: how much of it is in the evidence log."""
+
+    id: int
+    person: str
+    at: int
+    reason: str
+    through: Through
+    now: bool
+    resumed: int | None
+    resumed_by: str | None
+    noted: int
+
+
+class Decisions:
+    """Rows of a node's store."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    # -- about jobs
+
+    def ask(self, question: Decision) -> None:
+        """Put a job before persons; a question about another plan or policy takes the place of an earlier one, and what
+        was said about that is gone."""
+        with self._db.transaction() as t:
+            t.execute("DELETE FROM words WHERE job = ?", (question.job,))
+            t.execute(
+                "INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    question.job,
+                    question.plan,
+                    question.policy,
+                    question.needed,
+                    question.submitter,
+                    json.dumps(question.recipients),
+                    question.purpose,
+                    question.sql,
+                    question.told,
+                    question.asked,
+                    question.expires,
+                ),
+            )
+
+    def of(self, job: str) -> Decision | None:
+        row = self._db.row("SELECT * FROM decisions WHERE job = ?", job)
+        return self._decision(row) if row else None
+
+    def all(self) -> list[Decision]:
+        """All that was asked, the oldest first."""
+        return [self._decision(r) for r in self._db.rows("SELECT * FROM decisions ORDER BY asked, job")]
+
+    def waiting(self, now: int) -> list[Decision]:
+        """What persons have yet to decide about."""
+        return [d for d in self.all() if d.state == "pending" and d.expires > now]
+
+    def decide(self, job: str, word: Word) -> Decision:
+        """A person's word; an approval can be taken back until the job has run. Raises LocalError job.*."""
+        with self._db.transaction() as t:
+            row = t.execute("SELECT * FROM decisions WHERE job = ?", (job,)).fetchone()
+            if row is None:
+                raise LocalError("job.unknown", "No job of this id waits for a decision here.", "heji jobs pending")
+            if row["expires"] <= word.at:
+                raise LocalError("job.expired", "The job's expiry has passed: it will not run.")
+            ran = t.execute("SELECT state FROM jobs WHERE id = ?", (job,)).fetchone()
+            if row["state"] != "pending" and (word.approves or (ran and ran["state"] in ("done", "closed"))):
+                raise LocalError("job.state", f"The job was {row['state']} here.")
+            before = t.execute("SELECT same FROM words WHERE job = ? AND approves", (job,)).fetchall()
+            if word.approves and same_person(word.person) in {r["same"] for r in before}:
+                raise LocalError(
+                    "job.state",
+                    f"{word.person} has approved the job already; it needs {row['needed']} persons.",
+                    "Somebody else has to approve it too.",
+                )
+            t.execute("INSERT OR REPLACE INTO words VALUES (?, ?, ?, ?, ?, ?, ?)", _row(job, word))
+            enough = word.approves and len(before) + 1 >= row["needed"]
+            state = "rejected" if not word.approves else "approved" if enough else "pending"
+            t.execute("UPDATE decisions SET state = ? WHERE job = ?", (state, job))
+        found = self.of(job)
+        assert found is not None
+        return found
+
+    def _decision(self, row: Any) -> Decision:
+        fields = dict(row)
+        words = self._db.rows(
+            "SELECT person, at, reason, through, approves FROM words WHERE job = ? ORDER BY at, same", row["job"]
+        )
+        return Decision(
+            **{**fields, "recipients": tuple(json.loads(fields["recipients"]))},
+            words=tuple(Word(**{**dict(w), "approves": bool(w["approves"])}) for w in words),
+        )
+
+    # -- about the node
+
+    def stop(self, word: Word, *, now: bool) -> Stop:
+        """From now on no job is approved; all that waits, and what was approved and has not run, is withdrawn,
+        standing approvals too.
+
+        ``now``: running jobs end too. In one transaction, on disk when it returns.
+        """
+        with self._db.transaction() as t:
+            if t.execute("SELECT 1 FROM stops WHERE resumed IS NULL").fetchone():
+                t.execute("UPDATE stops SET now = max(now, ?) WHERE resumed IS NULL", (now,))
+            else:
+                t.execute(
+                    "INSERT INTO stops (person, at, reason, through, now) VALUES (?, ?, ?, ?, ?)",
+                    (word.person, word.at, word.reason, word.through, now),
+                )
+            reason = "the node was stopped" + (f": {word.reason}" if word.reason else "")
+            said = Word(word.person, word.at, reason, word.through, approves=False)
+            t.execute("DELETE FROM standing_words")
+            open_ = t.execute(
+                "SELECT job FROM decisions WHERE state IN ('pending', 'approved')"
+                " AND job NOT IN (SELECT id FROM jobs WHERE state IN ('done', 'closed'))"
+            ).fetchall()
+            for row in open_:
+                t.execute("INSERT OR REPLACE INTO words VALUES (?, ?, ?, ?, ?, ?, ?)", _row(row["job"], said))
+                t.execute("UPDATE decisions SET state = 'rejected' WHERE job = ?", (row["job"],))
+        found = self.stopped()
+        assert found is not None
+        return found
+
+    def resume(self, word: Word) -> None:
+        """The policy is in force again. Raises LocalError job.state where the node is not stopped."""
+        with self._db.transaction() as t:
+            ended = t.execute(
+                "UPDATE stops SET resumed = ?, resumed_by = ? WHERE resumed IS NULL", (word.at, word.person)
+            )
+            if not ended.rowcount:
+                raise LocalError("job.state", "The node is not stopped.")
+
+    def stopped(self) -> Stop | None:
+        """The stop in force."""
+        row = self._db.row("SELECT * FROM stops WHERE resumed IS NULL")
+        return _stop(row) if row else None
+
+    def not_noted(self) -> list[Stop]:
+        """Stops of which something is not in the evidence log yet, the oldest first."""
+        rows = self._db.rows("SELECT * FROM stops WHERE noted < 1 + (resumed IS NOT NULL) ORDER BY id")
+        return [_stop(r) for r in rows]
+
+    def noted(self, stop: Stop) -> None:
+        """What ``stop`` says is in the evidence log."""
+        with self._db.transaction() as t:
+            t.execute("UPDATE stops SET noted = ? WHERE id = ?", (1 if stop.resumed is None else 2, stop.id))
+
+
+def _row(job: str, word: Word) -> tuple[object, ...]:
+    return job, same_person(word.person), word.person, word.approves, word.at, word.reason, word.through
+
+
+def _stop(row: Any) -> Stop:
+    return Stop(**{**dict(row), "now": bool(row["now"])})
