@@ -55,12 +55,14 @@ class SideRows:
 
     ``keys``: one a row, at sides other than the spine each key once; ``group``: (n,) at the spine the number of the
     row's group, -1 where its own conditions fail; ``passing``: (n,) at the others; ``columns``: (n,) or (n, 2) each.
+    ``hidden``: (measures, cells) what its party does not let out, None: nothing.
     """
 
     keys: Keys
     group: NDArray[np.int64]
     passing: Flags
     columns: tuple[RingWords, ...]
+    hidden: NDArray[np.bool_] | None = None
 
     def __repr__(self) -> str:
         return f"SideRows({len(self.keys)} rows)"
@@ -255,7 +257,7 @@ def play(session: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[dic
     g = j.groups
     hidden = yield from _dominated(here, j, addends, sums)
     del addends
-    said = yield from groups.release(here, g, sums, hidden)
+    said = yield from groups.release(here, g, sums, _with_own(j, mine, hidden))
     found = (yield from _searched(here, j, rows, sums, said[64])) if j.pool.ranked else None
     return _words(j, g, said, found, first=session.me == j.circle.first)
 
@@ -286,6 +288,17 @@ def _dominated(here: Session, j: Joint, parts: list[Addends], sums: Totals) -> R
     found = yield from dominance.play(here, d, parts, [sums.rows[at[step]] for step in j.addends])
     by_check = dict(zip(j.checks, found, strict=True))
     return [by_check.get(check) for check in j.pool.dominance.addends]
+
+
+def _with_own(j: Joint, mine: Mapping[str, SideRows], hidden: list[RingWords | None]) -> list[RingWords | None]:
+    """Reasons to hide groups of each release, with those that this party has by itself: its share of them."""
+    out = list(hidden)
+    for rows in mine.values():
+        for m, cells in enumerate(() if rows.hidden is None else rows.hidden):
+            for r, own in enumerate(_by_slice(j.pool, cells), start=m * j.pool.slices):
+                so_far = out[r]
+                out[r] = own.astype(np.uint64) if so_far is None else so_far + own
+    return out
 
 
 def _searched(here: Session, j: Joint, rows: list[Part], sums: Totals, said: RingWords) -> Rounds[Found]:
@@ -583,10 +596,21 @@ def _words(
     return {bits: np.concatenate(columns) for bits, columns in out.items() if columns}
 
 
+def _sliced(pool: JoinPool) -> tuple[list[int], list[int]]:
+    """How many values each key has, and the keys in the order of slices of groups."""
+    sizes = [len(k.domain) for k in pool.keys]
+    return sizes, [i for i in range(len(sizes)) if i not in pool.grouped] + list(pool.grouped)
+
+
+def _by_slice(pool: JoinPool, cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """From cells to slices of groups, (slices, groups)."""
+    sizes, order = _sliced(pool)
+    return cells.reshape(sizes).transpose(order).reshape(pool.slices, pool.groups)
+
+
 def _in_cells(pool: JoinPool, column: RingWords) -> RingWords:
     """From slices of groups to cells, whose keys are those of the GROUP BY in their order."""
-    sizes = [len(k.domain) for k in pool.keys]
-    order = [i for i in range(len(sizes)) if i not in pool.grouped] + list(pool.grouped)
+    sizes, order = _sliced(pool)
     laid = column.reshape([sizes[i] for i in order] + list(column.shape[1:]))
     back = [order.index(i) for i in range(len(sizes))]
     cells: RingWords = laid.transpose([*back, *range(len(sizes), laid.ndim)]).reshape(column.shape)

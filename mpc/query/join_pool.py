@@ -11,6 +11,7 @@ from mpc.errors import LocalError
 from mpc.ids import INTEGER, Field
 from mpc.protocols.ranked import Searched
 from mpc.query import build
+from mpc.query.behind_joins import behind_side
 from mpc.query.catalog import Catalog, Table, Value
 from mpc.query.catalog import Column as Declared
 from mpc.query.dominance import absolute_addends, ring_of_shares
@@ -151,13 +152,23 @@ def join_pool(
         released.append(program.released(words, [program.entities(p) for p in behind]))
     fields = tuple(_field([_declared(catalogs, s, i) for s in family]) for i in range(len(family[0].key)))
 
+    counted = [
+        [(p, t.value) for a in d.aggregates for t in _terms(a) for p in lowering(t).behind(a, t.value)] for d in drafts
+    ]
+
     def sides() -> tuple[Side, ...]:
         """The sides with the columns that the program has so far."""
         found = []
         for i, (side, factors) in enumerate(zip(family, program.factors, strict=True)):
             shown_keys = [(_own_sql if by_row else key_sql)(key_values[k]) for k in grouped if i == 0]
             query = _local_query(_table(catalogs, side), side, list(factors), shown_keys)
-            found.append(Side(side.name, side.party, side.rows, side.unique, tuple(c for _, c in factors), query))
+            columns_ = tuple(c for _, c in factors)
+            own = () if by_row else _keys_of(side, key_values)
+            if not by_row:
+                absent = side.optional or side.name in branches
+                catalog = next(c for c in catalogs.values() if c.party == side.party)
+                query = replace(query, behind=behind_side(side, absent, catalog, [key_values[k] for k in own], counted))
+            found.append(Side(side.name, side.party, side.rows, side.unique, columns_, query, own))
         return tuple(found)
 
     plain, steps = sides(), program.steps
@@ -177,6 +188,13 @@ def join_pool(
         grouped,
         tuple(ranked),
         None if addends is None else Dominance(sides(), program.steps[len(steps) :], addends),
+    )
+
+
+def _keys_of(side: JoinSide, key_values: Sequence[Expr]) -> tuple[int, ...]:
+    """The keys that a side holds by itself."""
+    return tuple(
+        i for i, e in enumerate(key_values) if {(c.party, c.table) for c in columns(e)} == {(side.party, side.table)}
     )
 
 

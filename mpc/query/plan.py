@@ -201,7 +201,8 @@ class Side:
 
     ``name``: the party's, or "party.table" where it has several. Columns of the answer: ``j0 …`` the key; ``g0 …``
     GROUP BY keys (of the spine); ``pass`` BOOLEAN where its own conditions hold; ``c0 …`` the ``columns`` in units.
-    ``rows``: row count, rounded up. ``unique``: no key twice.
+    ``rows``: row count, rounded up. ``unique``: no key twice. ``keys``: the numbers of the pool's keys that it holds by
+    itself; ``query.behind`` is by these.
     """
 
     name: str
@@ -210,6 +211,7 @@ class Side:
     unique: bool
     columns: tuple[SideColumn, ...]
     query: LocalQuery
+    keys: tuple[int, ...]
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from math import prod
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from mpc.policy.numbers import Word
 from mpc.policy.populations import Words
 from mpc.query import plan
 from mpc.query.layout import Filled
-from mpc.query.plan import Behind, BehindMeasure, Number, Pool
+from mpc.query.plan import Behind, BehindMeasure, JoinPool, Key, Number, Pool, Side
 from mpc.ring import ring
 from parties.node.joins import cells_of
 
@@ -50,8 +51,48 @@ def measured(
 
     Raises LocalError data.bounds.
     """
+    found = _entities(pool.keys, behind, answer, fingerprints, seal)
+    return [
+        Measured(
+            [found[i] for i in said.populations],
+            filled.small[m],
+            [_word(n, said, measure.words[n.word], filled.words[m][n.word]) for n in said.numbers],
+        )
+        for m, (measure, said) in enumerate(zip(pool.measures, behind.measures, strict=True))
+    ]
+
+
+def measured_side(
+    pool: JoinPool,
+    side: Side,
+    answer: pa.Table,
+    fingerprints: Callable[[Words], Words],
+    seal: Callable[[Words, Words], Words],
+) -> list[Measured]:
+    """Of each measure of a join who is behind it at one side, by the keys that the side holds itself."""
+    keys, behind = [pool.keys[i] for i in side.keys], side.query.behind
+    found = _entities(keys, behind, answer, fingerprints, seal)
+    shown = np.zeros(prod(len(k.domain) for k in keys), dtype=bool)
+    return [Measured([found[i] for i in said.populations], shown) for said in behind.measures]
+
+
+def in_all_cells(pool: JoinPool, side: Side, own: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """From cells by a side's own keys to those of the pool, (cells,)."""
+    sizes = [len(k.domain) for k in pool.keys]
+    laid = own.reshape([n if i in side.keys else 1 for i, n in enumerate(sizes)])
+    return np.broadcast_to(laid, sizes).reshape(-1)
+
+
+def _entities(
+    keys: Sequence[Key],
+    behind: Behind,
+    answer: pa.Table,
+    fingerprints: Callable[[Words], Words],
+    seal: Callable[[Words, Words], Words],
+) -> list[Entities]:
+    """Who is behind each population. Raises LocalError data.bounds."""
     answer = answer.combine_chunks()
-    cells = cells_of(pool.keys, answer, np.ones(answer.num_rows, dtype=bool), "k")
+    cells = cells_of(keys, answer, np.ones(answer.num_rows, dtype=bool), "k")
     entities = fingerprints(answer.column("x").to_numpy().astype(np.uint64))
     order = np.lexsort((entities, cells))
     cells, entities = cells[order], entities[order]
@@ -61,14 +102,7 @@ def measured(
         there = sums.is_valid().to_numpy()
         words = sums.fill_null(0).to_numpy().astype(np.uint64)[there]
         found.append(Entities(column, cells[there], entities[there], words, seal))
-    return [
-        Measured(
-            [found[i] for i in said.populations],
-            filled.small[m],
-            [_word(n, said, measure.words[n.word], filled.words[m][n.word]) for n in said.numbers],
-        )
-        for m, (measure, said) in enumerate(zip(pool.measures, behind.measures, strict=True))
-    ]
+    return found
 
 
 def _word(number: Number, said: BehindMeasure, word: plan.Word, own: RingWords) -> Word:

@@ -40,3 +40,5 @@ def _of_side(name: str, brought: SideRows) -> Iterator[Column]:
     yield Column(f"{name}, rows that pass", brought.passing)
     for c, column in enumerate(brought.columns):
         yield Column(f"{name}, column {c}", column)
+    if brought.hidden is not None:
+        yield Column(f"{name}, hidden cells", brought.hidden.T)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pyarrow as pa
 
 from mpc.coins import Coins
@@ -19,10 +20,10 @@ from mpc.policy.flow import Limits
 from mpc.protocols.ranked import OwnValues
 from mpc.query.catalog import Catalog
 from mpc.query.layout import Filled, Rows, fill
-from mpc.query.plan import Behind, Plan
+from mpc.query.plan import Behind, Plan, Side
 from mpc.roles import Cast, pool_of, ring_of
 from parties.member import Member
-from parties.node.behind import dominated_measures, measured
+from parties.node.behind import dominated_measures, in_all_cells, measured, measured_side
 from parties.node.committed import columns_of
 from parties.node.joins import own_values, side_rows
 from parties.node.ranked import own_values_of
@@ -109,6 +110,12 @@ class Inputs:
                 for p, q in queries
                 if p not in joins and q.behind.sql and self._looks_behind(limits)
             }
+            at_sides = {
+                (p, side): database.rows(side.query.behind.sql)
+                for p, j in cast.joints
+                for side in j.pool.sides
+                if side.party == me and side.query.behind.sql and self._releases is not None and j.least > 0
+            }
             snapshot = database.snapshot(salt)
         filled = {
             p: fill(
@@ -121,7 +128,16 @@ class Inputs:
             )
             for p, answer in answers.items()
         }
-        self._spoil(cast, plan, limits, {p: (q.behind, behind[p]) for p, q in queries if p in behind}, filled, snapshot)
+        self._spoil(
+            cast,
+            plan,
+            limits,
+            {p: (q.behind, behind[p]) for p, q in queries if p in behind},
+            at_sides,
+            filled,
+            rows,
+            snapshot,
+        )
         # one spoiled vector for each recipient, with noise of its own
         said = {s: filled[pool_of(s.name)] for s in cast.said_by(me) if pool_of(s.name) in filled}
         words = {
@@ -153,23 +169,33 @@ class Inputs:
         plan: Plan,
         limits: Limits,
         behind: Mapping[int, tuple[Behind, pa.Table]],
+        at_sides: Mapping[tuple[int, Side], pa.Table],
         filled: dict[int, Filled],
+        rows: Mapping[int, dict[str, SideRows]],
         snapshot: bytes,
     ) -> None:
         """Hide what is small by its neighbours: sums that one entity dominates, populations too close to others, and
-        numbers too many."""
+        numbers too many. Of joins, whose numbers nobody knows, populations of single sides."""
         for p, (query, answer) in behind.items():
             if limits.max_share is not None:
                 over = dominated_measures(plan.pools[p], query, answer, limits.max_share)
                 filled[p] = filled[p].spoiling(over)
         ledger = self._releases
-        if not behind or ledger is None:
+        if not (behind or at_sides) or ledger is None:
             return
         measures = []
         for p, (query, answer) in behind.items():
             measures += measured(plan.pools[p], query, answer, filled[p], ledger.fingerprints, ledger.seal)
+        joints = dict(cast.joints)
+        for (p, side), answer in at_sides.items():
+            measures += measured_side(joints[p].pool, side, answer, ledger.fingerprints, ledger.seal)
         recipients = sorted({s.recipient for s in cast.sums})
-        job, least = cast.context.job.hex(), limits.min_entities
+        # a side is looked at for the other owners too, whose totals its conditions choose: by the strictest of all
+        job, least = cast.context.job.hex(), max([limits.min_entities, *(joints[p].least for p, _ in at_sides)])
         spoiled = iter(ledger.decide(job, snapshot.hex(), recipients, measures, least, limits.max_numbers))
         for p in behind:
             filled[p] = filled[p].spoiling([next(spoiled) for _ in filled[p].small])
+        for p, side in at_sides:
+            pool = joints[p].pool
+            hidden = np.array([in_all_cells(pool, side, next(spoiled)) for _ in pool.measures])
+            rows[p][side.name] = replace(rows[p][side.name], hidden=hidden)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.parties.conftest import serving
-from tests.parties.test_joins import FIRMS, JOINED, make, refused, write
+from tests.parties.test_joins import ALL, FIRMS, JOINED, make, refused, write
 from tests.parties.test_replaying import again
 
 BY_INDUSTRY = (
@@ -73,3 +73,27 @@ async def test_a_result_by_row_needs_a_grant_without_the_limit(tmp_path: Path) -
             running, "SELECT t.uscc, b.balance FROM tax.firms t JOIN bank.firms b USING (uscc)", "tax"
         )
     assert error.code == "policy.refused" and "has max_share, which cannot be kept in" in str(error)
+
+
+# ---- differencing
+
+
+def without(n: int, columns: str = "SUM(t.paid) AS paid") -> str:
+    """A total over the join, but for the first ``n`` firms of the bank that are in all tables."""
+    left_out = ", ".join(f"'{f[0].lower()}-{f[1:]}'" for f in [f for i, f in enumerate(FIRMS[:50]) if i % 4][:n])
+    condition = f" WHERE b.uscc NOT IN ({left_out})" if n else ""
+    return f"SELECT COUNT(*) AS n, {columns} {JOINED}{condition}"
+
+
+async def test_all_but_one_after_all(tmp_path: Path) -> None:
+    """The bank chooses which firms the tax bureau's total is of: the bank's node is in the way, whoever it is about."""
+    async with serving(make(tmp_path, grants=(*ALL, "join_reveal", "threshold"), least=10)) as running:
+        first = (await running.query(without(1))).rows
+        for _ in range(2):
+            assert (await running.query(without(0))).rows == [{"n": None, "paid": None, "_suppressed": ["n", "paid"]}]
+        assert (await running.query(without(1))).rows == first  # the same question again
+        assert (await running.query(without(12))).rows[0]["n"] == first[0]["n"] - 11  # far enough from both
+        result = await running.query(without(13), to="bank")  # also where the bank itself receives
+        assert result.rows[0]["n"] is None
+    [found] = await again(tmp_path / "consortium", "bank", result.statement["job"])
+    assert found.role == "party"
