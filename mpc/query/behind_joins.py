@@ -4,6 +4,9 @@ A population of a join is a side's own: its rows that its own conditions let cou
 measure these are the conditions in WHERE and ON, and those inside CASE and FILTER. They are read off the polynomials
 that count entities (mpc/query/shares.py): for every product of the other sides' factors, the rows in which the side's
 own coefficient of it is not 0. Comparisons between owners are factors of others.
+
+That a value which is added is NULL in some rows is no condition: nobody who asks has chosen it. So a sum does not come
+too close to a count beside it because three firms have no value; that a few values of *another* column are NULL counts.
 """
 
 from __future__ import annotations
@@ -14,11 +17,11 @@ from mpc.query.behind import Population, contribution, of_side, where
 from mpc.query.catalog import Catalog, Table
 from mpc.query.local import Scan
 from mpc.query.local_joins import LocalJoin
-from mpc.query.nodes import Column, Expr, JoinSide
+from mpc.query.nodes import Column, Expr, IsNull, JoinSide, Not
 from mpc.query.plan import Behind
 from mpc.query.printer import sql
 from mpc.query.shares import Factor, Poly, Term
-from mpc.query.uses import value_columns
+from mpc.query.uses import bare, value_columns
 
 #: what counts the entities behind a sum, and the value that is added
 Counted = tuple[Poly, Expr | None]
@@ -39,9 +42,10 @@ def behind_side(
 
 def _populations(side: JoinSide, absent: bool, table: Table, poly: Poly, value: Expr | None) -> Iterator[Population]:
     own = [c for c in dict.fromkeys(value_columns(value)) if _of(side, c)] if value is not None else []
-    for condition in _conditions(side, absent, poly):
+    for condition in _conditions(side, absent, poly, own):
         yield (side.table.lower(), "*"), where("CAST(1 AS UBIGINT)", condition)
-        for c in own:
+    for c in own:
+        for condition in _conditions(side, absent, poly, [c]):
             yield _published(table, c), where(contribution(c), condition)
 
 
@@ -55,16 +59,23 @@ def _published(table: Table, c: Column) -> tuple[str, str]:
     return name.lower(), column.lower()
 
 
-def _conditions(side: JoinSide, absent: bool, poly: Poly) -> list[str]:
-    """Where the side's own coefficient of a product of others' factors is not 0; "": everywhere."""
+def _conditions(side: JoinSide, absent: bool, poly: Poly, added: Sequence[Column]) -> list[str]:
+    """Where the side's own coefficient of a product of others' factors is not 0, whether columns that are ``added`` are
+    NULL or not; "": everywhere."""
     by_others: dict[Term, dict[Factor, int]] = {}
     for term, c in poly.items():
         factors = dict(term)
         own = factors.pop(side.name, None if absent else Factor())
         if own is not None:
+            own = Factor(None, frozenset(e for e in own.conditions if not _is_there(e, added)))
             rest = by_others.setdefault(frozenset(factors.items()), {})
             rest[own] = rest.get(own, 0) + c
     return list(dict.fromkeys(_nonzero(own) for own in by_others.values()))
+
+
+def _is_there(e: Expr, added: Sequence[Column]) -> bool:
+    """Whether a condition says that one of these columns is not NULL."""
+    return isinstance(e, Not) and isinstance(e.arg, IsNull) and bare(e.arg.arg) in added
 
 
 def _nonzero(coefficients: dict[Factor, int]) -> str:

@@ -66,14 +66,25 @@ def measured_side(
     pool: JoinPool,
     side: Side,
     answer: pa.Table,
+    least: int,
     fingerprints: Callable[[Words], Words],
     seal: Callable[[Words, Words], Words],
 ) -> list[Measured]:
-    """Of each measure of a join who is behind it at one side, by the keys that the side holds itself."""
+    """Of each measure of a join who is behind it at one side, by the keys that the side holds itself.
+
+    Where that are fewer than ``least``, no more of them can have met: the measure is hidden there anyway. Rows that
+    count under several conditions of their own are more together than under each.
+    """
     keys, behind = [pool.keys[i] for i in side.keys], side.query.behind
+    cells = prod(len(k.domain) for k in keys)
+    out = []
     found = _entities(keys, behind, answer, fingerprints, seal)
-    shown = np.zeros(prod(len(k.domain) for k in keys), dtype=bool)
-    return [Measured([found[i] for i in said.populations], shown) for said in behind.measures]
+    for said in behind.measures:
+        who = [found[i] for i in said.populations]
+        rows = [b for b in who if b.column[1] == "*"]
+        few = np.bincount(rows[0].cells, minlength=cells) < least if len(rows) == 1 else np.zeros(cells, dtype=bool)
+        out.append(Measured(who, few))
+    return out
 
 
 def in_all_cells(pool: JoinPool, side: Side, own: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -188,7 +188,8 @@ class Inputs:
             measures += measured(plan.pools[p], query, answer, filled[p], ledger.fingerprints, ledger.seal)
         joints = dict(cast.joints)
         for (p, side), answer in at_sides.items():
-            measures += measured_side(joints[p].pool, side, answer, ledger.fingerprints, ledger.seal)
+            j = joints[p]
+            measures += measured_side(j.pool, side, answer, j.least, ledger.fingerprints, ledger.seal)
         recipients = sorted({s.recipient for s in cast.sums})
         # a side is looked at for the other owners too, whose totals its conditions choose: by the strictest of all
         job, least = cast.context.job.hex(), max([limits.min_entities, *(joints[p].least for p, _ in at_sides)])

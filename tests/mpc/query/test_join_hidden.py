@@ -27,7 +27,7 @@ def behind(sql: str, party: str, world: World = WORLD) -> dict[str, list[set[fro
     side = next(s for s in pool.sides if s.party == party)
     answer = world.local(party).rows(side.query.behind.sql)
     names = {r["x"]: r["id"] for r in world.local(party).rows(_ids(side)).to_pylist()}
-    found = measured_side(pool, side, answer, lambda x: x, lambda entities, sums: entities ^ sums)
+    found = measured_side(pool, side, answer, 0, lambda x: x, lambda entities, sums: entities ^ sums)
     return {
         m.name: [
             {frozenset(names[e] for e in b.cell(c).entities.tolist()) for c in range(len(said.hidden))}
@@ -72,6 +72,19 @@ def test_all_but_one_whatever_it_is_dressed_as(value: str) -> None:
     assert {ids("SELECT uscc FROM bank.firms WHERE uscc <> 'F007'")} in summed
 
 
+def test_a_missing_value_is_no_condition_but_of_another_column_it_is() -> None:
+    everyone = [{ids("SELECT uscc FROM tax.firms")}]
+    assert behind(f"SELECT SUM(t.late) AS s {TWO}", "tax") == {"SUM(t.late)": everyone}
+    known = {ids("SELECT uscc FROM tax.firms WHERE late IS NOT NULL")}
+    for sql in (
+        f"SELECT SUM(t.paid) FILTER (WHERE t.late IS NOT NULL) AS s {TWO}",
+        f"SELECT SUM(b.balance) FILTER (WHERE t.late IS NOT NULL) AS s {TWO}",
+        f"SELECT SUM(t.paid + t.late) AS s {TWO}",
+    ):
+        (found,) = behind(sql, "tax").values()
+        assert known in found, sql
+
+
 def test_cells_are_those_of_the_keys_that_a_side_holds() -> None:
     sql = f"SELECT t.industry, b.branch, COUNT(*) AS n {TWO} GROUP BY 1, 2"
     (by_industry,) = behind(sql, "tax")["COUNT(*)"]
@@ -80,6 +93,20 @@ def test_cells_are_those_of_the_keys_that_a_side_holds() -> None:
     assert by_branch == {
         ids(f"SELECT uscc FROM bank.firms WHERE branch IS NOT DISTINCT FROM {b}") for b in ("'A'", "'B'", "'D'", "NULL")
     }
+
+
+def test_a_cell_with_few_rows_at_a_side_is_known_to_be_hidden() -> None:
+    def hidden(items: str, least: int) -> list[list[bool]]:
+        ((_, pool),) = WORLD.plan(f"SELECT {items} {TWO}").joins
+        side = next(s for s in pool.sides if s.party == "bank")
+        answer = WORLD.local("bank").rows(side.query.behind.sql)
+        return [m.hidden.tolist() for m in measured_side(pool, side, answer, least, lambda x: x, lambda a, b: a)]
+
+    some = len(ids("SELECT uscc FROM bank.firms WHERE overdue = 1"))
+    assert hidden("COUNT(*) FILTER (WHERE b.overdue = 1) AS n", some) == [[False]]
+    assert hidden("COUNT(*) FILTER (WHERE b.overdue = 1) AS n", some + 1) == [[True]]
+    # some rows count under this condition, the others under another: together they are enough
+    assert hidden("COUNT(CASE WHEN b.overdue = 1 THEN 0 ELSE t.late END) AS n", some + 1) == [[False]]
 
 
 def test_repeated_keys_are_one_entity() -> None:
@@ -99,7 +126,7 @@ def test_every_side_can_be_asked(sql: str) -> None:
         for side in pool.sides:
             if side.query.behind.sql:
                 answer = WORLD.local(side.party).rows(side.query.behind.sql)
-                measured_side(pool, side, answer, lambda x: x, lambda a, b: a)
+                measured_side(pool, side, answer, 0, lambda x: x, lambda a, b: a)
 
 
 def test_tables_that_an_owner_joins_itself() -> None:
@@ -109,7 +136,7 @@ def test_tables_that_an_owner_joins_itself() -> None:
             for side in pool.sides if not pool.by_row else ():
                 if side.query.behind.sql:
                     answer = local_joins.WORLD.local(side.party).rows(side.query.behind.sql)
-                    measured_side(pool, side, answer, lambda x: x, lambda a, b: a)
+                    measured_side(pool, side, answer, 0, lambda x: x, lambda a, b: a)
                     asked += len(side.query.tables) > 1
     assert asked
 
