@@ -67,6 +67,24 @@ def hear_positions(session: Session, sender: str, length: int, below: int) -> Ro
     return out
 
 
+def say_rows(session: Session, to: str, rows: NDArray[np.uint8]) -> Rounds[None]:
+    """Say rows of one width, (n, width) uint8, a multiple of 8 bytes: points, ciphertexts. They travel as words."""
+    words = np.ascontiguousarray(rows).view("<u8").astype(np.uint64, copy=False)
+    for name, part in blocks(len(rows), rows.shape[1]):
+        yield Round(session.at(name).path, {to: Words(64, words[part].reshape(-1))})
+
+
+def hear_rows(session: Session, sender: str, length: int, width: int) -> Rounds[NDArray[np.uint8]]:
+    """Hear ``length`` rows of ``width`` bytes."""
+    out = np.zeros((length, width // 8), dtype="<u8")
+    for name, part in blocks(length, width):
+        step = session.at(name).path
+        heard = yield Round(step, {}, frozenset({sender}))
+        count = (part.stop - part.start) * (width // 8)
+        out[part] = words_of(heard[sender], 64, count, sender, step).reshape(-1, width // 8)
+    return out.view(np.uint8)
+
+
 def words_of(message: Message, bits: int, count: int, sender: str, step: str) -> RingWords:
     """The words of one block; PeerError where they are not ``count`` words of ``bits`` bits."""
     said = expect(message, Words, party=sender, step=step)

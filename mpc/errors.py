@@ -27,6 +27,7 @@ CODES: Mapping[str, str] = {
     "plan.inexact": "an expression cannot be computed exactly (floating point)",
     "plan.unsafe_weights": "weights or combinations from which the parts of a pooled total could be told apart",
     "plan.trust": "the query needs a weaker trust level than the job accepts",
+    "plan.deposit": "the query is no deposit sum: not every value is one total over all of its parties",
     "plan.verified": "verified sums do not go with this query",
     "plan.helper": "there is no helper, or it belongs to an institution that takes part in the join",
     "plan.rows": "single rows of a join go to a party whose own table gives the rows, and to nobody else",
@@ -105,6 +106,10 @@ class HejiError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.advice}" if self.advice else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors of workers come from other processes."""
+        return HejiError.from_dict, (self.to_dict(),)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form, the inverse of ``from_dict``."""

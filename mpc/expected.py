@@ -8,6 +8,7 @@ the tables for the first time, and conditions that a database is slow at, come o
 from __future__ import annotations
 
 from mpc.joint import Joint
+from mpc.pair import Pair
 from mpc.query.plan import Plan
 from mpc.traffic import search_traffic, traffic
 
@@ -21,14 +22,27 @@ A_ROW = 3.5e-7
 A_ROUND = 5e-3
 #: for each element of a verified sum that a contributor binds itself to, two at a time on two cores
 A_COMMITMENT = 4e-5
+#: for each point that is multiplied in a join without a helper, each ciphertext that a key's holder makes, each that
+#: comes in and is multiplied, and each that the other side blinds anew, two at a time on two cores
+A_POINT, A_ROW_ENCRYPTED, A_PRODUCT, A_CIPHERTEXT = 3.2e-5, 2e-4, 2e-5, 2e-2
+#: for each term of a score, two at a time
+A_SCORE = 1e-3
+#: memory for each row of a join without a helper: its key and points, and for each of its ciphertexts
+PAIR_ROW_BYTES, CIPHERTEXT_MEMORY = 400, 3 * 800
 #: memory of a node at rest, and for each word of a shared column: the share, masks, what is on its way
 START_BYTES, WORD_BYTES = 200 << 20, 40
 
 
 def expected_bytes(plan: Plan) -> int:
     """Memory that the joins of a plan take at one data party at most, beside its tables: of one part at a time."""
-    parts = [next(Joint(pool, "helper", 1).pieces)[1] for _, pool in plan.joins]
-    return max((START_BYTES + WORD_BYTES * max(j.rows, *map(j.rows_of, j.others)) * j.words for j in parts), default=0)
+    parts = [next(Joint(pool, "helper", 1).pieces)[1] for _, pool in plan.hidden_joins]
+    hidden = [WORD_BYTES * max(j.rows, *map(j.rows_of, j.others)) * j.words for j in parts]
+    pairs = [
+        PAIR_ROW_BYTES * sum(s.rows for s in pool.sides)
+        + (0 if pool.by_row else CIPHERTEXT_MEMORY * min(s.rows for s in pool.sides) * Pair(pool, 1).tally.packs)
+        for _, pool in plan.tallies
+    ]
+    return max((START_BYTES + found for found in (*hidden, *pairs)), default=0)
 
 
 def expected_seconds(plan: Plan, recipients: int) -> float:
@@ -39,10 +53,26 @@ def expected_seconds(plan: Plan, recipients: int) -> float:
         for p, _, _, cells in plan.columns(bits)
     )
     rows = sum(s.rows for _, pool in plan.joins for s in pool.sides)
-    said = sum(t.bytes for _, pool in plan.joins for t in traffic(Joint(pool, "helper", 1)))
+    said = sum(t.bytes for _, pool in plan.hidden_joins for t in traffic(Joint(pool, "helper", 1)))
     searches = [s for pool in plan.pools for s in pool.searches("helper")]
     said += sum(t.bytes for s in searches for t in search_traffic(s))
     rounds = sum(s.rounds for s in searches)
-    rounds += sum(s.rounds for _, pool in plan.joins if (s := Joint(pool, "helper", 1).search) is not None)
+    rounds += sum(s.rounds for _, pool in plan.hidden_joins if (s := Joint(pool, "helper", 1).search) is not None)
     bound = words // 16 if plan.verified else 0
-    return START + A_BYTE * (words + said) + A_ROW * rows + A_ROUND * rounds + A_COMMITMENT * bound
+    without = sum(_unhelped_seconds(Pair(pool, 1)) for _, pool in plan.tallies)
+    return without + START + A_BYTE * (words + said) + A_ROW * rows + A_ROUND * rounds + A_COMMITMENT * bound
+
+
+def _unhelped_seconds(j: Pair) -> float:
+    """Blinding both ways, then the ciphertexts, if as many keys met as can."""
+    points = A_POINT * 2 * (j.spine.rows + j.other.rows)
+    met = min(j.spine.rows, j.other.rows)
+    if (s := j.scoring) is not None:
+        multiplied = met * sum(len(word) for word in s.words)
+        points += A_ROW_ENCRYPTED * met * len(s.weights) + A_SCORE * multiplied + A_CIPHERTEXT * s.ciphertexts(met)
+    if j.pool.by_row:
+        return points
+    t = j.tally
+    blinded = sum(t.shelf(pack).count for _, pack in t.products) + sum(shelf.count for shelf in t.shown)
+    encrypted = met * t.packs + t.groups * (len(t.words) + len(t.shown))
+    return points + A_ROW_ENCRYPTED * encrypted + A_PRODUCT * len(t.products) * j.spine.rows + A_CIPHERTEXT * blinded

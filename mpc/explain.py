@@ -7,15 +7,18 @@ from typing import Any
 
 from mpc.expected import expected_bytes, expected_seconds
 from mpc.joint import Joint, batches, joint_of
+from mpc.methods import KEY_BITS, advice, ciphertexts_of, methods
+from mpc.pair import Pair
 from mpc.protocols.ranked import Search
 from mpc.protocols.total import BLOCK_WORDS
 from mpc.query.ledger import ledger
-from mpc.query.plan import JoinPool, Measure, Plan, Pool, shows_rows
-from mpc.traffic import search_traffic, traffic
+from mpc.query.plan import JoinPool, Measure, Plan, Pool, TallyPool, shows_rows
+from mpc.traffic import pair_traffic, search_traffic, traffic
 
 
 def explain(plan: Plan, recipients: tuple[str, ...]) -> dict[str, Any]:
     """Everything that follows from the plan. Integers that may pass 2^53 are strings."""
+    found = methods(plan, recipients)
     return {
         "planner": plan.version,
         "plan": plan.digest(),
@@ -29,8 +32,10 @@ def explain(plan: Plan, recipients: tuple[str, ...]) -> dict[str, Any]:
         ],
         "pools": [_pool(p) for p in plan.pools],
         "steps": _steps(plan, recipients),
-        "seconds": round(expected_seconds(plan, len(recipients)), 1),
+        "seconds": round(expected_seconds(plan, len(recipients)), 1) if plan.trust != "deposit" else None,
         "memory_bytes": str(expected_bytes(plan)),
+        "methods": [asdict(m) for m in found],
+        "recommended": advice(found),
         "ledger": [asdict(e) for e in ledger(plan, recipients)],
         "notes": list(plan.notes),
     }
@@ -44,8 +49,14 @@ def _pool(p: Pool) -> dict[str, Any]:
         "keys": [{"name": k.name, "kind": k.kind, "values": len(k.domain)} for k in p.keys if not shows_rows(p)],
         "by_row": shows_rows(p),
         "measures": [_measure(m) for m in p.measures],
-        **({"spine": p.sides[0].party, "why": _why(p)} if isinstance(p, JoinPool) else {}),
+        **({"join": _kind(p), "spine": p.sides[0].party, "why": _why(p)} if isinstance(p, JoinPool) else {}),
     }
+
+
+def _kind(p: JoinPool) -> str:
+    return (
+        "join without a helper, of which both learn the keys they share" if isinstance(p, TallyPool) else "hidden join"
+    )
 
 
 def _why(p: JoinPool) -> str:
@@ -72,11 +83,15 @@ def _measure(m: Measure) -> dict[str, Any]:
 
 def _steps(plan: Plan, recipients: tuple[str, ...]) -> list[dict[str, Any]]:
     """The joint steps. ``bytes``: what each party sends for all recipients, without framing."""
+    if plan.trust == "deposit":
+        return [_deposit_step(plan)]
     steps: list[dict[str, Any]] = [
         {"step": "keys", "protocol": "P0 keys and coins", "trust": "parties", "rounds": 2, "bytes": {}}
     ]
-    for _, joined in plan.joins:
+    for _, joined in plan.hidden_joins:
         steps += _joint_steps(joined)
+    for _, tallied in plan.tallies:
+        steps += _pair_steps(tallied)
     steps += [_search_step(s) for p in plan.pools for s in p.searches("helper") if not s.alone]
     for i, p in enumerate(plan.pools):
         for bits in (64, 128):
@@ -97,6 +112,18 @@ def _steps(plan: Plan, recipients: tuple[str, ...]) -> list[dict[str, Any]]:
                 }
             )
     return steps
+
+
+def _deposit_step(plan: Plan) -> dict[str, Any]:
+    """Deposits: each party by itself, on a day of its own."""
+    ciphertexts = ciphertexts_of(plan)
+    return {
+        "step": "deposit",
+        "protocol": f"P10 deposit sum, {ciphertexts:,} Paillier ciphertext(s) a party",
+        "trust": "deposit",
+        "rounds": 1,
+        "bytes": dict.fromkeys(plan.parties, ciphertexts * KEY_BITS // 4),
+    }
 
 
 #: what a step of mpc.traffic is called, and how many latencies it takes at least
@@ -146,6 +173,33 @@ def _said(j: Joint) -> dict[str, dict[str, int]]:
     return said
 
 
+#: the same of a join without a helper
+_PAIR = {
+    "blind": ("P9 which keys met: points of both, blinded by both", 2),
+    "tally": ("P9 totals by group on ciphertexts, small cells hidden", 4),
+    "told": ("P9 the other side's part of each row shown", 1),
+    "scores": ("P9 the recipient's columns times the other side's, under the recipient's key", 2),
+}
+
+
+def _pair_steps(p: TallyPool) -> list[dict[str, Any]]:
+    """The steps of a join without a helper. ``bytes``: what each party sends, if as many keys met as can."""
+    said: dict[str, dict[str, int]] = {}
+    for t in pair_traffic(Pair(p, 1)):
+        by = said.setdefault(t.step, {})
+        by[t.sender] = by.get(t.sender, 0) + t.bytes
+    return [
+        {
+            "step": f"{p.name}/{step}",
+            "protocol": _PAIR[step][0],
+            "trust": "parties",
+            "rounds": _PAIR[step][1],
+            "bytes": dict(sorted(by.items())),
+        }
+        for step, by in said.items()
+    ]
+
+
 def _search_step(s: Search) -> dict[str, Any]:
     """A search for values by their place."""
     by: dict[str, int] = {}
@@ -182,7 +236,7 @@ def render(explained: dict[str, Any], width: int | None = None) -> str:
             else f"  {p['name']}: {' + '.join(p['parties'])}"
         )
         if "spine" in p:
-            out.append(f"    hidden join; the rows are those of {p['spine']}: {p['why']}")
+            out.append(f"    {p['join']}; the rows are those of {p['spine']}: {p['why']}")
         for m in p["measures"]:
             out.append(f"    {m['name']}")
             out += [
@@ -195,7 +249,11 @@ def render(explained: dict[str, Any], width: int | None = None) -> str:
         out.append(
             f"  {s['step']:12} {s['protocol']}, {s['rounds']} round(s)" + (f", {size:,} bytes a party" if size else "")
         )
-    out.append(f"  about {explained['seconds']} s with all members on one machine, and what the local queries take")
+    if explained["seconds"] is not None:
+        out.append(f"  about {explained['seconds']} s with all members on one machine, and what the local queries take")
+    if len(usable := [m for m in explained["methods"] if not m["why_not"]]) > 1:
+        out += ["", "How it can be added up:", *(f"  {_method(m)}" for m in usable)]
+        out.append(f"  take {explained['recommended']}")
     if memory := int(explained["memory_bytes"]):
         out.append(f"  up to about {memory / 1e9:.1f} GB of memory at a party of a join, beside its tables")
     out += ["", "Who learns what:"]
@@ -203,3 +261,9 @@ def render(explained: dict[str, Any], width: int | None = None) -> str:
     if explained["notes"]:
         out += ["", "Notes:", *(f"  {n}" for n in explained["notes"])]
     return "\n".join(out) + "\n"
+
+
+def _method(m: dict[str, Any]) -> str:
+    how = "the parties are online together" if m["together"] else "each party deposits when it likes"
+    what = "" if m["together"] else " of processor time; coordinator and recipient together could open single deposits"
+    return f"{m['name']:9} {how}; {m['bytes']:,} bytes a party, about {m['seconds']:.1f} s{what}"

@@ -389,7 +389,7 @@ def _aligned(
         rows = mine[j.spine.name]
         for c, (column, declared) in enumerate(zip(rows.columns, j.spine.columns, strict=True)):
             if declared.how == "mark":
-                column = _first_marks(here.at(f"marks/{c}"), rows, column)
+                column = first_marks(here.at(f"marks/{c}"), rows, column)
             elif declared.how == "entity":
                 column = _entity_sums(here.at(f"entities/{c}"), rows, column, declared.bits)
             shares[0, c] = order.column(column, j.rows)
@@ -426,7 +426,7 @@ def _beside(here: Session, j: Joint, keys: Keys, other: SideRows) -> list[RingWo
     return out
 
 
-def _first_marks(here: Session, mine: SideRows, counts: RingWords) -> RingWords:
+def first_marks(here: Session, mine: SideRows, counts: RingWords) -> RingWords:
     """1 in the first row of each group and key in which the column is 1. Rows without a key count for nobody."""
     rows = np.flatnonzero((counts != 0) & (mine.group >= 0) & ~mine.keys.null)
     number = key_numbers(here, mine.keys)
@@ -590,9 +590,9 @@ def _words(
                 values = [found.words[i][w] * found.shown[i] for w in range(len(measure.words))]
                 words.append([v.view(np.uint64) if first else np.zeros(n, dtype=np.uint64) for v in values])
         for w, word in enumerate(measure.words):
-            out[word.ring].append(_in_cells(pool, np.concatenate([of[w] for of in words])))
+            out[word.ring].append(in_cells(pool, np.concatenate([of[w] for of in words])))
         keep = said[64][m * slices * n : (m + 1) * slices * n]
-        out[64].append(_in_cells(pool, np.full(slices * n, 1 if first else 0, dtype=np.uint64) - keep))
+        out[64].append(in_cells(pool, np.full(slices * n, 1 if first else 0, dtype=np.uint64) - keep))
     return {bits: np.concatenate(columns) for bits, columns in out.items() if columns}
 
 
@@ -608,7 +608,7 @@ def _by_slice(pool: JoinPool, cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return cells.reshape(sizes).transpose(order).reshape(pool.slices, pool.groups)
 
 
-def _in_cells(pool: JoinPool, column: RingWords) -> RingWords:
+def in_cells(pool: JoinPool, column: RingWords) -> RingWords:
     """From slices of groups to cells, whose keys are those of the GROUP BY in their order."""
     sizes, order = _sliced(pool)
     laid = column.reshape([sizes[i] for i in order] + list(column.shape[1:]))

@@ -1,7 +1,8 @@
 """What each participant does in a job, from its first word to its last: read this to follow a job.
 
-    data party     agree on keys (P0) → of joins, compute its words on shares (mpc.joint); of MIN, MAX and quantiles,
-                   search for them with the others (mpc.protocols.ranked) → say its masked vectors (P3)
+    data party     agree on keys (P0) → of joins, compute its words on shares (mpc.joint), or without a helper
+                   (mpc.pair); of MIN, MAX and quantiles, search for them with the others (mpc.protocols.ranked) → say
+                   its masked vectors (P3)
                    → if it receives: hear the totals, open them
     coordinator    agree → add what the data parties say → hand the masked totals to recipients with a node,
                    keep them for the others
@@ -16,25 +17,30 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 
-from mpc import joint
+from mpc import joint, pair
 from mpc.coins import Coins
 from mpc.crypto.labels import digest
+from mpc.crypto.paillier import PublicKey
+from mpc.crypto.spread import Spread, one_core
 from mpc.job import Job
 from mpc.joint import Joint, SideRows, joint_of
 from mpc.messages import RingWords
+from mpc.pair import Pair
 from mpc.policy.flow import Limits
 from mpc.protocols import ranked, total, verified
 from mpc.protocols.agree import Agreement, Context, Sign, Verify, agree, pair_coins, verify_agreement
+from mpc.protocols.deposit import Terms
 from mpc.protocols.dominance import THOUSANDTHS
 from mpc.protocols.ranked import Found, OwnValues, Search
 from mpc.protocols.total import Sum
 from mpc.protocols.verified import Binding
 from mpc.query.plan import Plan, Ring
 from mpc.rounds import Rounds, Session
-from mpc.traffic import search_traffic, traffic
+from mpc.traffic import pair_traffic, search_traffic, traffic
 
 #: masked or opened totals by the name of their sum
 Totals = dict[str, RingWords]
@@ -43,13 +49,14 @@ Totals = dict[str, RingWords]
 @dataclass(frozen=True)
 class Cast:
     """Who plays what: ``context`` for P0, the coordinator's name, the secure sums in their order, the joins by the
-    number of their pool, and the searches."""
+    number of their pool, with a helper (``joints``) or without (``pairs``), and the searches."""
 
     context: Context
     coordinator: str
     sums: tuple[Sum, ...]
     verified: bool = False
     joints: tuple[tuple[int, Joint], ...] = ()
+    pairs: tuple[tuple[int, Pair], ...] = ()
     searches: tuple[Places, ...] = ()
 
     @property
@@ -115,14 +122,40 @@ def cast_of(
     seats = {*plan.parties, *inside, coordinator} | ({helper} if plan.helped else set())
     participants = tuple(sorted(seats))
     # the longest is a join in which shares are limited, however they are
-    limits = (0, 0) if approvals is None else _strictest(approvals)
-    joints = tuple((p, joint_of(pool, helper, *limits)) for p, pool in plan.joins)
+    least, most = (0, 0) if approvals is None else _strictest(approvals)
+    joints = tuple((p, joint_of(pool, helper, least, most)) for p, pool in plan.hidden_joins)
+    pairs = tuple((p, Pair(pool, least)) for p, pool in plan.tallies)
     approved = [part for name, told in sorted((approvals or {}).items()) for part in (name.encode(), told)]
     statement = digest("statement", job_bytes, bytes.fromhex(job.roster), bytes.fromhex(plan.digest()), *approved)
     outside = {r: bytes.fromhex(job.recipient_keys[r]) for r in job.recipients if r not in inside}
     context = Context(bytes.fromhex(job.id), attempt, statement, participants, outside)
     sums = sums_of(plan, job.recipients)
-    return Cast(context, coordinator, sums, plan.verified, joints, tuple(searches_of(plan, helper)))
+    return Cast(context, coordinator, sums, plan.verified, joints, pairs, tuple(searches_of(plan, helper)))
+
+
+def deposit_terms(job: Job, plan: Plan, coordinator: str, organisations: Mapping[str, str]) -> Terms:
+    """The terms of a deposit job, whose parties leave their words on days of their own (P10): no attempt, no cast.
+
+    ``organisations``: of all members. Raises LocalError plan.trust, policy.contributors, protocol.point.
+    """
+    assert job.deposit is not None
+    [recipient] = job.recipients
+    return Terms(
+        job.id,
+        plan.digest(),
+        plan.parties,
+        recipient,
+        coordinator,
+        {m: organisations[m] for m in (*plan.parties, recipient, coordinator)},
+        PublicKey.from_bytes(bytes.fromhex(job.deposit.key)),
+        job.deposit.least,
+        sums_of(plan, job.recipients),
+    )
+
+
+def deposit_cast(job: Job, plan: Plan, terms: Terms) -> Cast:
+    """What a depositor computes its words for: the sums, and no keys that anybody agrees on."""
+    return Cast(Context(bytes.fromhex(job.id), 1, bytes.fromhex(plan.digest()), (), {}), terms.coordinator, terms.sums)
 
 
 def searches_of(plan: Plan, helper: str) -> Iterator[Places]:
@@ -154,8 +187,8 @@ def allowed_bytes(cast: Cast, sender: str, receiver: str) -> int:
             size += s.length * s.bits // 8 + header * sum(1 for _ in s.blocks())
         if cast.verified:
             size += _binding_bytes(s, sender, receiver, cast.coordinator, header)
-    for _, j in cast.joints:
-        size += sum(t.bytes + header * t.messages for t in traffic(j) if (t.sender, t.receiver) == (sender, receiver))
+    joined = chain(*(traffic(j) for _, j in cast.joints), *(pair_traffic(j) for _, j in cast.pairs))
+    size += sum(t.bytes + header * t.messages for t in joined if (t.sender, t.receiver) == (sender, receiver))
     for p in cast.searches:
         said = (t for t in search_traffic(p.search) if (t.sender, t.receiver) == (sender, receiver))
         size += sum(t.bytes + header * t.messages for t in said)
@@ -180,7 +213,8 @@ def rounds_of(cast: Cast, name: str) -> int:
     heard = [
         s for s in cast.sums if s.recipient in cast.context.participants and name in (s.recipient, cast.coordinator)
     ]
-    joined = sum(t.messages for _, j in cast.joints for t in traffic(j) if name in (t.sender, t.receiver))
+    every = chain(*(traffic(j) for _, j in cast.joints), *(pair_traffic(j) for _, j in cast.pairs))
+    joined = sum(t.messages for t in every if name in (t.sender, t.receiver))
     joined += sum(t.messages for p in cast.searches for t in search_traffic(p.search) if name in (t.sender, t.receiver))
     bound = sum(3 if s in said else 2 * len(s.contributors) + 1 for s in said + heard) if cast.verified else 0
     return 2 + joined + bound + sum(1 for s in said + heard for _ in s.blocks())
@@ -223,15 +257,19 @@ def play_party(
     verify: Verify,
     rows: Mapping[int, Mapping[str, SideRows]] | None = None,
     values: Mapping[str, Sequence[OwnValues]] | None = None,
+    spread: Spread = one_core,
 ) -> Rounds[Outcome]:
     """A member with a node: data party, recipient, or both. ``vectors`` by name of the sum, for those it adds to;
     ``rows`` by number of the pool and name of the side, for the joins it has a side in; ``values`` by name of the
-    search, for those it takes part in."""
+    search, for those it takes part in; ``spread``: its cores."""
     speaking, agreement = yield from _agree(session, cast, sign, verify)
     joined: dict[int, Mapping[Ring, RingWords]] = {}
     for p, j in cast.joints:
         if session.me in j.circle.holders:
             joined[p] = yield from joint.play(speaking, j, (rows or {})[p])
+    for p, two in cast.pairs:
+        if session.me in two.blind.sides:
+            joined[p] = yield from pair.play(speaking, two, (rows or {})[p], spread)
     found: list[tuple[Places, Found]] = []
     for places in cast.searches:
         if session.me in places.search.parties:
@@ -245,7 +283,7 @@ def play_party(
                 mine = places.put(what, mine, first=session.me == places.search.parties[0])
         if cast.verified:
             here = cast.context.digest()
-            yield from verified.contribute(speaking, s, mine, cast.coordinator, here, sign, verify)
+            yield from verified.contribute(speaking, s, mine, cast.coordinator, here, sign, verify, spread)
         else:
             yield from total.contribute(speaking, s, mine, cast.coordinator)
     outcome = Outcome(agreement)

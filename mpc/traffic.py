@@ -10,13 +10,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mpc.blocks import BLOCK_BYTES
+from mpc.crypto.curve import POINT_BYTES
 from mpc.joint import Joint, batches
+from mpc.pair import Pair
+from mpc.protocols.ciphertexts import CIPHERTEXT_BYTES
+from mpc.protocols.ciphertexts import KEY_BYTES as PAILLIER_BYTES
 from mpc.protocols.dominance import Dominance
 from mpc.protocols.group_totals import Grouping
 from mpc.protocols.parts import KEY_BYTES
 from mpc.protocols.ranked import Search
 from mpc.protocols.ranked_rows import RowSearch
 from mpc.protocols.spine_order import MARKS
+from mpc.protocols.tally import PART
+from mpc.protocols.tally_terms import Tally
 from mpc.sharing.circle import Circle
 from mpc.sharing.compare import BATCH
 
@@ -102,6 +108,32 @@ def search_traffic(s: Search) -> Iterator[Traffic]:
         for sender in s.circle.holders:
             for receiver in s.circle.others(sender):
                 yield from _column("search", sender, receiver, 8 * n, n)
+
+
+def pair_traffic(j: Pair) -> Iterator[Traffic]:
+    """Everything that is said in a join without a helper, but for the reveal, if as many keys met as can."""
+    spine, other, most = j.spine.party, j.other.party, min(j.spine.rows, j.other.rows)
+    points = POINT_BYTES * (j.spine.rows + j.other.rows)
+    for sender, receiver in ((spine, other), (other, spine)):
+        yield _one("blind", sender, receiver, points, 2)
+    if j.pool.by_row:
+        for told in j.told:
+            yield _one("told", other, spine, told.bits // 8 * most)
+        if (s := j.scoring) is not None:
+            yield _one("scores", spine, other, PAILLIER_BYTES + CIPHERTEXT_BYTES * most * len(s.weights), 2)
+            yield _one("scores", other, spine, CIPHERTEXT_BYTES * s.ciphertexts(most))
+        return
+    t = j.tally
+    said = PAILLIER_BYTES + CIPHERTEXT_BYTES * (most * t.packs + _small(t))
+    yield _one("tally", other, spine, said, 3 + most // PART)
+    masked = sum(t.shelf(pack).count for _, pack in t.products) + sum(shelf.count for shelf in t.shown)
+    counts = 8 * t.groups * len(t.entities)
+    yield _one("tally", spine, other, CIPHERTEXT_BYTES * masked + counts, 2 + len(t.entities))
+
+
+def _small(t: Tally) -> int:
+    """Ciphertexts that bring small cells back into the order of the groups."""
+    return t.groups * (len(t.shown) + len(t.words))
 
 
 def _alignments(j: Joint) -> Iterator[Traffic]:

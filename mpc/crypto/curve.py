@@ -36,8 +36,13 @@ def _sodium() -> Any:
 
 def hash_to_point(purpose: str, *parts: bytes) -> bytes:
     """A point whose logarithm nobody knows."""
-    digest = hashlib.sha512(framed(label(purpose), *parts)).digest()
-    return bytes(_sodium().crypto_core_ristretto255_from_hash(digest))
+    return point(hashlib.sha512(framed(label(purpose), *parts)).digest())
+
+
+def point(uniform: bytes) -> bytes:
+    """64 uniform bytes as a uniform point (RFC 9496, 4.3.4)."""
+    assert len(uniform) == UNIFORM_BYTES
+    return bytes(_sodium().crypto_core_ristretto255_from_hash(uniform))
 
 
 def scalar(uniform: bytes) -> int:
@@ -52,6 +57,17 @@ def multiply(point: bytes, by: int) -> bytes | None:
     if by == 0:
         return None
     return bytes(_sodium().crypto_scalarmult_ristretto255(by.to_bytes(32, "little"), point))
+
+
+def raised(point: bytes, by: int) -> bytes:
+    """``by`` times a point that somebody sent, ``by`` not 0 modulo ℓ. Raises LocalError protocol.point unless these are
+    the canonical bytes of a point that is not the identity: libsodium refuses both."""
+    if len(point) != POINT_BYTES:
+        raise _no_point()
+    try:
+        return bytes(_sodium().crypto_scalarmult_ristretto255(by.to_bytes(32, "little"), point))
+    except RuntimeError:
+        raise _no_point() from None
 
 
 def add(points: Iterable[bytes | None]) -> bytes | None:
@@ -73,4 +89,8 @@ def check(point: bytes) -> None:
     """Raises LocalError protocol.point unless these are the canonical bytes of a point that is not the identity."""
     good = len(point) == POINT_BYTES and point != bytes(POINT_BYTES)
     if not good or not _sodium().crypto_core_ristretto255_is_valid_point(point):
-        raise LocalError("protocol.point", "These bytes are no point of ristretto255.")
+        raise _no_point()
+
+
+def _no_point() -> LocalError:
+    return LocalError("protocol.point", "These bytes are no point of ristretto255.")

@@ -9,7 +9,8 @@
     approval = "auto"                        #                               left out: manual
     ...
 
-Nothing is granted by leaving something out, except purposes and trust levels, which narrow a grant.
+Nothing is granted by leaving something out, except purposes and the trust levels "helper" and "parties", which narrow a
+grant; deposits are granted by name.
 Every mistake raises LocalError ``policy.invalid`` naming the line. A key that this version cannot enforce raises
 ``policy.unenforceable`` unless its value asks for nothing: an owner must never believe in a rule that is not applied.
 """
@@ -33,7 +34,10 @@ from mpc.query.plan import Use
 
 VERSION = 1
 USES: tuple[Use, ...] = get_args(Use)
-TRUST = ("helper", "parties")
+TRUST = ("helper", "parties", "deposit")
+#: what a grant is for that names no trust level: deposits, where two members together could open single inputs, only
+#: where an owner says so
+USUAL_TRUST = ("helper", "parties")
 ANY, ALL, OFF = "any", "*", "off"
 _TOP = ("version", "grant")
 #: approval -> how many different persons decide about each job
@@ -51,7 +55,7 @@ class Grant:
     to: tuple[str, ...] = ()
     uses: tuple[Use, ...] = ()
     purposes: tuple[str, ...] = (ANY,)
-    trust: tuple[str, ...] = TRUST
+    trust: tuple[str, ...] = USUAL_TRUST
     min_entities: int = 10
     min_contributors: int = 2
     contributor_sets: Literal["one", "any"] = "one"
@@ -288,7 +292,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
 )
 
 #: keys no rule of this version applies -> the value that asks for nothing
-_NOT_YET: Mapping[str, Any] = MappingProxyType({"round_to": None, "budget": None})
+_NOT_YET: Mapping[str, Any] = MappingProxyType({"budget": None})
 
 
 # ---- what a person is told

@@ -15,7 +15,7 @@ from math import inf
 from typing import Literal
 
 from mpc.policy.grants import ALL, ANY, Grant, Policy
-from mpc.query.plan import ColumnUse, JoinReveal, Plan, Reveal, RowReveal, Use
+from mpc.query.plan import ColumnUse, JoinReveal, MetReveal, Plan, Reveal, RowReveal, Use
 
 #: uses whose rules this version applies; a plan with another one is refused whatever was granted
 JUDGED: frozenset[Use] = frozenset({"filter", "group", "aggregate", "extreme", "arithmetic"})
@@ -23,6 +23,8 @@ JUDGED: frozenset[Use] = frozenset({"filter", "group", "aggregate", "extreme", "
 JUDGED_IN_JOINS: frozenset[Use] = JUDGED | {"join", "product"}
 #: of single rows of a join
 JUDGED_IN_ROWS: frozenset[Use] = frozenset({"join", "join_reveal", "threshold", "row"})
+#: of what the parties of a join without a helper learn
+JUDGED_WHERE_MET: frozenset[Use] = frozenset({"join_reveal", "threshold", "group", "aggregate"})
 #: uses by which a column's values enter a total
 ADDED: frozenset[Use] = frozenset({"aggregate", "extreme", "arithmetic", "product", "row"})
 
@@ -40,6 +42,7 @@ Obstacle = Literal[
     "bits",
     "joined",
     "numbers",
+    "rounded",
 ]
 
 
@@ -68,7 +71,10 @@ class Recipient:
 @dataclass(frozen=True)
 class Request:
     """The job's facts beside its plan. ``organisations``: data party -> organisation. ``today``: the node's date.
-    ``by_hand``: how many persons at the owner's have approved exactly this job and plan."""
+    ``by_hand``: how many persons at the owner's have approved exactly this job and plan. ``least``: of deposits the
+    fewest organisations besides the recipient's that a total is released of; None where all are in every total.
+    ``open_set``: where not all are needed, a name for the set of those that will be in it, which nobody knows before
+    the end."""
 
     recipients: tuple[Recipient, ...]
     organisations: Mapping[str, str]
@@ -77,6 +83,8 @@ class Request:
     allow_two_party: bool
     today: dt.date
     by_hand: int = 0
+    least: int | None = None
+    open_set: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,7 @@ class Need:
     bits: int = 0  # of a threshold: how many conditions on the column are shown, a bit for each entity
     joined: bool = False  # computed over a join
     shares: bool = True  # the share of one entity in it can be limited
+    exact: bool = False  # a column that also enters otherwise than in sums of its own, which could be rounded
     numbers: int = 0  # of a column that is added: how many numbers the plan lets out of one population
 
 
@@ -103,6 +112,7 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
     mixed = {c for c, sets in contributor_sets(plan, party).items() if len(sets) > 1}
     judged = {pool.name for _, pool in plan.joins if pool.dominance is not None}
     numbers = numbers_of(plan, party)
+    exact = {c for p in plan.pools for s in p.sources if s.party == party for c in s.rounding.exact}
     found: dict[tuple[object, ...], Need] = {}
     conditions: dict[tuple[object, Recipient], set[str]] = defaultdict(set)
     for reveal in reveals_of(plan, party):
@@ -116,11 +126,12 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
                     recipient,
                     reveal.what,
                     use.where,
-                    alone=not reveal.pooled and not isinstance(reveal, RowReveal),
-                    others=len(organisations(reveal, request) - {recipient.organisation}) if pooled else None,
+                    alone=not reveal.pooled and not isinstance(reveal, RowReveal | MetReveal),
+                    others=_others(reveal, recipient, request) if pooled else None,
                     several_sets=reveal.pooled and use.use in ADDED and column_of(use) in mixed,
                     joined=isinstance(reveal, JoinReveal),
                     shares=not isinstance(reveal, JoinReveal) or reveal.pool in judged,
+                    exact=use.use in ADDED and column_of(use) in exact,
                     numbers=numbers.get(column_of(use), 0) if use.use in ADDED else 0,
                 )
                 for one in (need, *_shown_selection(reveal, need, request)):
@@ -145,13 +156,19 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
     )
 
 
+def _others(reveal: Reveal, recipient: Recipient, request: Request) -> int:
+    """The fewest organisations besides the recipient's that may be behind a value."""
+    named = len(organisations(reveal, request) - {recipient.organisation})
+    return named if request.least is None else min(named, request.least)
+
+
 def _shown_selection(reveal: Reveal, need: Need, request: Request) -> Iterator[Need]:
     """What else is needed where a recipient could tell from a total over a join which of its own rows were chosen.
 
     Exact sums of values it knows give the set away, and so does a count that equals the size of a group it knows. Then
     the owner lets it know which keys met, and how its conditions came out.
     """
-    if not isinstance(reveal, JoinReveal) or isinstance(reveal, RowReveal):
+    if not isinstance(reveal, JoinReveal) or isinstance(reveal, RowReveal | MetReveal):
         return
     home = need.recipient.organisation
     if home not in {request.organisations[p] for p in reveal.joined}:
@@ -172,7 +189,11 @@ def outside(party: str, request: Request) -> tuple[Recipient, ...]:
 
 
 def readers_of(reveal: Reveal, party: str, request: Request) -> tuple[Recipient, ...]:
-    """Who learns a value besides the owner's organisation: recipients, and parties whose search leads to it."""
+    """Who learns a value besides the owner's organisation: recipients, and parties whose search leads to it; of a join
+    without a helper the other party."""
+    if isinstance(reveal, MetReveal):
+        others = (Recipient(p, request.organisations[p], ("party",)) for p in reveal.joined)
+        return tuple(r for r in others if r.organisation != request.organisations[party])
     found = outside(party, request)
     named = {r.name for r in found}
     searching = (Recipient(p, request.organisations[p], ("party",)) for p in reveal.searched_by if p not in named)
@@ -237,6 +258,7 @@ def chosen(policy: Policy, need: Need, request: Request) -> Grant | None:
             g.min_entities,
             -(g.max_share or 1),
             -(g.max_numbers or inf),
+            g.round_to or 0,
             g.min_contributors,
             order[g.contributor_sets],
             g.line,
@@ -246,8 +268,10 @@ def chosen(policy: Policy, need: Need, request: Request) -> Grant | None:
 
 def not_in_joins(grant: Grant, need: Need) -> tuple[str, ...]:
     """The limits of a grant that cannot be kept in this value over a join, so that it needs another grant."""
-    kept = {"max_share": (grant.max_share, need.shares), "max_numbers": (grant.max_numbers, False)}
-    return tuple(name for name, (limit, can_be) in kept.items() if limit is not None and not can_be)
+    limits = {"max_numbers": grant.max_numbers, "round_to": grant.round_to}
+    if not need.shares:
+        limits["max_share"] = grant.max_share
+    return tuple(name for name, limit in limits.items() if limit is not None)
 
 
 def obstacles(grant: Grant, need: Need, request: Request) -> tuple[Obstacle, ...]:
@@ -265,6 +289,7 @@ def obstacles(grant: Grant, need: Need, request: Request) -> tuple[Obstacle, ...
         ("contributor_sets", grant.contributor_sets == "any" or not need.several_sets),
         ("bits", need.bits <= grant.max_bits),
         ("joined", not need.joined or not not_in_joins(grant, need)),
+        ("rounded", grant.round_to is None or not need.exact),
         ("numbers", grant.max_numbers is None or need.numbers <= grant.max_numbers),
     )
     return tuple(obstacle for obstacle, holds in conditions if not holds)

@@ -164,6 +164,8 @@ def _because(reason: Obstacle, grant: Grant, need: Need, request: Request) -> st
         "contributor_sets": "lets a column into totals of one set of institutions, and this job adds it to several, "
         "whose difference could be solved for",
         "joined": f"has {' and '.join(not_in_joins(grant, need))}, which cannot be kept in {need.what} over this join",
+        "rounded": f"rounds sums of the column to {grant.round_to}; that goes for SUM and AVG of it, also weighed or "
+        "by CASE, but not for products, powers, VARIANCE, MIN and MAX",
         "numbers": f"lets {grant.max_numbers} number(s) out of one population, and this job asks for {need.numbers}",
         "bits": f"allows {grant.max_bits} condition(s) to be shown of an entity, and this job shows {need.bits}",
     }[reason]

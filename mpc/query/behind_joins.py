@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from mpc.query.behind import Population, contribution, of_side, where
+from mpc.query.behind import ONE, Population, contribution, of_side, where
 from mpc.query.catalog import Catalog, Table
 from mpc.query.local import Scan
 from mpc.query.local_joins import LocalJoin
@@ -43,7 +43,7 @@ def behind_side(
 def _populations(side: JoinSide, absent: bool, table: Table, poly: Poly, value: Expr | None) -> Iterator[Population]:
     own = [c for c in dict.fromkeys(value_columns(value)) if _of(side, c)] if value is not None else []
     for condition in _conditions(side, absent, poly, own):
-        yield (side.table.lower(), "*"), where("CAST(1 AS UBIGINT)", condition)
+        yield (side.table.lower(), "*"), where(ONE, condition)
     for c in own:
         for condition in _conditions(side, absent, poly, [c]):
             yield _published(table, c), where(contribution(c), condition)

@@ -20,6 +20,7 @@ from mpc.query.aggregates import present, rows
 from mpc.query.behind import behind
 from mpc.query.bounds import check_rows, word_bound
 from mpc.query.catalog import Catalog
+from mpc.query.deposits import as_deposit
 from mpc.query.domains import Domains
 from mpc.query.fold import Draft, Reveals
 from mpc.query.join_pool import join_pool, searched_of, term_of
@@ -43,6 +44,7 @@ from mpc.query.plan import (
 )
 from mpc.query.relations import GroupKey, QueryBinder, Rows, Scalars, Totals
 from mpc.query.reveals import reveals_of
+from mpc.query.rounding import rounding
 from mpc.query.separate import check_weights
 
 #: goes into every job and plan; a change of what is compiled changes the number
@@ -82,21 +84,20 @@ def compile_plan(
         query = put_in(source, query, parameters)
         binder = QueryBinder(source, catalogs, recipients)
         relation = binder.bind(query)
-        plan = _plan(source, _as_totals(source, relation), binder.catalogs)
+        plan = _plan(source, _as_totals(source, relation), binder.catalogs, helped=trust != "parties")
     except RecursionError:
         raise too_deep() from None
     if verified:
         plan = _verified(plan)
+    if trust == "deposit":
+        return as_deposit(plan, recipients)
     if plan.trust == "helper" and trust == "parties":
         raise LocalError(
             "plan.trust",
-            f'The job accepts trust "parties" only. {_why_helped(plan)}',
-            "Submit it with --trust helper. "
-            + (
-                "A join of two parties without a helper is not built yet."
-                if plan.joins
-                else "Without a helper: each owner's own MIN, MAX or MEDIAN, or histogram bins by CASE with COUNT(*)."
-            ),
+            'The job accepts trust "parties" only. MIN, MAX and quantiles of several owners\' values need a helper, '
+            "who deals random numbers, sees nothing, and must not share what it dealt with any of the owners.",
+            "Submit it with --trust helper. Without a helper: each owner's own MIN, MAX or MEDIAN, or histogram bins "
+            "by CASE with COUNT(*).",
         )
     return plan
 
@@ -104,7 +105,7 @@ def compile_plan(
 def _verified(plan: Plan) -> Plan:
     """The same with all words in Z_2^128, where nothing wraps. Raises LocalError plan.verified."""
     why = None
-    if plan.helped:
+    if plan.helped or plan.joins:
         why = "in a join, or in a search for a value, parties add shares, which say nothing about their data"
     elif any(shows_rows(p) for p in plan.pools):
         why = "it shows rows"
@@ -128,18 +129,6 @@ def _verified(plan: Plan) -> Plan:
     return replace(plan, pools=pools, verified=True)
 
 
-def _why_helped(plan: Plan) -> str:
-    if plan.joins:
-        return (
-            "A join needs a helper, who deals random numbers and matches keyed tags, sees no value, and must not share "
-            "what it sees with any party of the join."
-        )
-    return (
-        "MIN, MAX and quantiles of several owners' values need a helper, who deals random numbers, sees nothing, and "
-        "must not share what it dealt with any of the owners."
-    )
-
-
 def _as_totals(source: Source, relation: Rows | Totals | Scalars) -> Totals:
     if isinstance(relation, Rows):
         raise LocalError(
@@ -156,7 +145,7 @@ def _as_totals(source: Source, relation: Rows | Totals | Scalars) -> Totals:
     return relation
 
 
-def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> Plan:
+def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog], *, helped: bool) -> Plan:
     exprs = [*totals.exprs, *([totals.having] if totals.having is not None else []), *(o[0] for o in totals.order)]
     check_rows(source, exprs, totals)
     found = Reveals()
@@ -178,7 +167,7 @@ def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> Pl
             line=1,
             column=1,
         )
-    pools, place = _pools(source, totals, found.drafts, catalogs)
+    pools, place = _pools(source, totals, found.drafts, catalogs, helped=helped)
 
     def placed(e: Expr) -> Expr:
         if isinstance(e, WordRef):
@@ -199,7 +188,8 @@ def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog]) -> Pl
     if not totals.by_row:  # there each column is granted to be shown by itself
         check_weights(found.drafts)
     parties = tuple(sorted({s.party for p in pools for s in p.sources}))
-    # sums rest on no third seat (P3), whatever weaker level the job would accept; joins rest on the helper (P6)
+    # sums rest on no third seat (P3), whatever weaker level the job would accept; joins rest on the helper (P6),
+    # or on nobody between two parties (P9)
     plan = Plan(PLANNER, "parties", parties, pools, finish, reveals, _notes(totals, found, reveals, pools))
     return replace(plan, trust="helper") if plan.helped else plan
 
@@ -218,7 +208,7 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 def _pools(
-    source: Source, totals: Totals, drafts: Sequence[Draft], catalogs: Mapping[str, Catalog]
+    source: Source, totals: Totals, drafts: Sequence[Draft], catalogs: Mapping[str, Catalog], *, helped: bool
 ) -> tuple[tuple[Pool, ...], dict[int, tuple[int, int]]]:
     """Pools, and for each draft its pool and measure. The keyed pool is the first; others differ in their parties."""
     groups: dict[object, list[int]] = {}
@@ -237,7 +227,9 @@ def _pools(
         if join is not None:
             measures = tuple(replace(_measure(source, d, boxes), reach=()) for d in chosen)
             own = tuple(k.by_branch[0] for k in totals.keys)
-            pools.append(join_pool(source, f"pool{p}", keys, own if keys else (), chosen, measures, catalogs))
+            pools.append(
+                join_pool(source, f"pool{p}", keys, own if keys else (), chosen, measures, catalogs, helped=helped)
+            )
             continue
         names = tuple(sorted({party for d in chosen for party in d.parties}))
         pools.append(
@@ -254,7 +246,7 @@ def _pools(
 
 def _source(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog) -> LocalQuery:
     query = local_query(party, drafts, keys, catalog)
-    return replace(query, behind=behind(party, drafts, keys, catalog))
+    return replace(query, behind=behind(party, drafts, keys, catalog), rounding=rounding(party, drafts, keys))
 
 
 def _rankings(drafts: Sequence[Draft], keys: int, catalogs: Mapping[str, Catalog]) -> tuple[Ranking, ...]:

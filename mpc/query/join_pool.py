@@ -57,6 +57,7 @@ from mpc.query.rules import simplify_filter
 from mpc.query.separate import formal
 from mpc.query.shares import Compared, Factor, Lowering, Poly, Program, plus, scaled, times
 from mpc.query.show import show, shown
+from mpc.query.tally_pool import without_helper
 from mpc.query.uses import bare, condition_columns, conditions, value_columns
 
 #: bytes of a text key whose owner says nothing: with its length two AES blocks
@@ -85,9 +86,11 @@ def join_pool(
     drafts: Sequence[Draft],
     measures: tuple[Measure, ...],
     catalogs: Mapping[str, Catalog],
+    *,
+    helped: bool,
 ) -> JoinPool:
     """The pool of the measures over one join. ``key_values``: what the keys are computed by, where they are the spine's
-    for its groups, else as conditions."""
+    for its groups, else as conditions. ``helped``: whether the job accepts a helper."""
     first = term_of(drafts)
     assert first is not None
     family, by_row = first.family, first.by_row
@@ -173,8 +176,8 @@ def join_pool(
 
     plain, steps = sides(), program.steps
     added = [(d, slice_of(v), lowering) for d in drafts for v in slices]
-    addends = None if by_row else _addend_steps(program, added)
-    return JoinPool(
+    addends = None if by_row or not helped else _addend_steps(program, added)
+    pool = JoinPool(
         name,
         keys,
         measures,
@@ -189,6 +192,14 @@ def join_pool(
         tuple(ranked),
         None if addends is None else Dominance(sides(), program.steps[len(steps) :], addends),
     )
+    if helped:
+        return pool
+    single = (family[0], *(s for s in family[1:] if s.unique))  # whose rows are not put together by key
+    ones = [
+        [i for (f, c), i in factors.items() if f == Factor() and c.how != "mark" and (side in single or c.how == "any")]
+        for side, factors in zip(family, program.factors, strict=True)
+    ]
+    return without_helper(pool, family, ones)
 
 
 def _keys_of(side: JoinSide, key_values: Sequence[Expr]) -> tuple[int, ...]:
@@ -274,7 +285,7 @@ def _table(catalogs: Mapping[str, Catalog], of: JoinSide | ColumnUse) -> Table |
     return next(c for c in catalogs.values() if c.party == of.party).table(of.table)
 
 
-def _published(use: ColumnUse, catalogs: Mapping[str, Catalog]) -> Iterator[ColumnUse]:
+def published(use: ColumnUse, catalogs: Mapping[str, Catalog]) -> Iterator[ColumnUse]:
     """A use of a column where the owner publishes it and grants it."""
     table = _table(catalogs, use)
     if not isinstance(table, LocalJoin):
@@ -337,11 +348,11 @@ def join_reveal(pool: JoinPool, draft: Draft, measure: Measure, catalogs: Mappin
     term = term_of([draft])
     assert term is not None
     used = {
-        published
+        use
         for a in draft.aggregates
         for t in _terms(a)
         for u in (_row_uses(a, t, catalogs) if term.by_row else _uses(a, t, draft.folded, catalogs))
-        for published in _published(u, catalogs)
+        for use in published(u, catalogs)
     }
     uses = tuple(sorted(used, key=lambda u: (u.party, u.table, u.column, u.use, u.where)))
     joined = tuple(sorted({s.party for s in term.family}))

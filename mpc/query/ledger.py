@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mpc.query.plan import JoinPool, Key, Measure, Plan, Pool
+from mpc.query.plan import JoinPool, Key, Measure, Plan, Pool, TallyPool
 
 _KINDS = {
     "rows": "the number of rows",
@@ -39,20 +39,42 @@ def ledger(plan: Plan, recipients: tuple[str, ...]) -> tuple[Entry, ...]:
             )
     for party in plan.parties:
         found.append(Entry(party, "the job's text: SQL, purpose, recipients, participants" + _of_others(plan, party)))
-        found += [Entry(party, text) for pool in plan.pools for text in _searched(pool, party)]
+        found += [Entry(party, text) for pool in plan.pools for text in (*_searched(pool, party), *_met(pool, party))]
+    if plan.trust == "deposit":
+        return (*found, *_deposited(plan, recipients[0]))
     found.append(Entry("coordinator", _coordinator(plan, recipients)))
-    for _, pool in plan.joins:
+    for _, pool in plan.hidden_joins:
         found += [Entry("helper", text) for text in _helper(pool)]
-    if plan.helped and not plan.joins:
+    if plan.helped and not plan.hidden_joins:
         found.append(Entry("helper", "the job's text; how many cells are searched; it deals and hears nothing"))
-    elif not plan.joins:
-        found.append(Entry("helper", "nothing: sums need no helper"))
+    elif not plan.helped:
+        without = "sums and joins like this one need no helper" if plan.joins else "sums need no helper"
+        found.append(Entry("helper", f"nothing: {without}"))
     return tuple(found)
 
 
+def _deposited(plan: Plan, recipient: str) -> tuple[Entry, ...]:
+    """What differs where parties deposit (P10)."""
+    words = sum(c for bits in (64, 128) for _, _, _, c in plan.columns(bits))
+    return (
+        Entry(recipient, "whose deposits are in the total; it is over those that deposited until the closing date"),
+        Entry(
+            "coordinator",
+            f"the job's text and approvals; who deposits and when; of each deposit {words:,} encrypted words, of which "
+            "it can read none",
+        ),
+        Entry(
+            f"coordinator and {recipient} together",
+            "every single deposit: with the key of the one and the ciphertexts of the other; so they must not be of "
+            "one organisation, and owners grant deposits by name",
+        ),
+        Entry("helper", "nothing: sums need no helper"),
+    )
+
+
 def _of_others(plan: Plan, party: str) -> str:
-    searches = any(_searched(pool, party) for pool in plan.pools)
-    return "; of the others' data only what follows" if searches else "; of the others' data nothing"
+    more = any((*_searched(pool, party), *_met(pool, party)) for pool in plan.pools)
+    return "; of the others' data only what follows" if more else "; of the others' data nothing"
 
 
 def _searched(pool: Pool, party: str) -> list[str]:
@@ -65,6 +87,39 @@ def _searched(pool: Pool, party: str) -> list[str]:
         "entities there"
         for m in measures
     ]
+
+
+def _met(pool: Pool, party: str) -> list[str]:
+    """What the parties of a join without a helper learn of each other."""
+    if not isinstance(pool, TallyPool) or party not in pool.parties:
+        return []
+    spine, other = pool.sides
+    theirs = other if party == spine.party else spine
+    passing = " (of both, the rows that pass their own conditions)" if pool.by_row else ", whatever the conditions"
+    texts = [
+        f"which of its own keys the table of {theirs.name} has too{passing}; of the other keys there only that they "
+        f"are at most {theirs.rows:,}, as published"
+    ]
+    if pool.by_row:
+        if pool.weighed:
+            texts.append(_weights(theirs is other, spine.party))
+        return texts
+    if theirs is spine:
+        texts.append(
+            f"of each of the {pool.groups:,} groups of {spine.name}, in an order that says nothing and without labels, "
+            "how many entities each measure counts there, with the conditions of both (0 where fewer than the owners' "
+            "min_entities keys met in a group)"
+        )
+    else:
+        texts.append(f"ciphertexts under a key of {other.party}; neither its values nor which rows pass its conditions")
+    return texts
+
+
+def _weights(asks: bool, spine: str) -> str:
+    """What is multiplied row by row under the recipient's key."""
+    if asks:
+        return "of what its own columns are multiplied by only the results; chosen far enough apart they tell all of it"
+    return f"ciphertexts of columns of {spine} under its key, and not the columns"
 
 
 def _helper(pool: JoinPool) -> list[str]:

@@ -105,8 +105,8 @@ class BehindMeasure:
 class Behind:
     """Who is behind a party's numbers, for its own eyes (mpc/query/behind.py): run where an owner's limits ask for it.
 
-    Columns of the answer, one row for each cell and entity: ``k0 …`` as in ``LocalQuery``; ``c`` the form of the
-    entity's key, ``e`` the entity (NULL: a row without key) and ``x`` a digest of both as UBIGINT; ``a0 …`` absolute
+    Columns of the answer, one row or more for each cell and entity: ``k0 …`` as in ``LocalQuery``; ``c`` the form of
+    the entity's key, and ``x`` a digest of it and the entity as UBIGINT; ``a0 …`` absolute
     addends as DOUBLE, never NULL; ``p0 …`` digests of the entity's rows in each of ``populations``, added up modulo
     2^64, as UBIGINT (NULL: it has none). ``populations``: table and column, in small letters ("*": the rows
     themselves). ``sql`` is "" where there are none.
@@ -115,6 +115,34 @@ class Behind:
     sql: str
     populations: tuple[tuple[str, str], ...]
     measures: tuple[BehindMeasure, ...]
+
+
+@dataclass(frozen=True)
+class ColumnSum:
+    """A sum of a column's values, in its units, of which a word of the owner adds ``weight`` times as many."""
+
+    measure: int
+    word: int
+    weight: int
+    table: str
+    column: str
+    scale: int
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What an owner rounds of its own words (mpc/policy/rounding.py).
+
+    Columns of the answer to ``sql``, one row a non-empty cell: ``k0 …`` as in ``LocalQuery``, ``r0 …`` the ``sums`` as
+    DECIMAL(38,0). ``most``: (measure, word, low, high), between which the owner's part of a word is. ``exact``: table
+    and column, in small letters, of columns that also enter otherwise than in such sums, so that rounding these would
+    not do. ``sql`` is "" where there are no sums.
+    """
+
+    sql: str
+    sums: tuple[ColumnSum, ...]
+    most: tuple[tuple[int, int, int, int], ...]
+    exact: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -131,6 +159,7 @@ class LocalQuery:
     sql: str
     tables: tuple[str, ...]
     behind: Behind = Behind("", (), ())
+    rounding: Rounding = Rounding("", (), (), ())
 
 
 @dataclass(frozen=True)
@@ -341,6 +370,24 @@ def sources_of(sides: Iterable[Side]) -> tuple[LocalQuery, ...]:
     return tuple(sorted((s.query for s in sides), key=lambda q: (q.party, q.tables)))
 
 
+@dataclass(frozen=True)
+class TallyPool(JoinPool):
+    """A join of two parties, one table of each, without a helper (P9, mpc/pair.py).
+
+    Every step that is let out is Σ coefficient · (column of the spine, or 1) · (column of the other side). Which keys
+    met both parties learn. ``ones``: of each side the columns that are 1 in every row that counts. ``weighed``: whether
+    a result by row multiplies columns of the spine by what the other side does not show (mpc/protocols/scoring.py).
+    """
+
+    ones: tuple[tuple[int, ...], tuple[int, ...]]
+    weighed: bool = False
+
+    @property
+    def ciphertexts(self) -> bool:
+        """Whether Paillier is needed: for totals, and for weighed rows."""
+        return self.weighed or not self.by_row
+
+
 def shows_rows(pool: Pool) -> bool:
     """Whether the cells of a pool are the rows of a join."""
     return isinstance(pool, JoinPool) and pool.by_row
@@ -391,6 +438,13 @@ class RowReveal(JoinReveal):
 
 
 @dataclass(frozen=True)
+class MetReveal(JoinReveal):
+    """What the two parties of a join without a helper learn of each other, whoever receives the result: which of their
+    own keys the other has; ``filter`` and ``group`` columns are those of the spine, whose groups the other side counts.
+    """
+
+
+@dataclass(frozen=True)
 class Output:
     """One result column: a finish expression over revealed words and keys (mpc.query.finish)."""
 
@@ -426,13 +480,23 @@ class Plan:
 
     @property
     def joins(self) -> tuple[tuple[int, JoinPool], ...]:
-        """The pools that are joins, with their numbers; they need the helper."""
+        """The pools that are joins, with their numbers."""
         return tuple((i, p) for i, p in enumerate(self.pools) if isinstance(p, JoinPool))
+
+    @property
+    def tallies(self) -> tuple[tuple[int, TallyPool], ...]:
+        """The joins that two parties compute between them."""
+        return tuple((i, p) for i, p in self.joins if isinstance(p, TallyPool))
+
+    @property
+    def hidden_joins(self) -> tuple[tuple[int, JoinPool], ...]:
+        """The joins that need the helper."""
+        return tuple((i, p) for i, p in self.joins if not isinstance(p, TallyPool))
 
     @property
     def helped(self) -> bool:
         """Whether it needs the helper: for joins, and for places among the values of several parties."""
-        return bool(self.joins) or any(len(r.parties) > 1 for p in self.pools for r in p.rankings)
+        return bool(self.hidden_joins) or any(len(r.parties) > 1 for p in self.pools for r in p.rankings)
 
     def offsets(self, pool: int, ring: Ring) -> dict[tuple[int, int], slice]:
         """Where a pool's vector of this ring has each (measure, word); word -1 is the flag."""

@@ -10,7 +10,8 @@ import numpy as np
 from mpc.query.catalog import Catalog
 from mpc.query.fold import Draft
 from mpc.query.join_pool import join_reveal
-from mpc.query.plan import JoinPool, Measure, Pool, Reveal
+from mpc.query.met import met_reveal
+from mpc.query.plan import JoinPool, Measure, Pool, Reveal, TallyPool
 from mpc.query.separate import contributors
 from mpc.query.uses import uses_of
 
@@ -21,7 +22,7 @@ def reveals_of(
     place: Mapping[int, tuple[int, int]],
     catalogs: Mapping[str, Catalog],
 ) -> tuple[Reveal, ...]:
-    """One reveal a measure and set of parties that can be together in a cell.
+    """One reveal a measure and set of parties that can be together in a cell; of a join without a helper one more.
 
     Where a key keeps the parties apart in every cell (a constant label for each branch), these are single totals of one
     party each. Where only some cells have a single party, its reveal stays ``pooled`` with that one contributor, so
@@ -45,6 +46,9 @@ def reveals_of(
             of_behind = tuple(u for u in uses if u.party in behind)
             searching = [r.parties for r in pool.rankings if any(x.measure == m for x in r.measures)]
             found.append(Reveal(what, pools[p].name, of_behind, s, pooled, searching[0] if searching else ()))
+    for p, pool in enumerate(pools):
+        if isinstance(pool, TallyPool):
+            found.append(met_reveal(pool, [d for i, d in enumerate(drafts) if place[i][0] == p], catalogs))
     return tuple(found)
 
 

@@ -36,14 +36,16 @@ from mpc.messages import Agreed, Announce
 from mpc.protocols.agree import Agreement
 from mpc.protocols.verified import Binding, Bound
 from mpc.query.catalog import Catalog
-from mpc.query.compile import PLANNER, compile_job, compile_plan, parties_of
+from mpc.query.compile import PLANNER, compile_plan, parties_of
 from mpc.query.plan import Plan
 from mpc.roles import Outcome, Totals, cast_of, open_outside
 from parties import files
+from parties.depositing import ATTEMPT
 from parties.evidence.log import Log
 from parties.failures import decode, from_rpc
 from parties.member import Member
-from parties.proposals import APPROVAL, JOB, Proposed, helper_of, propose, read_catalogs
+from parties.modeler.deposits import Asked, collect, prepare, terms_for
+from parties.proposals import APPROVAL, JOB, Proposed, compiled, propose, read_catalogs
 from parties.results import Result, opened_result
 from parties.rpc.v1 import coordinator_pb2 as pb
 from parties.rpc.v1 import coordinator_pb2_grpc, node_pb2, node_pb2_grpc
@@ -122,9 +124,10 @@ class Client:
         allow_two_party: bool = False,
         verified: bool = False,
         parameters: Mapping[str, str] = NONE,
+        deposits: Asked | None = None,
     ) -> dict[str, Any]:
         """What would happen, and what every owner would say, before anything runs (JSON-able)."""
-        return self._wait(self._explain(sql, to, purpose, trust, allow_two_party, verified, parameters))
+        return self._wait(self._explain(sql, to, purpose, trust, allow_two_party, verified, parameters, 0, deposits))
 
     def plan(
         self, sql: str, recipients: tuple[str, ...], trust: str = "helper", parameters: Mapping[str, str] = NONE
@@ -181,14 +184,15 @@ class Client:
         verified: bool = False,
         parameters: Mapping[str, str] = NONE,
         days: int = 0,
+        deposits: Asked | None = None,
     ) -> Submitted:
         """Plan, sign and hand in a job; returns at once. ``days``: how long it may wait for owners that decide by hand
-        (else an hour). ``verified``: totals that the recipient verifies."""
+        (else an hour). ``verified``: totals that the recipient verifies. ``deposits``: the parties deposit, each when
+        it likes, until a closing date."""
         handed_in: list[str] = []
+        options = (purpose, trust, allow_two_party, verified, parameters, days, deposits)
         try:
-            return self._wait(
-                self._submit(sql, to, purpose, trust, allow_two_party, verified, parameters, days, handed_in.append)
-            )
+            return self._wait(self._submit(sql, to, *options, handing_in=handed_in.append))
         except KeyboardInterrupt:
             for job in handed_in:  # it may be there already, though nobody has said so yet
                 with contextlib.suppress(HejiError):
@@ -253,16 +257,24 @@ class Client:
         trust: str,
         allow_two_party: bool,
         verified: bool,
-        parameters: Mapping[str, str],
+        parameters: Mapping[str, str] = NONE,
         days: int = 0,
+        deposits: Asked | None = None,
     ) -> tuple[Proposed, bytes, list[node_pb2.SignedCatalog]]:
         """An unsigned job with its plan, and the private key for its result (empty if this member has a node)."""
         recipients = (to,) if isinstance(to, str) else tuple(to or (self.name,))
-        reply, catalogs = await self._signed_catalogs()
-        self._explain_missing(sql, dict(reply.missing))
+        prepared = None
+        if deposits is None:
+            reply, catalogs = await self._signed_catalogs()
+            signed, missing = list(reply.catalogs), dict(reply.missing)
+        else:
+            trust, prepared = "deposit", await prepare(self.member, recipients)
+            signed, missing = list(prepared.catalogs), dict(prepared.missing)
+            catalogs = read_catalogs(self.member, signed)
+        self._explain_missing(sql, missing)
         plan = compile_plan(sql, catalogs, recipients=recipients, trust=trust, verified=verified, parameters=parameters)
         private, keys = b"", {}
-        if self.name in recipients and not self.member.has_node(self.name):
+        if deposits is None and self.name in recipients and not self.member.has_node(self.name):
             private = os.urandom(32)
             keys[self.name] = public_key(private).hex()
         here = self.member.clock()
@@ -274,7 +286,7 @@ class Client:
             catalogs={p: catalogs[p].digest() for p in plan.parties},
             nonce=secrets.token_hex(16),
             created=here,
-            expires=here + (days * 86400 or JOB_SECONDS),
+            expires=deposits.closes if deposits else here + (days * 86400 or JOB_SECONDS),
             purpose=purpose,
             trust=trust,
             allow_two_party=allow_two_party,
@@ -282,9 +294,12 @@ class Client:
             recipient_keys=keys,
             parameters=dict(parameters),
             planner=PLANNER,
+            deposit=await terms_for(self.member, plan, recipients, prepared, deposits)
+            if deposits and prepared
+            else None,
         )
         proposed = await asyncio.to_thread(propose, self.member, job.to_bytes(), None, catalogs)
-        return proposed, private, [c for c in reply.catalogs if c.party in plan.parties]
+        return proposed, private, [c for c in signed if c.party in plan.parties]
 
     def _explain_missing(self, sql: str, missing: Mapping[str, str]) -> None:
         """A table of a party that is away must not read like a misspelt name."""
@@ -303,17 +318,8 @@ class Client:
             compile_plan, sql, catalogs, recipients=recipients, trust=trust, parameters=parameters
         )
 
-    async def _explain(
-        self,
-        sql: str,
-        to: str | tuple[str, ...] | None,
-        purpose: str,
-        trust: str,
-        allow_two_party: bool,
-        verified: bool,
-        parameters: Mapping[str, str],
-    ) -> dict[str, Any]:
-        proposed, _private, _catalogs = await self._job(sql, to, purpose, trust, allow_two_party, verified, parameters)
+    async def _explain(self, sql: str, to: str | tuple[str, ...] | None, *options: Any) -> dict[str, Any]:
+        proposed, _private, _catalogs = await self._job(sql, to, *options)
         reply: pb.PreviewReply = await self._call("Preview", pb.PreviewRequest(job=proposed.raw))
         told = explain(proposed.plan, proposed.job.recipients)
         told["verdicts"] = {
@@ -322,20 +328,9 @@ class Client:
         return told
 
     async def _submit(
-        self,
-        sql: str,
-        to: str | tuple[str, ...] | None,
-        purpose: str,
-        trust: str,
-        allow_two_party: bool,
-        verified: bool,
-        parameters: Mapping[str, str],
-        days: int,
-        handing_in: Callable[[str], None],
+        self, sql: str, to: str | tuple[str, ...] | None, *options: Any, handing_in: Callable[[str], None]
     ) -> Submitted:
-        proposed, private, catalogs = await self._job(
-            sql, to, purpose, trust, allow_two_party, verified, parameters, days
-        )
+        proposed, private, catalogs = await self._job(sql, to, *options)
         job = proposed.job
         self._keep(
             job.id,
@@ -381,11 +376,12 @@ class Client:
             for p, c, s in kept["catalogs"]
         ]
         catalogs = read_catalogs(self.member, signed)
-        asked = Job.from_bytes(raw)
-        recipients = asked.recipients
-        plan = compile_job(asked, catalogs)
-        inside = tuple(sorted(r for r in recipients if self.member.has_node(r)))
-        proposed = Proposed(raw, asked, plan, inside, helper_of(self.member, plan, recipients))
+        proposed = compiled(self.member, raw, Job.from_bytes(raw), catalogs)
+        if proposed.job.deposit is not None:
+            result = await collect(self.member, proposed)
+            self._acknowledge(job, ATTEMPT, result)
+            return result
+        plan, inside = proposed.plan, proposed.inside
         proof, bodies = await self._fetch(job)
         approvals = self._approvals(proof, proposed)
         cast = cast_of(

@@ -11,21 +11,22 @@ import numpy as np
 import pyarrow as pa
 
 from mpc.coins import Coins
+from mpc.errors import LocalError
 from mpc.evidence import data
 from mpc.evidence.data import Block
 from mpc.joint import SideRows
 from mpc.messages import RingWords
-from mpc.policy.disclosure import vector
 from mpc.policy.flow import Limits
+from mpc.policy.rounding import round_words
 from mpc.protocols.ranked import OwnValues
 from mpc.query.catalog import Catalog
-from mpc.query.layout import Filled, Rows, fill
+from mpc.query.layout import Filled, Rows, column_sums, fill
 from mpc.query.plan import Behind, Plan, Side
-from mpc.roles import Cast, pool_of, ring_of
+from mpc.roles import Cast
 from parties.member import Member
 from parties.node.behind import dominated_measures, in_all_cells, measured, measured_side
-from parties.node.committed import columns_of
-from parties.node.joins import own_values, side_rows
+from parties.node.committed import Committed
+from parties.node.joins import in_one_order, own_values, side_rows
 from parties.node.ranked import own_values_of
 from parties.node.releases import Releases
 from parties.node.sources.database import Tables
@@ -68,6 +69,15 @@ class Inputs:
         """What this member publishes."""
         return self._tables.catalog()
 
+    def verify_planned_on(self, catalog: Catalog) -> None:
+        """Raises LocalError job.differs where a job was planned on another catalog of this member than it has now."""
+        if catalog.digest() != self.catalog().digest():
+            raise LocalError(
+                "job.differs",
+                f"{self._member.name} changed its catalog since the job was planned.",
+                "Submit the query again: it will be planned on the new catalog.",
+            )
+
     async def vectors(
         self, cast: Cast, plan: Plan, limits: Limits, *, strict_none: bool, coins: Coins, salt: bytes
     ) -> Input:
@@ -84,15 +94,15 @@ class Inputs:
         me = self._member.name
         queries = [(p, q) for p, pool in enumerate(plan.pools) for q in pool.sources if q.party == me]
         # a join's as it is computed under all owners' limits
-        joins = {p: j.pool for p, j in cast.joints}
+        joins = {**dict(plan.joins), **{p: j.pool for p, j in cast.joints}}
         rows: dict[int, dict[str, SideRows]] = {}
         own = {}
         with self._tables.open(sorted({t for _, q in queries for t in q.tables})) as database:
             for p, pool in joins.items():
                 for side in pool.sides:
                     if side.party == me:
-                        answer = database.rows(side.query.sql)
                         order = coins.draw(f"rows/{pool.name}/{side.name}", 32)
+                        answer = in_one_order(pool, side, database.rows(side.query.sql), order)
                         rows.setdefault(p, {})[side.name] = side_rows(pool, side, answer, order)
                         if pool.by_row and side == pool.sides[0]:
                             own[p] = own_values(pool, answer)
@@ -116,6 +126,11 @@ class Inputs:
                 for side in j.pool.sides
                 if side.party == me and side.query.behind.sql and self._releases is not None and j.least > 0
             }
+            sums = {
+                p: column_sums(plan.pools[p], q.rounding, database.run(q.rounding.sql))
+                for p, q in queries
+                if p not in joins and q.rounding.sql and limits.round_to
+            }
             snapshot = database.snapshot(salt)
         filled = {
             p: fill(
@@ -128,21 +143,11 @@ class Inputs:
             )
             for p, answer in answers.items()
         }
-        self._spoil(
-            cast,
-            plan,
-            limits,
-            {p: (q.behind, behind[p]) for p, q in queries if p in behind},
-            at_sides,
-            filled,
-            rows,
-            snapshot,
-        )
-        # one spoiled vector for each recipient, with noise of its own
-        said = {s: filled[pool_of(s.name)] for s in cast.said_by(me) if pool_of(s.name) in filled}
-        words = {
-            s.name: vector(plan, pool_of(s.name), ring_of(s), f, coins, f"spoil/{s.name}") for s, f in said.items()
-        }
+        for p, q in queries:
+            if p in sums:
+                filled[p] = round_words(plan.pools[p].measures, q.rounding, sums[p], filled[p], limits.round_to)
+        of_own = {p: (q.behind, behind[p]) for p, q in queries if p in behind}
+        self._spoil(cast, plan, limits, of_own, at_sides, filled, rows, snapshot)
         values = {
             places.search.name: tuple(
                 own_values_of(plan.pools[p], searched[p, m], filled[p].small[m]) for m in places.measures
@@ -151,9 +156,10 @@ class Inputs:
             for p in [places.pool]
             if me in places.search.parties
         }
-        parts = tuple(data.blocks(columns_of(plan, filled, rows, values)))
+        bound = Committed(filled, rows, values)
+        parts = tuple(data.blocks(bound.columns(plan)))
         commitment = self._commitment(parts, coins)
-        return Input(words, snapshot, rows, own, values, parts, commitment)
+        return Input(bound.vectors(cast, plan, me, coins), snapshot, rows, own, values, parts, commitment)
 
     def _commitment(self, parts: Sequence[Block], coins: Coins) -> bytes:
         with ThreadPoolExecutor(self._member.config.threads) as side_by_side:  # hashing frees the interpreter

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import rfc8785
 import structlog
 
 from mpc.errors import LocalError
 from mpc.explain import explain, render
+from mpc.job import Job
 from mpc.policy.flow import (
     BitsShown,
     ContributorSet,
@@ -22,14 +25,14 @@ from mpc.policy.flow import (
 )
 from mpc.policy.grants import BITS_DAYS, Policy, parse_policy
 from mpc.policy.standing import Standing
-from mpc.query.compile import compile_job
+from mpc.query.compile import PLANNER, compile_job
 from parties import files
 from parties.member import Member
 from parties.node.decisions import Decision, Word
 from parties.node.earlier import shown_columns
 from parties.node.standing import read_standing
 from parties.node.store import Store
-from parties.proposals import Proposed, request_of
+from parties.proposals import Proposed, request_of, terms_of
 
 log = structlog.get_logger("heji.node")
 
@@ -64,8 +67,9 @@ class Given:
 class Permission:
     """Reads the policy anew for every question, so that a changed file is in force without a restart."""
 
-    def __init__(self, member: Member) -> None:
-        self._member = member
+    def __init__(self, member: Member, on_question: Callable[[Job], None] = lambda _job: None) -> None:
+        """``on_question``: hears of each job that persons are asked about."""
+        self._member, self._on_question = member, on_question
 
     def policy(self) -> Policy:
         """The policy in force. Raises LocalError policy.invalid; then no job is approved (fail closed)."""
@@ -79,9 +83,7 @@ class Permission:
         persons have to decide, who are asked then (``ask``)."""
         policy = self.policy()
         try:
-            given = self._given(store, proposed, policy)
-            self._refuse_forgetting(given.limits)
-            return given
+            return self._given(store, proposed, policy)
         except LocalError as refused:
             if refused.code != "policy.pending":
                 raise
@@ -94,23 +96,32 @@ class Permission:
             if (decision is None or decision.needed < needed) and (ask or known):
                 store.earlier.remember(proposed.job.id, shown_columns(proposed.plan, self._member.name))
                 store.decisions.ask(self._question(proposed, policy, needed))
+                self._on_question(proposed.job)
             raise
 
-    def _refuse_forgetting(self, limits: Limits) -> None:
-        if limits.max_numbers and not self._member.config.release_ledger:
-            raise LocalError(
-                "policy.unenforceable",
-                f"A grant of {self._member.name} has max_numbers, which is counted in the release ledger; that is "
-                "switched off here.",
-                f"Let {self._member.name} set release_ledger = true in its member.toml, or take the limit out.",
-            )
+    def statement(self, proposed: Proposed, given: Given) -> bytes:
+        """What this member signs: exactly this job and plan, under this policy, until the job's expiry; and whose word
+        it was where persons decided."""
+        return rfc8785.dumps(
+            {
+                "v": 1,
+                "job": proposed.job.id,
+                "plan": proposed.plan.digest(),
+                "party": self._member.name,
+                "policy": self.digest(),
+                "roster": proposed.job.roster,
+                "planner": PLANNER,
+                "expires": proposed.job.expires,
+                **given.limits.told(),
+                **given.told(),
+            }
+        )
 
     def _given(self, store: Store, proposed: Proposed, policy: Policy) -> Given:
         """What the policy says, with the word of persons where it asks for some. Raises LocalError policy.*."""
-        me, job, plan = self._member.name, proposed.job, proposed.plan
-        request = request_of(self._member, plan, job.recipients, job.purpose, job.allow_two_party)
+        request = self._request(proposed)
         try:
-            return Given(check(plan, me, policy, request), request)
+            return Given(self._limits(proposed, policy, request), request)
         except LocalError as refused:
             if refused.code != "policy.pending":
                 raise
@@ -126,7 +137,27 @@ class Permission:
                 if len(words) < needed:
                     raise
         request = replace(request, by_hand=needed)
-        return Given(check(plan, me, policy, request), request, words, standing)
+        return Given(self._limits(proposed, policy, request), request, words, standing)
+
+    def _limits(self, proposed: Proposed, policy: Policy, request: Request) -> Limits:
+        limits = check(proposed.plan, self._member.name, policy, request)
+        if limits.max_numbers and not self._member.config.release_ledger:
+            raise LocalError(
+                "policy.unenforceable",
+                f"A grant of {self._member.name} has max_numbers, which is counted in the release ledger; that is "
+                "switched off here.",
+                f"Let {self._member.name} set release_ledger = true in its member.toml, or take the limit out.",
+            )
+        return limits
+
+    def _request(self, proposed: Proposed) -> Request:
+        job = proposed.job
+        request = request_of(self._member, proposed.plan, job.recipients, job.purpose, job.allow_two_party)
+        if job.deposit is None:
+            return request
+        everybody = terms_of(self._member, proposed).all_needed
+        who = "" if everybody else f"whoever deposits for {job.id[:16]}"
+        return replace(request, least=job.deposit.least, open_set=who)
 
     def _decision(self, store: Store, proposed: Proposed, policy: Policy) -> Decision | None:
         """What was decided about exactly this job and plan under the policy as it stands."""
@@ -202,3 +233,17 @@ class Permission:
 
     def _today(self) -> dt.date:
         return dt.datetime.fromtimestamp(self._member.clock(), dt.UTC).date()
+
+
+def facts_of(proposed: Proposed, policy: str) -> dict[str, Any]:
+    """What the store keeps of a job. ``policy``: the digest it is approved under, "" for who only receives."""
+    job = proposed.job
+    return {
+        "submitter": job.submitter,
+        "recipients": list(job.recipients),
+        "purpose": job.purpose,
+        "sql": job.shown,
+        "plan": proposed.plan.digest(),
+        "policy": policy,
+        "expires": job.expires,
+    }

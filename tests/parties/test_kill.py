@@ -105,11 +105,11 @@ def test_killed_at(consortium: Path, members: Supervisor, member: str, place: st
     assert_no_word_twice(consortium)
 
 
-def submit_stubbornly(client: Client, recipient: str, sql: str = world.TOGETHER) -> str:
+def submit_stubbornly(client: Client, recipient: str, sql: str = world.TOGETHER, **options: Any) -> str:
     """Submitting is the one call that is answered or not; a modeler whose coordinator dies over it submits again."""
     for _ in range(50):
         try:
-            return client.submit(sql, recipient).id
+            return client.submit(sql, recipient, **options).id
         except Exception:
             time.sleep(0.3)
     raise AssertionError("the coordinator does not come back")

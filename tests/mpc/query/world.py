@@ -19,9 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from mpc import pair
+from mpc.crypto.spread import one_core
 from mpc.errors import LocalError
 from mpc.joint import SideRows, joint_of, play, play_helper
 from mpc.messages import RingWords
+from mpc.pair import Pair
 from mpc.protocols import ranked
 from mpc.protocols.ranked import Found
 from mpc.protocols.ranked import play_helper as play_search
@@ -30,7 +33,7 @@ from mpc.query.catalog import Catalog, Column, Table, days
 from mpc.query.compile import compile_plan
 from mpc.query.finish import Result, finish
 from mpc.query.layout import Filled, fill, read
-from mpc.query.plan import JoinPool, Plan
+from mpc.query.plan import JoinPool, Plan, TallyPool
 from mpc.ring import ring
 from mpc.roles import Places, searches_of
 from mpc.rounds import Rounds
@@ -130,8 +133,8 @@ class World:
             self._local[party] = LocalDatabase(database, ())
         return self._local[party]
 
-    def plan(self, sql: str, *, recipients: tuple[str, ...] = ("analyst",)) -> Plan:
-        return compile_plan(sql, self.catalogs, recipients=recipients, trust="helper")
+    def plan(self, sql: str, *, recipients: tuple[str, ...] = ("analyst",), trust: str = "helper") -> Plan:
+        return compile_plan(sql, self.catalogs, recipients=recipients, trust=trust)
 
     def answer(self, plan: Plan, pool: int, party: str) -> Mapping[str, Any]:
         """A party's answer to its local query."""
@@ -210,12 +213,18 @@ class World:
     ) -> dict[str, RingWords]:
         """The words of a join: all roles on shares, then the parties' words added. ``most``: thousandths of a total
         that one entity may carry."""
-        j = joint_of(pool, HELPER, least, most)
-        members = sessions([*j.circle.holders, HELPER])
-        roles: dict[str, Rounds[Any]] = {i: play(members[i], j, self.rows(j.pool, i)) for i in j.circle.holders}
-        said = run({**roles, HELPER: play_helper(members[HELPER], j)}, trace)
+        members = sessions([*pool.parties, HELPER])
+        roles: dict[str, Rounds[Any]]
+        if isinstance(pool, TallyPool):
+            two = Pair(pool, least)
+            roles = {i: pair.play(members[i], two, self.rows(pool, i), one_core) for i in pool.parties}
+        else:
+            j = joint_of(pool, HELPER, least, most)
+            roles = {i: play(members[i], j, self.rows(j.pool, i)) for i in j.circle.holders}
+            roles[HELPER] = play_helper(members[HELPER], j)
+        said = run(roles, trace)
         totals: dict[str, RingWords] = {}
-        for holder in j.circle.holders:
+        for holder in pool.parties:
             for bits, words in said[holder].items():
                 ring(bits).add_into(totals.setdefault(f"pool{p}/w{bits}", ring(bits).zeros(len(words))), words)
         return totals
@@ -238,8 +247,8 @@ def _plain(c: Column) -> str:
     return f"CAST({name} AS DECIMAL(18,{c.scale})) AS {name}" if c.kind == "decimal" and c.scale <= 18 else name
 
 
-def refusal(world: World, sql: str) -> LocalError:
+def refusal(world: World, sql: str, **how: Any) -> LocalError:
     """The error a query is refused with."""
     with pytest.raises(LocalError) as caught:
-        world.plan(sql)
+        world.plan(sql, **how)
     return caught.value

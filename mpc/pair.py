@@ -1,0 +1,359 @@
+"""A join of two parties without a helper, from its sides to the words that are let out (P9).
+
+    spine                                          other side
+      blind: both learn which of their own keys the other has, in one order            protocols/blind.py
+      totals by group, small cells hidden, on ciphertexts of the other side            protocols/tally.py
+      = each party's words of the pool, added up by P3 like those of any other pool    protocols/total.py
+
+Where the result is a row for each of the spine's, the spine is the recipient and the keys that met are the result:
+both leave out the rows that fail their own conditions before they blind, and the other side says its part of each word
+of the keys that met, masked by the pair's stream. Where the recipient's own columns decide what of the other's counts
+(weights of a score), that part is computed under the recipient's key instead (protocols/scoring.py). All tables are
+padded to their published rows: no size tells more.
+
+Read ``play`` next to mpc/joint.py, which does the same with a helper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.blocks import hear_words, say_words
+from mpc.crypto.paillier import key_from_seed
+from mpc.crypto.spread import Spread
+from mpc.crypto.tags import tags
+from mpc.ids import Flags
+from mpc.joint import SideRows, first_marks, in_cells
+from mpc.messages import RingWords
+from mpc.protocols import scoring, tally
+from mpc.protocols.blind import Blind, meet
+from mpc.protocols.match import match
+from mpc.protocols.scoring import Scoring
+from mpc.protocols.tally import GroupRows
+from mpc.protocols.tally_terms import Form, Release, Tally
+from mpc.query.bilinear import Met, met, shown_by_themselves
+from mpc.query.plan import Ring, Side, TallyPool
+from mpc.ring import ring
+from mpc.rounds import Rounds, Session
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One such join of an attempt. ``least``: the strictest of the owners' min_entities."""
+
+    pool: TallyPool
+    least: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.pool.name}/pair"
+
+    @property
+    def spine(self) -> Side:
+        return self.pool.sides[0]
+
+    @property
+    def other(self) -> Side:
+        return self.pool.sides[1]
+
+    @property
+    def blind(self) -> Blind:
+        return Blind("blind", (self.spine.party, self.other.party), (self.spine.rows, self.other.rows))
+
+    @cached_property
+    def steps(self) -> Mapping[int, Met]:
+        """What is let out, step by step."""
+        used = (s for r in self.pool.released for s in (*r.words, *r.entities))
+        return {s: met(self.pool, s) for s in dict.fromkeys(used)}
+
+    @cached_property
+    def columns(self) -> tuple[int, ...]:
+        """The other side's columns that are needed, -1 its flag."""
+        return tuple(sorted({-1} | {b for p in self.steps.values() for _, b in p}))
+
+    @cached_property
+    def weights(self) -> tuple[int, ...]:
+        """The spine's columns that are needed."""
+        return tuple(sorted({a for p in self.steps.values() for a, _ in p if a is not None}))
+
+    def bits(self, column: int) -> Ring:
+        return 64 if column < 0 or self.other.columns[column].bits == 64 else 128
+
+    @cached_property
+    def tally(self) -> Tally:
+        """The totals by group. Marks are 0 or 1."""
+        atoms = sorted(
+            {pair for p in self.steps.values() for pair in p}, key=lambda p: tuple(-2 if x is None else x for x in p)
+        )
+        at = {pair: i for i, pair in enumerate(atoms)}
+        spine = self.spine.columns
+
+        def form(step: int, bits: int) -> Form:
+            return Form(bits, tuple((c, at[pair]) for pair, c in self.steps[step].items()))
+
+        return Tally(
+            "totals",
+            self.spine.party,
+            self.other.party,
+            self.pool.groups,
+            self.spine.rows,
+            min(self.spine.rows, self.other.rows),
+            tuple(0 if spine[a].how == "mark" else spine[a].bits - 1 for a in self.weights),
+            len(self.columns),
+            max(self.bits(c) for c in self.columns),
+            tuple((None if a is None else self.weights.index(a), self.columns.index(b)) for a, b in atoms),
+            tuple(
+                Release(
+                    tuple(form(s, self.pool.steps[s].bits) for s in r.words), tuple(form(s, 64) for s in r.entities)
+                )
+                for r in self.pool.released
+            ),
+            self.least,
+        )
+
+    @cached_property
+    def told(self) -> tuple[Told, ...]:
+        """Of a result by row what the other side says of each key that met: columns that are shown by themselves, and
+        of other words its part. That a key met needs no word."""
+        columns = [Told(self.bits(c), ((1, c),)) for c in sorted(self._shown)]
+        hidden = [s for s, p in self.steps.items() if any(self._hides(b) for _, b in p) and s not in self.scored]
+        return (*columns, *dict.fromkeys(self._told_part(s) for s in hidden))
+
+    @cached_property
+    def _shown(self) -> frozenset[int]:
+        return shown_by_themselves(self.steps.values())
+
+    def _hides(self, column: int) -> bool:
+        return column >= 0 and column not in self._shown
+
+    @cached_property
+    def scored(self) -> tuple[int, ...]:
+        """Of a result by row the steps in which columns of the spine are multiplied by what the other side hides."""
+        products = ((s, p) for s, p in self.steps.items() if any(a is not None and self._hides(b) for a, b in p))
+        return tuple(s for s, _ in products) if self.pool.by_row else ()
+
+    @cached_property
+    def scoring(self) -> Scoring | None:
+        """How these are computed, word by word in the order of ``scored``; None where there are none."""
+        if not self.scored:
+            return None
+        hidden = [tuple((c, a, b) for (a, b), c in self.steps[s].items() if self._hides(b)) for s in self.scored]
+        a_side, b_side = self.weighing, self.features
+        return Scoring(
+            "scores",
+            self.spine.party,
+            self.other.party,
+            tuple(self.spine.columns[a].bits - 1 for a in a_side),
+            tuple(self.other.columns[b].bits - 1 for b in b_side),
+            tuple(
+                tuple((c, None if a is None else a_side.index(a), b_side.index(b)) for c, a, b in word)
+                for word in hidden
+            ),
+        )
+
+    @cached_property
+    def weighing(self) -> tuple[int, ...]:
+        """The spine's columns in ``scoring``."""
+        return tuple(sorted({a for a, _ in self._in_scores() if a is not None}))
+
+    @cached_property
+    def features(self) -> tuple[int, ...]:
+        """The other side's columns in ``scoring``."""
+        return tuple(sorted({b for _, b in self._in_scores()}))
+
+    def _in_scores(self) -> Iterator[tuple[int | None, int]]:
+        return (pair for s in self.scored for pair in self.steps[s] if self._hides(pair[1]))
+
+    def _told_part(self, step: int) -> Told:
+        own = tuple((c, b) for (_, b), c in self.steps[step].items() if b >= 0)
+        return Told(self.pool.steps[step].bits, own)
+
+    def part(self, step: int) -> tuple[tuple[int, int | None, int], ...]:
+        """A word as Σ coefficient · column of the spine · what is told (-1: 1 where a key met)."""
+        p, at = self.steps[step], {t: i for i, t in enumerate(self.told)}
+        own = tuple((c, a, -1) for (a, b), c in p.items() if b < 0)
+        if step in self.scored:
+            p = {(a, b): c for (a, b), c in p.items() if not self._hides(b)}
+            return (*own, *((c, a, at[Told(self.bits(b), ((1, b),))]) for (a, b), c in p.items() if b >= 0))
+        if self._told_part(step) in at and all(a is None for a, b in p if b >= 0):
+            return (*own, (1, None, at[self._told_part(step)]))
+        return (*own, *((c, a, at[Told(self.bits(b), ((1, b),))]) for (a, b), c in p.items() if b >= 0))
+
+
+@dataclass(frozen=True)
+class Told:
+    """Σ coefficient · column of the other side, for each key that met."""
+
+    bits: Ring
+    terms: tuple[tuple[int, int], ...]
+
+
+def play(session: Session, j: Pair, mine: Mapping[str, SideRows], spread: Spread) -> Rounds[dict[Ring, RingWords]]:
+    """Either party's role. Returns its words of the pool by ring, in the order of ``Plan.columns``.
+
+    ``mine``: its side, by name.
+    """
+    here = session.at(j.name)
+    if session.me == j.spine.party:
+        rows = mine[j.spine.name]
+        taken = ~rows.keys.null & (rows.passing if j.pool.by_row else True)
+        number, shared = yield from _numbers(here, j, rows, taken, spread)
+        if j.pool.by_row:
+            return (yield from _hear_rows_shown(here, j, rows, number, shared, spread))
+        weights = tuple(_weight(here, j, rows, a) for a in j.weights)
+        found = yield from tally.group_side(here, j.tally, shared, GroupRows(number, rows.group, weights), spread)
+        return _words(j, found)
+    rows = mine[j.other.name]
+    taken = ~rows.keys.null & (rows.passing if j.pool.by_row else True)
+    own = np.flatnonzero(taken)
+    shared_rows = own[(yield from meet(here, j.blind, rows.keys.matrix[own], spread))]
+    columns = {c: _column(rows, c)[shared_rows] for c in j.columns}
+    if j.pool.by_row:
+        return (yield from _say_rows_shown(here, j, columns, spread))
+    secret = key_from_seed(here.own.draw(here.at("paillier").path, 32))
+    found = yield from tally.value_side(here, j.tally, list(columns.values()), secret, spread)
+    return _words(j, found)
+
+
+def _numbers(here: Session, j: Pair, rows: SideRows, taken: Flags, spread: Spread) -> Rounds[tuple[Indices, int]]:
+    """Of each of the spine's rows the number of its shared key, -1 where it has none; and how many there are."""
+    own = np.flatnonzero(taken)
+    tag = tags(here.own.draw(here.at("numbers").path, 32), rows.keys.matrix[own])
+    same = match(tag, tag[:0])
+    assert same is not None
+    _, first, number = np.unique(same.distinct, return_index=True, return_inverse=True)
+    shared = yield from meet(here, j.blind, rows.keys.matrix[own[first]], spread)
+    place = np.full(len(first), -1, dtype=np.int64)
+    place[shared] = np.arange(len(shared))
+    out = np.full(len(taken), -1, dtype=np.int64)
+    out[own] = place[number.reshape(-1)]
+    return out, len(shared)
+
+
+def _weight(here: Session, j: Pair, rows: SideRows, column: int) -> RingWords:
+    if j.spine.columns[column].how == "mark":
+        return first_marks(here.at(f"marks/{column}"), rows, rows.columns[column])
+    return rows.columns[column]
+
+
+def _column(rows: SideRows, column: int) -> RingWords:
+    """A column of the other side, 0 where its own condition fails; -1: 1 where it holds."""
+    if column < 0:
+        return rows.passing.astype(np.uint64)
+    out = rows.columns[column].copy()
+    out[~rows.passing] = 0
+    return out
+
+
+def _words(j: Pair, of_release: list[list[RingWords]]) -> dict[Ring, RingWords]:
+    """From the order of releases to that of ``Plan.columns``: a measure's words, then its flag."""
+    pool = j.pool
+    out: dict[Ring, list[RingWords]] = {64: [], 128: []}
+    for m, measure in enumerate(pool.measures):
+        slices = of_release[m * pool.slices : (m + 1) * pool.slices]
+        for w, bits in enumerate((*(word.ring for word in measure.words), 64)):
+            out[64 if bits == 64 else 128].append(in_cells(pool, np.concatenate([words[w] for words in slices])))
+    return {bits: np.concatenate(columns) for bits, columns in out.items() if columns}
+
+
+# ---- a result by row
+
+
+def _shown(j: Pair) -> Iterator[tuple[Ring, int]]:
+    """Ring and step of each word, in the order of ``Plan.columns`` within a ring."""
+    for measure, released in zip(j.pool.measures, j.pool.released, strict=True):
+        for word, step in zip(measure.words, released.words, strict=True):
+            yield word.ring, step
+
+
+def _say_rows_shown(
+    here: Session, j: Pair, columns: Mapping[int, RingWords], spread: Spread
+) -> Rounds[dict[Ring, RingWords]]:
+    for i, told in enumerate(j.told):
+        r = ring(told.bits)
+        said = _mask(here, j, i, len(columns[-1]))
+        for coefficient, c in told.terms:
+            r.add_into(said, r.multiply(_in(told.bits, columns[c]), _constant(told.bits, coefficient)))
+        yield from say_words(here.at(f"told/{i}"), j.spine.party, told.bits, said)
+    if j.scoring is not None:
+        features = [columns[b] for b in j.features]
+        yield from scoring.answer(here, j.scoring, features, len(columns[-1]), spread)
+    return _laid_out(j, {})
+
+
+def _hear_rows_shown(
+    here: Session, j: Pair, rows: SideRows, number: Indices, shared: int, spread: Spread
+) -> Rounds[dict[Ring, RingWords]]:
+    heard = []
+    for i, told in enumerate(j.told):
+        words = yield from hear_words(here.at(f"told/{i}"), j.other.party, told.bits, shared)
+        ring(told.bits).subtract_into(words, _mask(here, j, i, shared))
+        heard.append(words)
+    at = np.flatnonzero(number >= 0)
+    scores = (yield from _asked(here, j, j.scoring, rows, number, shared, spread)) if j.scoring is not None else {}
+    total: dict[int, RingWords] = {}
+    for step in j.steps:
+        bits = j.pool.steps[step].bits
+        r = ring(bits)
+        sums = scores[step] if step in scores else r.zeros(len(at))
+        for coefficient, a, i in j.part(step):
+            x = _constant(bits, coefficient).repeat(len(at), axis=0)
+            if a is not None:
+                x = r.multiply(x, _in(bits, rows.columns[a])[at])
+            r.add_into(sums, x if i < 0 else r.multiply(x, _in(bits, heard[i])[number[at]]))
+        total[step] = r.zeros(len(rows.passing))
+        total[step][at] = sums
+    return _laid_out(j, total)
+
+
+def _asked(
+    here: Session, j: Pair, s: Scoring, rows: SideRows, number: Indices, shared: int, spread: Spread
+) -> Rounds[dict[int, RingWords]]:
+    """Of each scored step what the other side's columns give, in the rows that met."""
+    at = np.flatnonzero(number >= 0)
+    of_key = at[np.argsort(number[at])]  # no key of the spine repeats: tally_pool.py
+    secret = key_from_seed(here.own.draw(here.at("paillier").path, 32))
+    weights = [rows.columns[a][of_key] for a in j.weighing]
+    words = yield from scoring.ask(here, s, weights, shared, secret, spread)
+    return {
+        step: ring(j.pool.steps[step].bits).from_ints(word)[number[at]]
+        for step, word in zip(j.scored, words, strict=True)
+    }
+
+
+def _constant(bits: int, value: int) -> RingWords:
+    return ring(bits).from_ints([value])
+
+
+def _mask(here: Session, j: Pair, number: int, length: int) -> RingWords:
+    """The pair's stream: what is told is in no log bare."""
+    peer = j.other.party if here.me == j.spine.party else j.spine.party
+    r = ring(j.told[number].bits)
+    return r.from_stream(here.pairs[peer].words(here.at(f"told/{number}/mask").path, r.WIDTH * length))
+
+
+def _laid_out(j: Pair, total: Mapping[int, RingWords]) -> dict[Ring, RingWords]:
+    """Words of the spine's rows, padded; nothing of the other side."""
+    out: dict[Ring, list[RingWords]] = {64: [], 128: []}
+    for bits, step in _shown(j):
+        column = ring(bits).zeros(j.spine.rows)
+        if step in total:
+            column[: len(total[step])] = total[step]
+        out[bits].append(column)
+    return {bits: np.concatenate(columns) for bits, columns in out.items() if columns}
+
+
+def _in(bits: int, x: RingWords) -> RingWords:
+    """A column of either width in a ring."""
+    if (bits == 64) == (x.ndim == 1):
+        return x
+    if bits == 64:
+        return np.ascontiguousarray(x[:, 0])
+    return np.column_stack((x, (x.view(np.int64) >> 63).view(np.uint64)))

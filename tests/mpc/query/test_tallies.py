@@ -1,0 +1,312 @@
+"""Joins of two parties without a helper: SQL against DuckDB over everybody's plaintext, and what is refused."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from mpc.codec import decode
+from mpc.explain import explain, render
+from mpc.pair import Pair
+from mpc.policy.needs import Recipient, Request, needs_of
+from mpc.query.plan import MetReveal, Plan
+from mpc.run import Trace
+from mpc.traffic import pair_traffic
+from tests.mpc.query.world import World, boolean, decimal, held, integer, refusal, text
+
+draw = random.Random(3)
+IDS = [f"9131{i:04d}" for i in range(40)]
+INDUSTRIES = ("food", "metal", "paper")
+
+WORLD = World(
+    (
+        held(
+            "tax",
+            "firms",
+            [
+                text("uscc", key=True),
+                text("industry", *INDUSTRIES, nullable=False),
+                boolean("exporter"),
+                decimal("tax_paid", 2, 0, 10**9),
+            ],
+            [
+                (i, draw.choice(INDUSTRIES), draw.choice([True, False, None]), draw.choice([Decimal("0.05"), 7, None]))
+                for i in IDS[:30]
+            ],
+        ),
+        held(
+            "bank",
+            "firms",
+            [
+                text("uscc", key=True),
+                integer("overdue", 0, 100, nullable=False),
+                decimal("balance", 2, -(10**9), 10**9),
+                text("grade", "A", "B"),
+            ],
+            [
+                (i.replace("9131", "９1-31"), draw.randrange(3), draw.choice([Decimal("-12.34"), 99, None, 1000]), g)
+                for i in draw.sample(IDS[8:], 25)
+                for g in [draw.choice("AB")]
+            ],
+        ),
+        held(
+            "bank",
+            "loans",
+            [text("uscc", key=True), integer("amount", 0, 10**15), boolean("open", nullable=False)],
+            [(draw.choice(IDS), draw.randrange(10**15), draw.random() < 0.7) for _ in range(60)],
+        ),
+        held("telecom", "firms", [text("uscc", key=True), integer("spend", 0, 1000)], [(i, 5) for i in IDS[:20]]),
+    )
+)
+for h in WORLD.tables:
+    if h.table.name == "firms":
+        object.__setattr__(h.table, "unique", True)
+
+FROM = "FROM tax.firms t JOIN bank.firms b USING (uscc)"
+TOTALS = [
+    f"SELECT COUNT(*) {FROM}",
+    f"SELECT t.industry, COUNT(*), SUM(b.balance), AVG(b.balance) {FROM} GROUP BY t.industry ORDER BY t.industry",
+    f"SELECT t.industry, COUNT(*) {FROM} WHERE t.exporter AND b.overdue = 0 GROUP BY t.industry ORDER BY t.industry",
+    f"SELECT t.industry, b.grade, COUNT(*), SUM(b.balance) {FROM} GROUP BY t.industry, b.grade ORDER BY 1, 2",
+    f"SELECT SUM(t.tax_paid + b.balance), SUM(t.tax_paid * b.balance) {FROM} WHERE b.overdue < 2",
+    f"SELECT VAR_SAMP(b.balance), SUM(CASE WHEN t.exporter THEN b.balance END), COUNT(b.balance) {FROM}",
+    f"SELECT COUNT(*) FILTER (WHERE t.exporter AND b.overdue > 0), SUM(t.tax_paid - 2 * b.balance) {FROM}",
+    "SELECT l.open, COUNT(*), SUM(l.amount) FROM bank.loans l JOIN tax.firms t USING (uscc) GROUP BY l.open ORDER BY 1",
+    "SELECT t.industry, COUNT(*), SUM(l.amount), COUNT(DISTINCT t.uscc) "
+    "FROM bank.loans l JOIN tax.firms t USING (uscc) WHERE l.open GROUP BY t.industry ORDER BY 1",
+]
+
+
+def plaintext(sql: str) -> list[tuple]:
+    """Over plain DuckDB ids must be written alike first."""
+    plain = sql
+    for table in ("tax.firms", "bank.firms", "bank.loans"):
+        plain = plain.replace(
+            f"{table} ", f"(SELECT * REPLACE (replace(replace(uscc, '９', '9'), '-', '') AS uscc) FROM {table}) "
+        )
+    return WORLD.plaintext(plain)
+
+
+@pytest.mark.parametrize("sql", TOTALS)
+def test_the_same_as_over_plaintext(sql):
+    plan = WORLD.plan(sql, trust="parties")
+    assert plan.trust == "parties" and not plan.helped and plan.tallies
+    found = WORLD.result(plan).rows
+    expected = plaintext(sql)
+    assert len(found) == len(expected)
+    for row, other in zip(found, expected, strict=True):
+        for x, y in zip(row, other, strict=True):
+            assert x == y or float(x) == pytest.approx(float(y), rel=1e-9)
+
+
+BY_ROW = [
+    f"SELECT b.uscc {FROM} ORDER BY b.uscc",
+    f"SELECT b.uscc, b.balance, t.tax_paid, t.industry, t.tax_paid + b.balance {FROM} WHERE b.overdue < 2 ORDER BY 1",
+    f"SELECT b.uscc, t.tax_paid + 1 AS more, t.exporter {FROM} WHERE t.exporter AND t.industry <> 'food' ORDER BY 1",
+    f"SELECT b.uscc, COUNT(*), SUM(t.tax_paid) {FROM} GROUP BY b.uscc ORDER BY 1",
+]
+
+
+@pytest.mark.parametrize("sql", BY_ROW)
+def test_rows_of_the_recipient(sql):
+    plan = WORLD.plan(sql, trust="parties", recipients=("bank",))
+    assert plan.trust == "parties" and plan.tallies[0][1].by_row
+    found = [(r[0].replace("９", "9").replace("-", ""), *map(_number, r[1:])) for r in WORLD.result(plan).rows]
+    expected = [(r[0], *map(_number, r[1:])) for r in plaintext(sql)]
+    assert sorted(found, key=str) == sorted(expected, key=str) and found
+
+
+def _number(x):
+    return float(x) if isinstance(x, Decimal | int) and not isinstance(x, bool) else x
+
+
+@pytest.mark.parametrize("least", [3, 5])
+def test_small_cells_are_suppressed_as_with_a_helper(least):
+    sql = TOTALS[1].replace("GROUP BY", "WHERE b.overdue < 2 GROUP BY")
+    alone, helped = WORLD.plan(sql, trust="parties"), WORLD.plan(sql)
+    assert WORLD.result(alone, min_entities=least).rows == WORLD.result(helped, min_entities=least).rows
+    counts = [n for _, n, *_ in plaintext(sql)]
+    assert min(counts) < least <= max(counts)  # else nothing is tested
+
+
+def test_entities_are_counted_and_not_rows():
+    """Many loans of few firms."""
+    sql = TOTALS[8]
+    alone = WORLD.result(WORLD.plan(sql, trust="parties"), min_entities=8).rows
+    assert alone == WORLD.result(WORLD.plan(sql), min_entities=8).rows
+    shown = [(n is None, m) for (_, n, *_), (_, m, *_) in zip(alone, plaintext(sql), strict=True)]
+    assert any(hidden and loans >= 8 for hidden, loans in shown) and any(not hidden for hidden, _ in shown)
+
+
+REFUSED = {
+    f"SELECT COUNT(*) {FROM} JOIN telecom.firms m USING (uscc)": "3 parties",
+    "SELECT COUNT(*) FROM tax.firms t JOIN (SELECT uscc FROM bank.firms UNION ALL SELECT uscc FROM telecom.firms) x "
+    "USING (uscc)": "3 parties",
+    f"SELECT COUNT(*) {FROM} JOIN bank.loans l USING (uscc)": "one table of each",
+    "SELECT COUNT(b.balance) FROM tax.firms t LEFT JOIN bank.firms b USING (uscc)": "LEFT JOIN",
+    f"SELECT MEDIAN(b.balance) {FROM}": "quantiles",
+    f"SELECT COUNT(*) {FROM} WHERE t.tax_paid > b.balance": "compares",
+    f"SELECT SUM(GREATEST(t.tax_paid, b.balance)) {FROM}": "compares",
+}
+
+
+@pytest.mark.parametrize("sql", REFUSED)
+def test_what_two_parties_cannot_do_is_refused_by_name(sql):
+    error = refusal(WORLD, sql, trust="parties")
+    assert error.code == "plan.trust" and REFUSED[sql] in error.message and "--trust helper" in error.advice
+    assert WORLD.plan(sql).helped
+
+
+WEIGHED = [
+    f"SELECT b.uscc, 3 * t.tax_paid * b.balance - b.overdue * t.tax_paid + t.tax_paid + b.balance + 1 AS score {FROM}",
+    f"SELECT b.uscc, CASE WHEN b.overdue > 0 THEN t.tax_paid END AS paid {FROM} WHERE t.exporter",
+    f"SELECT b.uscc, t.exporter, b.balance * t.tax_paid AS x, b.overdue * CASE WHEN t.exporter THEN 1 ELSE 0 END AS y "
+    f"{FROM} WHERE b.overdue < 2",
+]
+
+
+@pytest.mark.parametrize("sql", WEIGHED)
+def test_weights_and_features_stay_apart(sql):
+    plan = WORLD.plan(sql, trust="parties", recipients=("bank",))
+    ((_, pool),) = plan.tallies
+    assert pool.by_row and pool.weighed and pool.ciphertexts
+    found = [(r[0].replace("９", "9").replace("-", ""), *map(_number, r[1:])) for r in WORLD.result(plan).rows]
+    expected = [(r[0], *map(_number, r[1:])) for r in plaintext(sql)]
+    assert sorted(found, key=str) == sorted(expected, key=str) and found
+
+
+def test_weights_are_of_rows_whose_keys_do_not_repeat():
+    """Else the holder would learn how many loans the bank has with whom."""
+    sql = "SELECT l.uscc, l.amount * t.tax_paid AS x FROM bank.loans l JOIN tax.firms t USING (uscc)"
+    error = refusal(WORLD, sql, trust="parties", recipients=("bank",))
+    assert error.code == "plan.trust" and "how often" in error.message
+
+
+def test_the_holder_says_points_and_scores_only():
+    _, trace = traced(WEIGHED[0], recipients=("bank",))
+    steps = {m.step.split("/pair/")[1].split("/block")[0] for m in trace.said_by("tax")}
+    assert steps == {"blind/points", "blind/doubled", "scores/scores"}
+    steps = {m.step.split("/pair/")[1].split("/block")[0] for m in trace.said_by("bank")}
+    assert steps == {"blind/points", "blind/doubled", "scores/key", "scores/weights"}
+
+
+def test_explain_says_what_becomes_of_weights():
+    told = render(explain(WORLD.plan(WEIGHED[0], trust="parties", recipients=("bank",)), ("bank",)))
+    assert "ciphertexts of columns of bank under its key, and not the columns" in told
+    assert "chosen far enough apart they tell all of it" in told and "under the recipient's key" in told
+
+
+# ---- what is said, and what is told about it
+
+
+def traced(sql: str, **how) -> tuple[Plan, Trace]:
+    plan, trace = WORLD.plan(sql, trust="parties", **how), Trace()
+    ((p, pool),) = plan.tallies
+    WORLD.joined(p, pool, 3, trace)
+    return plan, trace
+
+
+@pytest.mark.parametrize("sql", [TOTALS[1], TOTALS[5], TOTALS[8], BY_ROW[1], WEIGHED[0]])
+def test_what_is_said_stays_within_what_is_told(sql):
+    plan, trace = traced(sql, recipients=("bank",))
+    ((_, pool),) = plan.tallies
+    assert {m.receiver for m in trace.sent} == set(pool.parties)  # between the two, nobody else
+    for sender, receiver in (pool.parties, pool.parties[::-1]):
+        said = sum(decode(m.raw).words.nbytes for m in trace.sent if m.sender == sender)
+        told = [t for t in pair_traffic(Pair(pool, 3)) if (t.sender, t.receiver) == (sender, receiver)]
+        spare = 0 if sender == pool.sides[0].party and not pool.weighed else 4000 * pool.sides[1].rows
+        assert 0 <= sum(t.bytes for t in told) - said <= spare  # fewer keys met than could have
+        assert len([m for m in trace.sent if m.sender == sender]) <= sum(t.messages for t in told)
+
+
+def test_the_page_states_what_moves():
+    page = (Path(__file__).parents[3] / "docs" / "protocols" / "tally.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| (group|value) side → .*, ([a-z ]+) \| ([^|]+) \|$", page, re.MULTILINE)
+    plan, trace = traced(TOTALS[3])
+    ((_, pool),) = plan.tallies
+    t, (group, value) = (
+        Pair(pool, 3).tally,
+        pool.parties if pool.sides[0].party == pool.parties[0] else pool.parties[::-1],
+    )
+    met = plaintext(TOTALS[0])[0][0]
+    sizes = {
+        "N": pool.sides[0].rows, "M": pool.sides[1].rows, "S": met, "G": t.groups, "p": t.packs, "q": len(t.shown),
+        "w": len(t.words), "e": len(t.entities),
+        "T": sum(t.shelf(pack).count for _, pack in t.products), "W": sum(s.count for s in t.shown),
+    }  # fmt: skip
+    steps = {"blinding": ("points", "doubled"), "rows": ("key", "rows"), "totals": ("totals/totals", "entities"),
+             "small cells": ("small",), "words": ("words",)}  # fmt: skip
+    assert len(lines) == 6
+    for side, what, formula in lines:
+        written = re.sub(r"(?<=[0-9A-Za-z)]) (?=[A-Za-z(])", " * ", formula)
+        said = sum(
+            decode(m.raw).words.nbytes
+            for m in trace.said_by(group if side == "group" else value)
+            if any(f"/{step}/" in m.step for step in steps[what])
+        )
+        assert said == eval(written, {"__builtins__": {}}, sizes), (side, what)  # the page's own words
+
+
+def test_no_key_is_said_by_who_has_it():
+    plan, trace = traced(TOTALS[1])
+    ((_, pool),) = plan.tallies
+    for party in pool.parties:
+        matrix = WORLD.rows(pool, party)[pool.sides[party != pool.sides[0].party].name].keys.matrix
+        raw = b"".join(bytes(m.raw) for m in trace.sent)
+        assert not any(row.tobytes()[2:10] in raw for row in matrix)
+
+
+def test_no_size_depends_on_a_constant():
+    sizes = []
+    for c in (1, 50, 90):
+        _, trace = traced(TOTALS[1].replace("GROUP BY", f"WHERE t.tax_paid < {c} AND b.overdue < {c} GROUP BY"))
+        sizes.append([(m.sender, m.step, len(m.raw)) for m in trace.sent])
+    assert sizes[0] == sizes[1] == sizes[2]
+
+
+def test_explain_says_who_learns_what():
+    plan = WORLD.plan(TOTALS[1], trust="parties")
+    told = render(explain(plan, ("analyst",)))
+    for words in (
+        "Trust: parties",
+        "join without a helper, of which both learn the keys they share",
+        "which of its own keys the table of bank has too, whatever the conditions; of the other keys there only that "
+        "they are at most 25, as published",
+        "which of its own keys the table of tax has too",
+        "of each of the 3 groups of tax, in an order that says nothing and without labels, how many entities",
+        "ciphertexts under a key of bank; neither its values nor which rows pass its conditions",
+        "nothing: sums and joins like this one need no helper",
+        "P9 which keys met",
+    ):
+        assert words in told, words
+
+
+def needs(sql: str, party: str, **how) -> set[tuple[str, str, str]]:
+    plan = WORLD.plan(sql, trust="parties", **how)
+    assert sum(isinstance(r, MetReveal) for r in plan.reveals) == 1
+    to = tuple(Recipient(r, r, ("modeler",)) for r in how.get("recipients", ("analyst",)))
+    request = Request(to, {"tax": "tax", "bank": "bank"}, "review", "parties", False, dt.date(2026, 1, 1))
+    found = needs_of(plan, party, request)
+    return {(n.column, n.use, n.recipient.entry) for n in found if n.recipient.roles == ("party",)}
+
+
+def test_each_owner_lets_the_other_know_which_keys_met():
+    assert needs(TOTALS[0], "tax") == {("uscc", "join_reveal", "bank")}
+    assert needs(TOTALS[0], "bank") == {("uscc", "join_reveal", "tax")}
+
+
+def test_who_holds_the_groups_lets_the_other_count_them():
+    """The other's own condition can choose one entity, so the spine's conditions count as shown for single ones."""
+    assert needs(TOTALS[2], "tax") == {
+        ("uscc", "join_reveal", "bank"),
+        ("industry", "group", "bank"),
+        ("exporter", "threshold", "bank"),
+    }
+    assert needs(TOTALS[2], "bank") == {("uscc", "join_reveal", "tax")}
+    # here the bank's rows are the groups: conditions inside a measure, and which of its values are NULL
+    assert {("overdue", "threshold", "tax"), ("balance", "aggregate", "tax")} <= needs(TOTALS[6], "bank")
