@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any
 
 from mpc.expected import expected_bytes, expected_seconds
-from mpc.joint import Joint, batches
+from mpc.joint import Joint, batches, joint_of
 from mpc.methods import KEY_BITS, advice, ciphertexts_of, methods
 from mpc.pair import Pair
 from mpc.protocols.ranked import Search
@@ -153,17 +153,19 @@ _JOINT = {
     "comparisons": ("P5 comparisons of shared columns", 9),
     "totals": ("P8 totals by group", 2),
     "release": ("P5, P8 small cells", 11),
+    "dominance": ("P8 dominance, only if an owner's grant has max_share", 13),
     "search": ("values by their place among the rows", 0),
 }
 
 
 def _joint_steps(p: JoinPool) -> list[dict[str, Any]]:
     """The steps of a join. ``bytes``: what each member sends."""
-    j = Joint(p, "helper", 1)
-    said: dict[str, dict[str, int]] = {}
-    for t in traffic(j):
-        by = said.setdefault(t.step, {})
-        by[t.sender] = by.get(t.sender, 0) + t.bytes
+    j, limited = joint_of(p, "helper", 1), joint_of(p, "helper", 1, 0)
+    said = _said(j)
+    if limited.dominance is not None:
+        seats = (*j.circle.holders, j.helper)
+        more, plain = ({i: sum(by.get(i, 0) for by in x.values()) for i in seats} for x in (_said(limited), said))
+        said["dominance"] = {i: more[i] - plain[i] for i in seats}
     levels = len({b.level for b in batches(p.steps)})
     return [
         {
@@ -179,6 +181,15 @@ def _joint_steps(p: JoinPool) -> list[dict[str, Any]]:
         }
         for step, by in said.items()
     ]
+
+
+def _said(j: Joint) -> dict[str, dict[str, int]]:
+    """Bytes by step and sender."""
+    said: dict[str, dict[str, int]] = {}
+    for t in traffic(j):
+        by = said.setdefault(t.step, {})
+        by[t.sender] = by.get(t.sender, 0) + t.bytes
+    return said
 
 
 #: the same of a join without a helper

@@ -5,6 +5,7 @@
       align ◀───────────── keyed tags, masked columns ─────────────▶        matches, picks       align.py
       steps: products of shared columns, everybody with a share              deals                multiply.py
       totals by group ◀──────────────────────────────────────────────▶      picks                group_totals.py
+      no entity above a share of them, where an owner asks for it            deals, picks         dominance.py
       entities ≥ least, and what passes                                      deals                groups.py
       MIN, MAX, quantiles: a search in what passes                           deals, picks         ranked_rows.py
       = this party's words of the pool, added up by P3 like those of any other pool               total.py
@@ -29,8 +30,10 @@ from numpy.typing import NDArray
 from mpc.crypto.tags import tags
 from mpc.ids import Flags, Keys, width
 from mpc.messages import RingWords
-from mpc.protocols import align, group_totals, groups, ranked_rows
+from mpc.permutation import stable_argsort
+from mpc.protocols import align, dominance, group_totals, groups, ranked_rows
 from mpc.protocols.align import Align, repeated_key
+from mpc.protocols.dominance import Addends, Dominance
 from mpc.protocols.group_totals import Grouping, Totals
 from mpc.protocols.groups import Entities, Groups, Release
 from mpc.protocols.match import match
@@ -39,7 +42,7 @@ from mpc.protocols.ranked import Found
 from mpc.protocols.ranked_rows import Part, RowSearch
 from mpc.protocols.spine_order import Order, group_order, key_numbers, places, table_order
 from mpc.query.plan import Input, JoinPool, Linear, Low, Product, Ring, Side, Sign, Step
-from mpc.ring import ring
+from mpc.ring import ring, run_sums
 from mpc.rounds import Rounds, Session
 from mpc.sharing.circle import Circle
 from mpc.sharing.compare import deal_equal_zero, deal_negative, equal_zero, negative
@@ -52,12 +55,14 @@ class SideRows:
 
     ``keys``: one a row, at sides other than the spine each key once; ``group``: (n,) at the spine the number of the
     row's group, -1 where its own conditions fail; ``passing``: (n,) at the others; ``columns``: (n,) or (n, 2) each.
+    ``hidden``: (measures, cells) what its party does not let out, None: nothing.
     """
 
     keys: Keys
     group: NDArray[np.int64]
     passing: Flags
     columns: tuple[RingWords, ...]
+    hidden: NDArray[np.bool_] | None = None
 
     def __repr__(self) -> str:
         return f"SideRows({len(self.keys)} rows)"
@@ -65,11 +70,13 @@ class SideRows:
 
 @dataclass(frozen=True)
 class Joint:
-    """One join of an attempt, or one part of it. ``least``: the strictest of the owners' min_entities."""
+    """One join of an attempt, or one part of it, as ``joint_of`` makes it. ``least``: the strictest of the owners'
+    min_entities; ``most``: that of their max_share in thousandths, None where none has one."""
 
     pool: JoinPool
     helper: str
     least: int
+    most: int | None = None
     piece: int | None = None
 
     @property
@@ -179,13 +186,48 @@ class Joint:
             tuple(r.searched for r in self.pool.ranked),
         )
 
+    @property
+    def dominance(self) -> Dominance | None:
+        """The rule about the share of one entity, where it is asked for and the join has sums."""
+        addends = self.addends
+        if not addends or self.most is None:
+            return None
+        at, piece = {step: i for i, step in enumerate(addends)}, next(self.pieces)[1]
+        return Dominance(
+            "dominance",
+            self.spine.party,
+            self.circle,
+            self.parts,
+            piece.rows,
+            self.pool.groups,
+            self.most,
+            tuple(self.pool.steps[step].bits for step in addends),
+            tuple(tuple(at[step] for step in check) for check in self.checks),
+        )
+
+    @property
+    def addends(self) -> list[int]:
+        """The steps of all addends whose shares are judged."""
+        return list(dict.fromkeys(step for check in self.checks for step in check))
+
+    @property
+    def checks(self) -> list[tuple[int, ...]]:
+        """The addends that are judged together, each set once."""
+        d = self.pool.dominance
+        return [] if self.most is None or d is None else list(dict.fromkeys(filter(None, d.addends)))
+
     def _totalled(self) -> list[int]:
         released = (s for r in self.pool.released for s in (*r.words, *r.entities))
-        return list(dict.fromkeys((*released, *(r.count for r in self.pool.ranked))))
+        return list(dict.fromkeys((*released, *(r.count for r in self.pool.ranked), *self.addends)))
 
     def _computed_steps(self) -> list[int]:
         """The steps whose columns are needed in the end: those that are totalled first."""
         return list(dict.fromkeys((*self._totalled(), *(r.value for r in self.pool.ranked))))
+
+
+def joint_of(pool: JoinPool, helper: str, least: int, most: int | None = None) -> Joint:
+    """The join of a pool, with what is computed besides where an owner limits shares (``most``)."""
+    return Joint(pool if most is None else pool.limiting_shares(), helper, least, most)
 
 
 # ---- the roles
@@ -204,31 +246,59 @@ def play(session: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[dic
     bucket = yield from _agreed_buckets(here, j, mine)
     sums: Totals | None = None
     rows: list[Part] = []
+    addends: list[Addends] = []
     for step, piece in j.pieces:
         part = mine if piece is j else {n: _taken(piece, n, bucket[n] == piece.piece, x) for n, x in mine.items()}
-        totals, of_rows = yield from _totals(here.at(step) if step else here, piece, part)
+        totals, of_rows, added = yield from _totals(here.at(step) if step else here, piece, part)
         sums = totals if sums is None else _added(j, sums, totals)
         rows.append(of_rows)
+        addends.append(added)
     assert sums is not None
     g = j.groups
-    said = yield from groups.release(here, g, sums)
+    hidden = yield from _dominated(here, j, addends, sums)
+    del addends
+    said = yield from groups.release(here, g, sums, _with_own(j, mine, hidden))
     found = (yield from _searched(here, j, rows, sums, said[64])) if j.pool.ranked else None
     return _words(j, g, said, found, first=session.me == j.circle.first)
 
 
-def _totals(here: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[tuple[Totals, Part]]:
-    """Shares of the totals of one part's rows, and of the rows in which values are searched for by their place."""
+def _totals(here: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[tuple[Totals, Part, Addends]]:
+    """Shares of the totals of one part's rows, of the rows in which values are searched for by their place, and of
+    those in which an entity's part of a total is judged."""
     order = _order(here, j, mine[j.spine.name]) if here.me == j.spine.party else None
     inputs = yield from _aligned(here, j, mine, order)
     columns = yield from _computed(here, j, inputs)
     del inputs
     totalled, at = columns[: len(j._totalled())], {step: i for i, step in enumerate(j._computed_steps())}
     part = Part([columns[at[r.value]] for r in j.pool.ranked], [columns[at[r.count]] for r in j.pool.ranked], order)
+    addends = Addends([columns[at[step]] for step in j.addends], order)
     if order is not None:
         totals = yield from group_totals.spine_totals(here, j.groups.grouping, order, totalled)
     else:
         totals = yield from group_totals.holder_totals(here, j.groups.grouping, totalled)
-    return totals, part
+    return totals, part, addends
+
+
+def _dominated(here: Session, j: Joint, parts: list[Addends], sums: Totals) -> Rounds[list[RingWords | None]]:
+    """Of each release shares of how many entities carry more than they may; None where it adds up nothing."""
+    d = j.dominance
+    if d is None or j.pool.dominance is None:
+        return [None] * len(j.pool.released)
+    at = {step: i for i, step in enumerate(j._totalled())}
+    found = yield from dominance.play(here, d, parts, [sums.rows[at[step]] for step in j.addends])
+    by_check = dict(zip(j.checks, found, strict=True))
+    return [by_check.get(check) for check in j.pool.dominance.addends]
+
+
+def _with_own(j: Joint, mine: Mapping[str, SideRows], hidden: list[RingWords | None]) -> list[RingWords | None]:
+    """Reasons to hide groups of each release, with those that this party has by itself: its share of them."""
+    out = list(hidden)
+    for rows in mine.values():
+        for m, cells in enumerate(() if rows.hidden is None else rows.hidden):
+            for r, own in enumerate(_by_slice(j.pool, cells), start=m * j.pool.slices):
+                so_far = out[r]
+                out[r] = own.astype(np.uint64) if so_far is None else so_far + own
+    return out
 
 
 def _searched(here: Session, j: Joint, rows: list[Part], sums: Totals, said: RingWords) -> Rounds[Found]:
@@ -246,6 +316,8 @@ def play_helper(session: Session, j: Joint) -> Rounds[None]:
     here = session.at(j.name)
     for step, piece in j.pieces:
         yield from _help_part(here.at(step) if step else here, piece)
+    if (d := j.dominance) is not None:
+        yield from dominance.play_helper(here, d)
     if not j.pool.by_row:
         yield from groups.deal_release(here, j.groups)
     if (search := j.search) is not None:
@@ -318,6 +390,8 @@ def _aligned(
         for c, (column, declared) in enumerate(zip(rows.columns, j.spine.columns, strict=True)):
             if declared.how == "mark":
                 column = first_marks(here.at(f"marks/{c}"), rows, column)
+            elif declared.how == "entity":
+                column = _entity_sums(here.at(f"entities/{c}"), rows, column, declared.bits)
             shares[0, c] = order.column(column, j.rows)
         keys = order.keys(rows.keys)
         got = yield from align.spine(here, j.aligns, keys)
@@ -360,6 +434,20 @@ def first_marks(here: Session, mine: SideRows, counts: RingWords) -> RingWords:
     marks = np.zeros_like(counts)
     marks[rows[first]] = 1
     return marks
+
+
+def _entity_sums(here: Session, mine: SideRows, values: RingWords, bits: Ring) -> RingWords:
+    """The sum over the rows of each group and key, in the first of them. Rows without a key are one entity together."""
+    number = key_numbers(here, mine.keys)
+    number[mine.keys.null] = len(number)  # as no key has
+    rows = np.flatnonzero(mine.group >= 0)
+    entity = mine.group[rows] * (2 * len(number)) + number[rows]
+    order = stable_argsort(entity.astype(np.uint64))
+    rows, entity = rows[order], entity[order]
+    starts = np.flatnonzero(np.concatenate(([True], entity[1:] != entity[:-1]))) if len(rows) else rows
+    out = ring(bits).zeros(len(values))
+    out[rows[starts]] = run_sums(bits, values[rows], starts)
+    return out
 
 
 # ---- 2: steps
@@ -508,10 +596,21 @@ def _words(
     return {bits: np.concatenate(columns) for bits, columns in out.items() if columns}
 
 
+def _sliced(pool: JoinPool) -> tuple[list[int], list[int]]:
+    """How many values each key has, and the keys in the order of slices of groups."""
+    sizes = [len(k.domain) for k in pool.keys]
+    return sizes, [i for i in range(len(sizes)) if i not in pool.grouped] + list(pool.grouped)
+
+
+def _by_slice(pool: JoinPool, cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """From cells to slices of groups, (slices, groups)."""
+    sizes, order = _sliced(pool)
+    return cells.reshape(sizes).transpose(order).reshape(pool.slices, pool.groups)
+
+
 def in_cells(pool: JoinPool, column: RingWords) -> RingWords:
     """From slices of groups to cells, whose keys are those of the GROUP BY in their order."""
-    sizes = [len(k.domain) for k in pool.keys]
-    order = [i for i in range(len(sizes)) if i not in pool.grouped] + list(pool.grouped)
+    sizes, order = _sliced(pool)
     laid = column.reshape([sizes[i] for i in order] + list(column.shape[1:]))
     back = [order.index(i) for i in range(len(sizes))]
     cells: RingWords = laid.transpose([*back, *range(len(sizes), laid.ndim)]).reshape(column.shape)

@@ -27,12 +27,14 @@ from mpc.crypto.labels import digest
 from mpc.crypto.paillier import PublicKey
 from mpc.crypto.spread import Spread, one_core
 from mpc.job import Job
-from mpc.joint import Joint, SideRows
+from mpc.joint import Joint, SideRows, joint_of
 from mpc.messages import RingWords
 from mpc.pair import Pair
+from mpc.policy.flow import Limits
 from mpc.protocols import ranked, total, verified
 from mpc.protocols.agree import Agreement, Context, Sign, Verify, agree, pair_coins, verify_agreement
 from mpc.protocols.deposit import Terms
+from mpc.protocols.dominance import THOUSANDTHS
 from mpc.protocols.ranked import Found, OwnValues, Search
 from mpc.protocols.total import Sum
 from mpc.protocols.verified import Binding
@@ -108,21 +110,23 @@ def cast_of(
     *,
     coordinator: str,
     inside: tuple[str, ...],
-    approvals: Mapping[str, bytes],
+    approvals: Mapping[str, bytes] | None,
     helper: str = "",
 ) -> Cast:
     """The cast of one attempt: the same at every member that holds the same job, plan and approvals.
 
     ``inside``: the recipients that run a node; the others' keys stand in the job. ``approvals``: party -> the exact
-    bytes of its signed approval, so that all members also agree on what each of them was told. ``helper``: who is it,
-    where the plan has joins.
+    bytes of its signed approval, so that all members also agree on what each of them was told; None while they are not
+    known, for what may be said at most. ``helper``: who is it, where the plan has joins.
     """
     job = Job.from_bytes(job_bytes)
     seats = {*plan.parties, *inside, coordinator} | ({helper} if plan.helped else set())
     participants = tuple(sorted(seats))
-    joints = tuple((p, Joint(pool, helper, _strictest(approvals))) for p, pool in plan.hidden_joins)
-    pairs = tuple((p, Pair(pool, _strictest(approvals))) for p, pool in plan.tallies)
-    approved = [part for name in sorted(approvals) for part in (name.encode(), approvals[name])]
+    # the longest is a join in which shares are limited, however they are
+    least, most = (0, 0) if approvals is None else _strictest(approvals)
+    joints = tuple((p, joint_of(pool, helper, least, most)) for p, pool in plan.hidden_joins)
+    pairs = tuple((p, Pair(pool, least)) for p, pool in plan.tallies)
+    approved = [part for name, told in sorted((approvals or {}).items()) for part in (name.encode(), told)]
     statement = digest("statement", job_bytes, bytes.fromhex(job.roster), bytes.fromhex(plan.digest()), *approved)
     outside = {r: bytes.fromhex(job.recipient_keys[r]) for r in job.recipients if r not in inside}
     context = Context(bytes.fromhex(job.id), attempt, statement, participants, outside)
@@ -166,13 +170,15 @@ def searches_of(plan: Plan, helper: str) -> Iterator[Places]:
             yield Places(p, tuple(m.measure for m in r.measures), search, columns)
 
 
-def _strictest(approvals: Mapping[str, bytes]) -> int:
-    """The owners' min_entities, of which the largest holds for all."""
-    return max((int(json.loads(a)["min_entities"]) for a in approvals.values()), default=0)
+def _strictest(approvals: Mapping[str, bytes]) -> tuple[int, int | None]:
+    """The owners' min_entities and max_share in thousandths, of which the strictest hold for all."""
+    limits = [Limits.from_told(json.loads(a)) for a in approvals.values()]
+    shares = [int(limit.max_share * THOUSANDTHS) for limit in limits if limit.max_share is not None]
+    return max((limit.min_entities for limit in limits), default=0), min(shares, default=None)
 
 
 def allowed_bytes(cast: Cast, sender: str, receiver: str) -> int:
-    """The most that ``sender`` may say to ``receiver`` in this attempt: what the plan needs, and not a block more."""
+    """The most that ``sender`` may say to ``receiver`` in this attempt: what the cast needs, and not a block more."""
     header = 64  # protobuf framing of a message of words; announcements and agreements take 104 bytes each
     size = 2 * (96 + header)
     for s in cast.sums:

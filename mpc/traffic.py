@@ -15,6 +15,7 @@ from mpc.joint import Joint, batches
 from mpc.pair import Pair
 from mpc.protocols.ciphertexts import CIPHERTEXT_BYTES
 from mpc.protocols.ciphertexts import KEY_BYTES as PAILLIER_BYTES
+from mpc.protocols.dominance import Dominance
 from mpc.protocols.group_totals import Grouping
 from mpc.protocols.parts import KEY_BYTES
 from mpc.protocols.ranked import Search
@@ -44,10 +45,26 @@ def traffic(j: Joint) -> Iterator[Traffic]:
             yield _one("parts", j.spine.party, holder, KEY_BYTES)
     for _, piece in j.pieces:
         yield from _part(piece)
+    if (d := j.dominance) is not None:
+        yield from _dominance(d)
     if not j.pool.by_row:
         yield from _release(j)
     if (s := j.search) is not None:
         yield from _row_search(s)
+
+
+def _dominance(d: Dominance) -> Iterator[Traffic]:
+    """Whether an entity carries more than its share: totals to the rows, comparisons, totals of what is over."""
+    p = d.totals_at_rows
+    width, columns = sum(p.columns) // 8, len(p.columns)
+    for _ in range(d.parts):
+        for holder in p.holders:
+            yield _one("dominance", p.owner, p.helper, 4 * p.count)
+            yield _one("dominance", holder, p.helper, width * p.count, columns)
+            yield _one("dominance", p.helper, holder, width * p.rows, columns)
+        for bits, numbers in d.widths.items():
+            yield from _comparisons("dominance", d.circle, bits, len(numbers) * d.rows)
+        yield from _grouped("dominance", d.found)
 
 
 def _row_search(s: RowSearch) -> Iterator[Traffic]:

@@ -106,6 +106,7 @@ class Need:
     several_sets: bool = False  # this plan adds the column to several sets of contributors
     bits: int = 0  # of a threshold: how many conditions on the column are shown, a bit for each entity
     joined: bool = False  # computed over a join
+    shares: bool = True  # the share of one entity in it can be limited
     exact: bool = False  # a column that also enters otherwise than in sums of its own, which could be rounded
     numbers: int = 0  # of a column that is added: how many numbers the plan lets out of one population
 
@@ -113,6 +114,7 @@ class Need:
 def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
     """All that ``plan`` needs of ``party``, each once, in the order of the plan."""
     mixed = {c for c, sets in contributor_sets(plan, party).items() if len(sets) > 1}
+    judged = {pool.name for _, pool in plan.joins if pool.dominance is not None}
     numbers = numbers_of(plan, party)
     exact = {c for p in plan.pools for s in p.sources if s.party == party for c in s.rounding.exact}
     found: dict[tuple[object, ...], Need] = {}
@@ -132,11 +134,21 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
                     others=_others(reveal, recipient, request) if pooled else None,
                     several_sets=reveal.pooled and use.use in ADDED and column_of(use) in mixed,
                     joined=isinstance(reveal, JoinReveal),
+                    shares=not isinstance(reveal, JoinReveal) or reveal.pool in judged,
                     exact=use.use in ADDED and column_of(use) in exact,
                     numbers=numbers.get(column_of(use), 0) if use.use in ADDED else 0,
                 )
                 for one in (need, *_shown_selection(reveal, need, request)):
-                    key = (column_of(use), one.use, one.recipient, one.alone, one.others, one.several_sets, one.joined)
+                    key = (
+                        column_of(use),
+                        one.use,
+                        one.recipient,
+                        one.alone,
+                        one.others,
+                        one.several_sets,
+                        one.joined,
+                        one.shares,
+                    )
                     found.setdefault(key, one)
                     if one.use == "threshold":
                         conditions[column_of(use), one.recipient].add(one.where)
@@ -267,9 +279,11 @@ def _preferred(grant: Grant, request: Request) -> Fraction:
     return Fraction(0) if grant.budget is None or request.epsilon is None else -Fraction(grant.budget.epsilon)
 
 
-def not_in_joins(grant: Grant) -> tuple[str, ...]:
-    """The limits of a grant that are kept in totals of the owner's own rows only, so that joins need another grant."""
-    limits = {"max_share": grant.max_share, "max_numbers": grant.max_numbers, "round_to": grant.round_to}
+def not_in_joins(grant: Grant, need: Need) -> tuple[str, ...]:
+    """The limits of a grant that cannot be kept in this value over a join, so that it needs another grant."""
+    limits = {"max_numbers": grant.max_numbers, "round_to": grant.round_to}
+    if not need.shares:
+        limits["max_share"] = grant.max_share
     return tuple(name for name, limit in limits.items() if limit is not None)
 
 
@@ -287,7 +301,7 @@ def obstacles(grant: Grant, need: Need, request: Request) -> tuple[Obstacle, ...
         ("contributors", need.others is None or need.others >= grant.min_contributors),
         ("contributor_sets", grant.contributor_sets == "any" or not need.several_sets),
         ("bits", need.bits <= grant.max_bits),
-        ("joined", not need.joined or not not_in_joins(grant)),
+        ("joined", not need.joined or not not_in_joins(grant, need)),
         ("rounded", grant.round_to is None or not need.exact),
         ("numbers", grant.max_numbers is None or need.numbers <= grant.max_numbers),
         ("noise", grant.budget is None or request.epsilon is not None),

@@ -1,6 +1,7 @@
 """P8, second half: only totals of groups with enough entities behind them are let out.
 
     everybody who holds shares of the totals (group_totals.py), with dealt randomness of H
+      entities − 2^33 · hidden                    where a release is hidden for other reasons: dominance.py, an owner
       below = [entities − least < 0]              P5, for every group and every owner's entities at once
       keep  = Π (1 − below)                       P4
       keep, keep · total                          P4, then P2 to the recipient: total.py with these as inputs
@@ -17,7 +18,7 @@ at a mark of its group: what is suppressed shows none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,9 @@ from mpc.sharing.bits import bit_to_arithmetic, deal_bit_to_arithmetic
 from mpc.sharing.circle import Circle
 from mpc.sharing.compare import deal_negative, negative
 from mpc.sharing.multiply import deal_multiply, multiply
+
+#: more entities than any table has rows
+BEYOND = np.uint64(1 << 33)
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,16 @@ class Shown:
     totals: list[list[int | None]]
 
 
-def release(session: Session, g: Groups, totals: Totals) -> Rounds[dict[int, RingWords]]:
-    """The role of everybody who holds shares of the totals. Returns its shares for ``Groups.sums``, by width."""
+def release(
+    session: Session, g: Groups, totals: Totals, hidden: Sequence[RingWords | None] = ()
+) -> Rounds[dict[int, RingWords]]:
+    """The role of everybody who holds shares of the totals. Returns its shares for ``Groups.sums``, by width.
+
+    ``hidden``: of each release shares of how many reasons there are to hide a group of it, (G,), together fewer than
+    2^29; None, or nothing at all: none.
+    """
     here, circle = session.at(f"{g.grouping.name}/release"), g.circle
-    keep = yield from _decide(here, g, totals)
+    keep = yield from _decide(here, g, totals, hidden or (None,) * len(g.releases))
     said = {64: list(keep)}
     for bits in (64, 128):
         asked = g.let_out(bits)
@@ -149,15 +159,17 @@ def read(g: Groups, opened: Mapping[int, RingWords]) -> list[Shown]:
     return shown
 
 
-def _decide(here: Session, g: Groups, totals: Totals) -> Rounds[list[RingWords]]:
+def _decide(here: Session, g: Groups, totals: Totals, hidden: Sequence[RingWords | None]) -> Rounds[list[RingWords]]:
     """Shares of keep, (G,) for each release."""
     circle, n = g.circle, g.grouping.groups
     counts = []
-    for one in g.releases:
-        for e in one.entities:
+    for one, reasons in zip(g.releases, hidden, strict=True):
+        for i, e in enumerate(one.entities):
             count = (totals.rows if e.marked else totals.keys)[e.column].copy()
             if here.me == circle.first:
                 count -= np.uint64(one.least)
+            if i == 0 and reasons is not None:
+                count -= BEYOND * reasons
             counts.append(count)
     below = yield from negative(here.at("below"), circle, 64, np.concatenate(counts))
     enough = np.zeros_like(below)

@@ -34,7 +34,7 @@ from mpc.rounds import Rounds, Session
 
 @dataclass(frozen=True)
 class Pick:
-    """One pick: ``count`` distinct places of columns of ``rows`` elements, known to ``owner``.
+    """One pick, or what place.py does: ``count`` distinct places of columns of ``rows`` elements, known to ``owner``.
 
     ``holders``: all who hold shares of the columns besides the owner; ``columns``: 64 or 128 each.
     """
@@ -58,14 +58,11 @@ def owner(session: Session, p: Pick, places: NDArray[np.int64], shares: Sequence
     picked = [share[places] for share in shares]
     for holder in p.holders:
         pair, here = session.pairs[holder], session.at(f"{p.name}/{holder}")
-        hidden = np.empty(p.rows, dtype=np.uint32)
-        hidden[permutation(pair, here.at("order").path, p.rows)] = np.arange(p.rows, dtype=np.uint32)
-        at = hidden[places]
-        yield from say_positions(here.at("places"), p.helper, at)
-        for (name, bits), share in zip(_columns(p), picked, strict=True):
+        hidden = yield from say_places(session, p, holder, places)
+        for (name, bits), share in zip(columns_of(p), picked, strict=True):
             r = ring(bits)
             mask = r.from_stream(pair.words(here.at(f"{name}/mask").path, r.WIDTH * p.rows))
-            r.subtract_into(share, mask[at])
+            r.subtract_into(share, mask[hidden[places]])
             fresh = session.pairs[p.helper].words(here.at(f"{name}/picked").path, r.WIDTH * p.count)
             r.subtract_into(share, r.from_stream(fresh))
     return picked
@@ -76,7 +73,7 @@ def holder(session: Session, p: Pick, shares: Sequence[RingWords]) -> Rounds[lis
     pair, here = session.pairs[p.owner], session.at(f"{p.name}/{session.me}")
     order = permutation(pair, here.at("order").path, p.rows)
     picked = []
-    for (name, bits), share in zip(_columns(p), shares, strict=True):
+    for (name, bits), share in zip(columns_of(p), shares, strict=True):
         r = ring(bits)
         masked = r.from_stream(pair.words(here.at(f"{name}/mask").path, r.WIDTH * p.rows))
         r.add_into(masked, share[order])
@@ -89,11 +86,8 @@ def helper(session: Session, p: Pick) -> Rounds[None]:
     """H's role. PeerError where a place is named twice."""
     for holder in p.holders:
         here = session.at(f"{p.name}/{holder}")
-        at = yield from hear_positions(here.at("places"), p.owner, p.count, p.rows)
-        if len(np.unique(at)) < p.count:
-            step = here.at("places").path
-            raise PeerError("protocol.malformed", f"{p.owner} named a place twice at {step}.", party=p.owner, step=step)
-        for name, bits in _columns(p):
+        at = yield from hear_places(session, p, holder)
+        for name, bits in columns_of(p):
             r = ring(bits)
             masked = yield from hear_words(here.at(f"{name}/masked"), holder, bits, p.rows)
             picked = masked[at]
@@ -102,6 +96,31 @@ def helper(session: Session, p: Pick) -> Rounds[None]:
             yield from say_words(here.at(f"{name}/picked"), holder, bits, picked)
 
 
-def _columns(p: Pick) -> Iterator[tuple[str, int]]:
+# ---- shared with place.py
+
+
+def say_places(session: Session, p: Pick, holder: str, places: NDArray[np.int64]) -> Rounds[NDArray[np.uint32]]:
+    """A tells H the places as they stand in the order that it has with a holder; returns where each row stands there,
+    (rows,)."""
+    here = session.at(f"{p.name}/{holder}")
+    hidden = np.empty(p.rows, dtype=np.uint32)
+    hidden[permutation(session.pairs[holder], here.at("order").path, p.rows)] = np.arange(p.rows, dtype=np.uint32)
+    yield from say_positions(here.at("places"), p.helper, hidden[places])
+    return hidden
+
+
+def hear_places(session: Session, p: Pick, holder: str) -> Rounds[NDArray[np.uint32]]:
+    """H hears them. PeerError where a place is named twice."""
+    here = session.at(f"{p.name}/{holder}/places")
+    at = yield from hear_positions(here, p.owner, p.count, p.rows)
+    if len(np.unique(at)) < p.count:
+        raise PeerError(
+            "protocol.malformed", f"{p.owner} named a place twice at {here.path}.", party=p.owner, step=here.path
+        )
+    return at
+
+
+def columns_of(p: Pick) -> Iterator[tuple[str, int]]:
+    """Name and width of each column."""
     for c, bits in enumerate(p.columns):
         yield f"column/{c}", bits

@@ -39,6 +39,11 @@ class Order:
     firsts: Indices
     ends: Indices
 
+    @property
+    def starts(self) -> Indices:
+        """(groups,) the first place of each group, if only of a mark."""
+        return np.concatenate((np.zeros(1, dtype=np.int64), self.ends[:-1] + 1))
+
     def keys(self, keys: Keys) -> Keys:
         """The spine's keys in this order; marks have none."""
         there = self.rows >= 0

@@ -34,6 +34,7 @@ from mpc.query.catalog import Catalog, Table
 from mpc.query.fold import Draft, DraftWord
 from mpc.query.linear import part_of
 from mpc.query.local import Scan, counting, key_sql, row_text, rows_of
+from mpc.query.local_joins import LocalJoin
 from mpc.query.nodes import (
     Agg,
     Arith,
@@ -65,6 +66,30 @@ class _Query:
     addends: list[dict[Scan, str]] = field(default_factory=list)
     populations: list[tuple[tuple[str, str], dict[Scan, str]]] = field(default_factory=list)
 
+    def population(self, column: tuple[str, str], by_scan: dict[Scan, str]) -> int:
+        """The number of a population, each once."""
+        if (column, by_scan) not in self.populations:
+            self.populations.append((column, by_scan))
+            self.scans.update(dict.fromkeys(by_scan))
+        return self.populations.index((column, by_scan))
+
+
+#: table and column ("*": the rows themselves), and what a row contributes
+Population = tuple[tuple[str, str], str]
+
+
+def of_side(table: Table, scan: Scan, single: bool, measures: Sequence[Sequence[Population]]) -> Behind:
+    """The query for a side of a join: keys, the entity's digest and populations. ``single``: each row is an entity."""
+    populations = list(dict.fromkeys(p for m in measures for p in m))
+    found = tuple(BehindMeasure((), tuple(dict.fromkeys(map(populations.index, m))), ()) for m in measures)
+    columns = [f"{key_sql(k)} AS k{i}" for i, k in enumerate(scan.keys)] + [f"{_digest(table)} AS x"]
+    columns += [f"{text} AS p{i}" for i, (_, text) in enumerate(populations)]
+    text = f"SELECT {', '.join(columns)} FROM {_rows(table)}{_passing(scan)}"
+    if not single:
+        by = ", ".join([*(f"k{i}" for i in range(len(scan.keys))), "x"])
+        text = f"SELECT {', '.join([by, *_digests(len(populations))])} FROM ({text}) GROUP BY {by}"
+    return Behind(text if populations else "", tuple(column for column, _ in populations), found)
+
 
 def behind(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog, entity_rows: int | None = None) -> Behind:
     """The query for the measures of a pool, in their order, over the rows that count in them (``local.rows_of``)."""
@@ -93,33 +118,31 @@ def _populations(q: _Query, agg: Agg) -> Iterator[int]:
         value = t.value if agg.func != "rows" else None
         mark = counting(value) if value is not None and agg.func not in ("count", "distinct") else None
         row = "" if mark is None else f"{sql(mark)} = 1"
-        found.setdefault((t.table.lower(), "*"), {})[scan] = _where(_ONE, row)
+        found.setdefault((t.table.lower(), "*"), {})[scan] = where(ONE, row)
         for c in dict.fromkeys(value_columns(value)) if value is not None else ():
             known = _known(value) if value is not None and mark is None else row
-            found.setdefault((t.table.lower(), c.name.lower()), {})[scan] = _where(_content_of(c), known)
+            found.setdefault((t.table.lower(), c.name.lower()), {})[scan] = where(contribution(c), known)
     several = list(found.items())
     summed = agg.func in ("sum", "squares")
     for part in picked_out({scan: t.value for scan, t in scans.items() if t.value is not None} if summed else {}):
         of_piece: dict[tuple[str, str], dict[Scan, str]] = {}
         for scan, marked in part.marks.items():
-            of_piece.setdefault((scan.table.lower(), "*"), {})[scan] = _where(_ONE, f"{sql(marked)} = 1")
+            of_piece.setdefault((scan.table.lower(), "*"), {})[scan] = where(ONE, f"{sql(marked)} = 1")
             for c in part.columns:
                 if c.table == scan.table:
-                    text = _where(_content_of(c), f"{sql(marked)} = 1")
+                    text = where(contribution(c), f"{sql(marked)} = 1")
                     of_piece.setdefault((scan.table.lower(), c.name.lower()), {})[scan] = text
         several += of_piece.items()
-    for population in several:
-        if population not in q.populations:
-            q.populations.append(population)
-            q.scans.update(dict.fromkeys(population[1]))
-        yield q.populations.index(population)
+    for column, by_scan in several:
+        yield q.population(column, by_scan)
 
 
-_ONE = "CAST(1 AS UBIGINT)"
+#: what a row contributes to the population of the rows themselves
+ONE = "CAST(1 AS UBIGINT)"
 
 
-def _content_of(c: Column) -> str:
-    """A digest of a row's value of a column."""
+def contribution(c: Column) -> str:
+    """What a row contributes to a column's population."""
     return f"md5_number_lower(COALESCE(CAST({identifier(c.name)} AS VARCHAR), ''))"
 
 
@@ -157,7 +180,8 @@ def _said(agg: Agg) -> str:
     return f"{agg.func} {getattr(agg, 'test', '')} {sorted(set(rows))}"
 
 
-def _where(value: str, condition: str) -> str:
+def where(value: str, condition: str) -> str:
+    """A value where a condition holds, else NULL; "": everywhere."""
     return f"CASE WHEN {condition} THEN {value} END" if condition else value
 
 
@@ -193,11 +217,18 @@ def _printed(t: Term, squares: bool) -> Iterator[str]:
 
 
 def addends(e: Expr) -> Iterator[Expr]:
-    """What each column brings into the sum of ``e``, and each part of it that is no sum of columns."""
+    """What each column brings into the sum of ``e``, and each part of it that is no sum of columns. NULL where ``e``
+    is, so that SUM(x + CASE WHEN … THEN 0 END) is judged by the rows that it adds."""
     for leaf in dict.fromkeys(_leaves(e)):
-        yield _only(e, leaf)
+        yield _where_known(e, _only(e, leaf))
         if not isinstance(leaf, Column):
-            yield from (c for c in dict.fromkeys(value_columns(leaf)) if numeric(c))
+            yield from (_where_known(e, c) for c in dict.fromkeys(value_columns(leaf)) if numeric(c))
+
+
+def _where_known(e: Expr, addend: Expr) -> Expr:
+    if not e.nullable or bare(e) == addend:
+        return addend
+    return build.case([(build.negate(build.is_null_test(e)), addend)], build.NULL)
 
 
 def _leaves(e: Expr) -> Iterator[Expr]:
@@ -256,7 +287,7 @@ def _print(q: _Query, keys: int) -> str:
         return f"SELECT {', '.join([*columns, *(f'p{i}' for i in range(len(q.populations)))])} FROM ({rows})"
     by = ", ".join([*(f"k{i}" for i in range(keys)), "c", "e", "x"])
     sums = [f"COALESCE(SUM(a{i}), 0) AS a{i}" for i in range(len(q.addends))]
-    sums += [f"CAST(SUM(p{i}) % {2**64} AS UBIGINT) AS p{i}" for i in range(len(q.populations))]
+    sums += _digests(len(q.populations))
     return f"SELECT {', '.join([by, *sums])} FROM ({rows}) GROUP BY {by}"
 
 
@@ -267,24 +298,47 @@ def _once(q: _Query) -> bool:
     return len(q.scans) == 1 and table is not None and table.unique
 
 
+def _digests(populations: int) -> list[str]:
+    """An entity's digests, added up."""
+    return [f"CAST(SUM(p{i}) % {2**64} AS UBIGINT) AS p{i}" for i in range(populations)]
+
+
 def _scan(q: _Query, scan: Scan) -> str:
     table = q.catalog.table(scan.table)
     assert table is not None
-    form: tuple[object, ...] = tuple((c.name.lower(), c.kind, c.scale) for c in table.keys) or (table.name.lower(),)
+    form = _form(table)
     if form not in q.classes:
         q.classes.append(form)
-    entity = _entity(table)
-    digest = f"md5_number_lower({literal(repr(form))} || COALESCE({entity}, ''))"
     columns = [f"{key_sql(k)} AS k{i}" for i, k in enumerate(scan.keys)]
-    columns += [f"{q.classes.index(form)} AS c", f"{entity} AS e", f"{digest} AS x"]
+    columns += [f"{q.classes.index(form)} AS c", f"{_entity(table)} AS e", f"{_digest(table)} AS x"]
     columns += [f"{a.get(scan, 'CAST(NULL AS DOUBLE)')} AS a{i}" for i, a in enumerate(q.addends)]
     columns += [f"{p.get(scan, 'CAST(NULL AS UBIGINT)')} AS p{i}" for i, (_, p) in enumerate(q.populations)]
     if table.keys:
         return f"SELECT {', '.join(columns)} FROM {rows_of(table, scan.where, q.entity_rows)}"
-    where = f" WHERE {sql(scan.where)}" if scan.where is not None else ""
+    return f"SELECT {', '.join(columns)} FROM {_rows(table)}{_passing(scan)}"
+
+
+def _passing(scan: Scan) -> str:
+    return f" WHERE {sql(scan.where)}" if scan.where is not None else ""
+
+
+def _rows(table: Table) -> str:
+    """The rows; without a key each with its content, by which it is known again."""
     name = identifier(table.name)
-    rows = f"(SELECT *, {_content(table)} AS {_row(table)} FROM {name}) AS {name}"
-    return f"SELECT {', '.join(columns)} FROM {rows}{where}"
+    rows = table.sql if isinstance(table, LocalJoin) else name
+    if table.keys:
+        return name if rows == name else f"{rows} AS {name}"
+    return f"(SELECT *, {_content(table)} AS {_row(table)} FROM {rows}) AS {name}"
+
+
+def _form(table: Table) -> tuple[object, ...]:
+    """What an entity's key looks like: keys of one form can be of the same entity."""
+    return tuple((c.name.lower(), c.kind, c.scale) for c in table.keys) or (table.name.lower(),)
+
+
+def _digest(table: Table) -> str:
+    """A digest of a row's entity and the form of its key."""
+    return f"md5_number_lower({literal(repr(_form(table)))} || COALESCE({_entity(table)}, ''))"
 
 
 def _entity(table: Table) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from itertools import product
 
+from mpc.errors import LocalError
 from mpc.ids import INTEGER, Field
 from mpc.protocols.ranked import Searched
 from mpc.query import build
+from mpc.query.behind_joins import behind_side
 from mpc.query.catalog import Catalog, Table, Value
 from mpc.query.catalog import Column as Declared
+from mpc.query.dominance import absolute_addends, ring_of_shares
 from mpc.query.fold import Draft
 from mpc.query.local import key_sql
 from mpc.query.local_joins import LocalJoin
@@ -35,6 +38,7 @@ from mpc.query.nodes import (
 from mpc.query.parse import Source
 from mpc.query.plan import (
     ColumnUse,
+    Dominance,
     JoinPool,
     JoinReveal,
     Key,
@@ -46,6 +50,7 @@ from mpc.query.plan import (
     Side,
     SideColumn,
     Use,
+    sources_of,
 )
 from mpc.query.printer import identifier, sql, units
 from mpc.query.rules import simplify_filter
@@ -116,13 +121,14 @@ def join_pool(
         )
     released: list[Released] = []
     ranked: list[RankedRows] = []
+
+    def slice_of(values: tuple[Value, ...]) -> Callable[[Poly, JoinedTerm], Poly]:
+        """From 1 or a value in all rows to 1 or a value in those of a slice."""
+        conditions_ = [_is(key_values[i], v) for i, v in zip(sliced, values, strict=True)]
+        return lambda p, t: reduce(times, (lowering(t).true(c) for c in conditions_), p)
+
     for draft, measure, values in ((d, m, v) for d, m in zip(drafts, measures, strict=True) for v in slices):
-
-        def within(p: Poly, t: JoinedTerm, values: tuple[Value, ...] = values) -> Poly:
-            """1 or a value in the rows of this slice."""
-            conditions_ = (_is(key_values[i], v) for i, v in zip(sliced, values, strict=True))
-            return reduce(times, (lowering(t).true(c) for c in conditions_), p)
-
+        within = slice_of(values)
         words = []
         if (searched := searched_of(draft)) is not None:
             value, count = (within(p, t) for t in [_only_term(source, draft)] for p in lowering(t).ranked(t))
@@ -148,24 +154,43 @@ def join_pool(
         ]
         released.append(program.released(words, [program.entities(p) for p in behind]))
     fields = tuple(_field([_declared(catalogs, s, i) for s in family]) for i in range(len(family[0].key)))
-    sides = []
-    for i, (side, factors) in enumerate(zip(family, program.factors, strict=True)):
-        shown_keys = [(_own_sql if by_row else key_sql)(key_values[k]) for k in grouped if i == 0]
-        query = _local_query(_table(catalogs, side), side, list(factors), shown_keys)
-        sides.append(Side(side.name, side.party, side.rows, side.unique, tuple(c for _, c in factors), query))
+
+    counted = [
+        [(p, t.value) for a in d.aggregates for t in _terms(a) for p in lowering(t).behind(a, t.value)] for d in drafts
+    ]
+
+    def sides() -> tuple[Side, ...]:
+        """The sides with the columns that the program has so far."""
+        found = []
+        for i, (side, factors) in enumerate(zip(family, program.factors, strict=True)):
+            shown_keys = [(_own_sql if by_row else key_sql)(key_values[k]) for k in grouped if i == 0]
+            query = _local_query(_table(catalogs, side), side, list(factors), shown_keys)
+            columns_ = tuple(c for _, c in factors)
+            own = () if by_row else _keys_of(side, key_values)
+            if not by_row:
+                absent = side.optional or side.name in branches
+                catalog = next(c for c in catalogs.values() if c.party == side.party)
+                query = replace(query, behind=behind_side(side, absent, catalog, [key_values[k] for k in own], counted))
+            found.append(Side(side.name, side.party, side.rows, side.unique, columns_, query, own))
+        return tuple(found)
+
+    plain, steps = sides(), program.steps
+    added = [(d, slice_of(v), lowering) for d in drafts for v in slices]
+    addends = None if by_row or not helped else _addend_steps(program, added)
     pool = JoinPool(
         name,
         keys,
         measures,
-        tuple(sorted((s.query for s in sides), key=lambda q: (q.party, q.tables))),
+        sources_of(plain),
         (),
         fields,
-        tuple(sides),
-        program.steps,
+        plain,
+        steps,
         tuple(released),
         by_row,
         grouped,
         tuple(ranked),
+        None if addends is None else Dominance(sides(), program.steps[len(steps) :], addends),
     )
     if helped:
         return pool
@@ -175,6 +200,36 @@ def join_pool(
         for side, factors in zip(family, program.factors, strict=True)
     ]
     return without_helper(pool, family, ones)
+
+
+def _keys_of(side: JoinSide, key_values: Sequence[Expr]) -> tuple[int, ...]:
+    """The keys that a side holds by itself."""
+    return tuple(
+        i for i, e in enumerate(key_values) if {(c.party, c.table) for c in columns(e)} == {(side.party, side.table)}
+    )
+
+
+def _addend_steps(
+    program: Program,
+    drafts: Sequence[tuple[Draft, Callable[[Poly, JoinedTerm], Poly], Callable[[JoinedTerm], Lowering]]],
+) -> tuple[tuple[int, ...], ...] | None:
+    """Of each draft and slice the steps of its absolute addends; None where some cannot be computed on shares."""
+    found = []
+    try:
+        for draft, within, lowering in drafts:
+            steps: dict[int, None] = {}
+            for a in draft.aggregates:
+                for t in _terms(a):
+                    for e in absolute_addends(a, t):
+                        bits = ring_of_shares(e, t)
+                        if bits is None:
+                            return None
+                        rows = within(times(lowering(t).rows, lowering(t).value(e)[0]), t)
+                        steps[program.addend(rows, bits)] = None
+            found.append(tuple(steps))
+    except LocalError:  # too many products, or a comparison that the rows of this join do not allow
+        return None
+    return tuple(found)
 
 
 def searched_of(draft: Draft) -> Searched | None:

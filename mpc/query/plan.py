@@ -12,8 +12,8 @@ All classes are frozen and JSON-able through ``Plan.to_dict``; ``Plan.digest`` i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Literal
 
@@ -231,11 +231,12 @@ class SideColumn:
     """A column that a side of a join brings in, as ring words of 64 or 128 bits.
 
     ``how`` rows of one key are put together where they can be several: ``sum``; ``any`` (of 0 and 1); ``mark``: at the
-    spine, 1 in the first of the rows of a group and key in which the column is 1.
+    spine, 1 in the first of the rows of a group and key in which the column is 1; ``entity``: at the spine, the sum
+    over the rows of a group and key, in the first of them.
     """
 
     bits: Ring
-    how: Literal["sum", "any", "mark"]
+    how: Literal["sum", "any", "mark", "entity"]
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,8 @@ class Side:
 
     ``name``: the party's, or "party.table" where it has several. Columns of the answer: ``j0 …`` the key; ``g0 …``
     GROUP BY keys (of the spine); ``pass`` BOOLEAN where its own conditions hold; ``c0 …`` the ``columns`` in units.
-    ``rows``: row count, rounded up. ``unique``: no key twice.
+    ``rows``: row count, rounded up. ``unique``: no key twice. ``keys``: the numbers of the pool's keys that it holds by
+    itself; ``query.behind`` is by these.
     """
 
     name: str
@@ -253,6 +255,7 @@ class Side:
     unique: bool
     columns: tuple[SideColumn, ...]
     query: LocalQuery
+    keys: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -320,6 +323,19 @@ class RankedRows:
 
 
 @dataclass(frozen=True)
+class Dominance:
+    """What a join computes besides where an owner limits the share of one entity (mpc/protocols/dominance.py).
+
+    ``sides``: the pool's, with columns behind theirs; ``steps``: behind the pool's; ``addends``: of each of its
+    ``released`` the steps of what its sums add, in absolute values: all of an entity's in one row of a group.
+    """
+
+    sides: tuple[Side, ...]
+    steps: tuple[Step, ...]
+    addends: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
 class JoinPool(Pool):
     """A hidden join (P6) totalled by group (P8). ``sides``: the spine first.
 
@@ -331,7 +347,7 @@ class JoinPool(Pool):
 
     ``fields``: form and size of the columns of the join's key; ``steps``: shared columns of the spine's rows, each
     computed from earlier ones; ``released``: one a measure and slice, a measure's slices together; ``ranked``: those
-    of them whose words come from a search.
+    of them whose words come from a search; ``dominance``: None where shares of single entities cannot be judged.
     """
 
     fields: tuple[Field, ...]
@@ -341,6 +357,7 @@ class JoinPool(Pool):
     by_row: bool
     grouped: tuple[int, ...]
     ranked: tuple[RankedRows, ...]
+    dominance: Dominance | None
 
     @property
     def cells(self) -> int:
@@ -354,6 +371,18 @@ class JoinPool(Pool):
     @property
     def slices(self) -> int:
         return 1 if self.by_row else self.cells // self.groups
+
+    def limiting_shares(self) -> JoinPool:
+        """The pool as it is computed where an owner limits the share of one entity."""
+        d = self.dominance
+        if d is None or not any(d.addends):
+            return self
+        return replace(self, sources=sources_of(d.sides), sides=d.sides, steps=self.steps + d.steps)
+
+
+def sources_of(sides: Iterable[Side]) -> tuple[LocalQuery, ...]:
+    """The local queries of a join in the order of ``Pool.sources``."""
+    return tuple(sorted((s.query for s in sides), key=lambda q: (q.party, q.tables)))
 
 
 @dataclass(frozen=True)

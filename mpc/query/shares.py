@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Any
+from typing import Any, Literal
 
 from mpc.errors import LocalError
 from mpc.query import build
@@ -440,6 +440,8 @@ def _at(p: Poly, e: Expr, scale: int) -> Poly:
 # ---- from polynomials to steps
 
 
+#: what a step is for: a value added up over rows, or 0 or 1 in one row of each entity, or a value in one row of each
+How = Literal["sum", "any", "entity"]
 #: a coefficient and a factor of each side, then of each variable (None: it does not stand in the product)
 Row = tuple[int, tuple[Factor | None, ...]]
 
@@ -486,6 +488,12 @@ class Program:
             raise self._may_repeat(0, "Comparisons of columns of several owners")
         return self._any(p)
 
+    def addend(self, p: Poly, bits: Ring) -> int:
+        """The step of what a sum adds in an entity's rows of a group, which is in one of them."""
+        if any(name in self.compared for t in p for name, _ in t) and not self.sides[0].unique:
+            raise self._may_repeat(0, "Comparisons of columns of several owners")
+        return self._emit(p, bits, "entity")
+
     def present(self, polys: Sequence[Poly]) -> int:
         """1 in a row of the spine where a row of the join is 1 in one of the terms."""
         found = [self._any(p) for p in polys]
@@ -512,7 +520,7 @@ class Program:
     def released(self, words: Sequence[int], entities: Sequence[int]) -> Released:
         return Released(tuple(words), tuple(dict.fromkeys(entities)))
 
-    def _emit(self, p: Poly, bits: Ring, how: str) -> int:
+    def _emit(self, p: Poly, bits: Ring, how: How) -> int:
         names = [s.name for s in self.sides] + sorted({n for t in p for n, _ in t if n in self.compared})
         terms = [
             (c, tuple(dict(t).get(n, None if n in self._may_be_absent else Factor()) for n in names))
@@ -536,7 +544,7 @@ class Program:
         return step if wide == bits else self._add(Low(64, step))
 
     def _sum(
-        self, terms: Sequence[Row], side: int, bits: Ring, how: str, variables: Sequence[int]
+        self, terms: Sequence[Row], side: int, bits: Ring, how: How, variables: Sequence[int]
     ) -> tuple[int | None, int]:
         """Σ coefficient · Π factors of sides and variables up to ``side``: a step, or None and a constant."""
         parts: list[tuple[int, int]] = []
@@ -567,14 +575,14 @@ class Program:
             return parts[0][1], 0
         return self._add(Linear(bits, constant, tuple(parts))), 0
 
-    def _input(self, side: int, factor: Factor, bits: Ring, how: str) -> int | None:
+    def _input(self, side: int, factor: Factor, bits: Ring, how: How) -> int | None:
         """The step of a factor; None where it is 1 in every row that counts."""
         plain, unique = factor == Factor(), self.sides[side].unique
         if side == 0:
             # after a LEFT JOIN, also for rows without a key: there may be many of one entity
             lonely = any(s.optional for s in self.sides)
-            if how == "any" and (lonely or not unique) and not self.by_row:
-                return self._column(side, factor, SideColumn(64, "mark"))
+            if how != "sum" and (lonely or not unique) and not self.by_row:
+                return self._column(side, factor, SideColumn(*((64, "mark") if how == "any" else (bits, "entity"))))
             # Marks and padding have no row of another side either, unless none is asked for. Rows that fail the spine's
             # own condition can have one; totals leave them out, behind the last group.
             in_place = self.by_row and self.sides[0].where is not None

@@ -36,3 +36,16 @@ class Ring(Protocol):
 def ring(bits: int) -> Ring:
     """The ring of 64 or 128 bits."""
     return {64: words, 128: wide}[bits]
+
+
+def run_sums(bits: int, x: RingWords, starts: NDArray[np.int64]) -> RingWords:
+    """The sum of each run of elements; ``starts``: where runs start, the first at 0."""
+    r = ring(bits)
+    if not len(starts):
+        return r.zeros(0)
+    ends = np.concatenate((starts[1:], [len(x)])) - 1
+    sums: RingWords = r.prefix_sums(x)[ends]
+    before = r.zeros(len(sums))
+    before[1:] = sums[:-1]
+    r.subtract_into(sums, before)
+    return sums

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from mpc.policy.numbers import Word
 from mpc.policy.populations import Words
 from mpc.query import plan
 from mpc.query.layout import Filled
-from mpc.query.plan import Behind, BehindMeasure, Number, Pool
+from mpc.query.plan import Behind, BehindMeasure, JoinPool, Key, Number, Pool, Side
 from mpc.ring import ring
 from parties.node.joins import cells_of
 
@@ -28,10 +29,10 @@ T = TypeVar("T", bound=np.generic)
 class _ByEntity:
     """The rows of an answer by cell and entity, each once: rows of one are next to each other, and are put together."""
 
-    def __init__(self, pool: Pool, answer: pa.Table) -> None:
+    def __init__(self, keys: Sequence[Key], answer: pa.Table) -> None:
         """``answer``: that of ``Behind.sql``. Raises LocalError data.bounds."""
         self._answer = answer.combine_chunks()
-        cells = cells_of(pool.keys, answer, np.ones(answer.num_rows, dtype=bool), "k")
+        cells = cells_of(keys, answer, np.ones(answer.num_rows, dtype=bool), "k")
         entities = answer.column("x").to_numpy().astype(np.uint64)
         self._order = np.lexsort((entities, cells))
         cells, entities = cells[self._order], entities[self._order]
@@ -62,7 +63,7 @@ def dominated_measures(pool: Pool, behind: Behind, answer: pa.Table, most: Decim
 
     ``answer``: that of ``behind.sql``. Raises LocalError data.bounds.
     """
-    rows = _ByEntity(pool, answer)
+    rows = _ByEntity(pool.keys, answer)
     forms = rows.first("c").astype(np.int64)
     over: dict[int, NDArray[np.bool_]] = {}
     for i in sorted({i for m in behind.measures for i in m.addends}):
@@ -84,7 +85,58 @@ def measured(
 
     Raises LocalError data.bounds.
     """
-    rows = _ByEntity(pool, answer)
+    found = _entities(pool.keys, behind, answer, fingerprints, seal)
+    return [
+        Measured(
+            [found[i] for i in said.populations],
+            filled.small[m],
+            [_word(n, said, measure.words[n.word], filled.words[m][n.word]) for n in said.numbers],
+        )
+        for m, (measure, said) in enumerate(zip(pool.measures, behind.measures, strict=True))
+    ]
+
+
+def measured_side(
+    pool: JoinPool,
+    side: Side,
+    answer: pa.Table,
+    least: int,
+    fingerprints: Callable[[Words], Words],
+    seal: Callable[[Words, Words], Words],
+) -> list[Measured]:
+    """Of each measure of a join who is behind it at one side, by the keys that the side holds itself.
+
+    Where that are fewer than ``least``, no more of them can have met: the measure is hidden there anyway. Rows that
+    count under several conditions of their own are more together than under each.
+    """
+    keys, behind = [pool.keys[i] for i in side.keys], side.query.behind
+    cells = prod(len(k.domain) for k in keys)
+    out = []
+    found = _entities(keys, behind, answer, fingerprints, seal)
+    for said in behind.measures:
+        who = [found[i] for i in said.populations]
+        rows = [b for b in who if b.column[1] == "*"]
+        few = np.bincount(rows[0].cells, minlength=cells) < least if len(rows) == 1 else np.zeros(cells, dtype=bool)
+        out.append(Measured(who, few))
+    return out
+
+
+def in_all_cells(pool: JoinPool, side: Side, own: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """From cells by a side's own keys to those of the pool, (cells,)."""
+    sizes = [len(k.domain) for k in pool.keys]
+    laid = own.reshape([n if i in side.keys else 1 for i, n in enumerate(sizes)])
+    return np.broadcast_to(laid, sizes).reshape(-1)
+
+
+def _entities(
+    keys: Sequence[Key],
+    behind: Behind,
+    answer: pa.Table,
+    fingerprints: Callable[[Words], Words],
+    seal: Callable[[Words, Words], Words],
+) -> list[Entities]:
+    """Who is behind each population. Raises LocalError data.bounds."""
+    rows = _ByEntity(keys, answer)
     cells, entities = rows.cells, fingerprints(rows.first("x").astype(np.uint64))
     order = np.lexsort((entities, cells))
     cells, entities = cells[order], entities[order]
@@ -97,14 +149,7 @@ def measured(
             continue
         there = (rows.total(sums.is_valid().to_numpy(zero_copy_only=False).astype(np.int64)) > 0)[order]
         found.append(Entities(column, cells[there], entities[there], words[there], seal))
-    return [
-        Measured(
-            [found[i] for i in said.populations],
-            filled.small[m],
-            [_word(n, said, measure.words[n.word], filled.words[m][n.word]) for n in said.numbers],
-        )
-        for m, (measure, said) in enumerate(zip(pool.measures, behind.measures, strict=True))
-    ]
+    return found
 
 
 def _word(number: Number, said: BehindMeasure, word: plan.Word, own: RingWords) -> Word:

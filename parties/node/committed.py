@@ -58,6 +58,8 @@ class Committed:
                 yield Column(f"{name}, rows that pass", brought.passing)
                 for c, column in enumerate(brought.columns):
                     yield Column(f"{name}, column {c}", column)
+                if brought.hidden is not None:
+                    yield Column(f"{name}, hidden cells", brought.hidden.T)
         for name, measures in sorted(self.values.items()):
             for i, own in enumerate(measures):
                 yield Column(f"{name}: measure {i}, values", own.values)
@@ -68,7 +70,7 @@ class Committed:
         """The inverse of ``columns``, from all of their blocks; the caller has compared their root. Raises KeyError,
         ValueError where they are not of this plan."""
         kept = _Kept(blocks)
-        joins = dict(plan.joins)
+        joins = {**dict(plan.joins), **{p: j.pool for p, j in cast.joints}}
         filled = {
             p: Filled(
                 tuple(
@@ -108,6 +110,9 @@ class _Kept:
         for b in blocks:
             self._contents.setdefault(b.column, bytearray()).extend(b.content)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._contents
+
     def take(self, name: str, kind: type[Any], *row: int) -> NDArray[Any]:
         """(rows, *row) elements of a kind."""
         return np.array(np.frombuffer(self._contents.pop(name), dtype=np.dtype(kind).newbyteorder("<"))).reshape(
@@ -124,9 +129,10 @@ def _side(kept: _Kept, pool: JoinPool, side: Side) -> SideRows:
         kept.take(f"{name}, keys", np.uint8, width(pool.fields)), kept.take(f"{name}, rows without a key", np.bool_)
     )
     group, passing = kept.take(f"{name}, groups", np.int64), kept.take(f"{name}, rows that pass", np.bool_)
-    return SideRows(
-        keys, group, passing, tuple(kept.words(f"{name}, column {c}", x.bits) for c, x in enumerate(side.columns))
-    )
+    columns = tuple(kept.words(f"{name}, column {c}", x.bits) for c, x in enumerate(side.columns))
+    hidden = f"{name}, hidden cells"
+    hides = kept.take(hidden, np.bool_, len(pool.measures)).T if hidden in kept else None
+    return SideRows(keys, group, passing, columns, hides)
 
 
 def _word(plan: Plan, p: int, m: int, w: int) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pyarrow as pa
 
 from mpc.coins import Coins
@@ -21,10 +22,10 @@ from mpc.policy.rounding import round_words
 from mpc.protocols.ranked import OwnValues
 from mpc.query.catalog import Catalog
 from mpc.query.layout import Filled, Rows, column_sums, fill
-from mpc.query.plan import Behind, Plan
+from mpc.query.plan import Behind, Plan, Side
 from mpc.roles import Cast
 from parties.member import Member
-from parties.node.behind import dominated_measures, measured
+from parties.node.behind import dominated_measures, in_all_cells, measured, measured_side
 from parties.node.committed import Committed
 from parties.node.joins import in_one_order, own_values, side_rows
 from parties.node.noise_seeds import NoiseSeeds
@@ -97,7 +98,8 @@ class Inputs:
     def _vectors(self, cast: Cast, plan: Plan, limits: Limits, strict_none: bool, coins: Coins, salt: bytes) -> Input:
         me = self._member.name
         queries = [(p, q) for p, pool in enumerate(plan.pools) for q in pool.sources if q.party == me]
-        joins = dict(plan.joins)
+        # a join's as it is computed under all owners' limits
+        joins = {**dict(plan.joins), **{p: j.pool for p, j in cast.joints}}
         rows: dict[int, dict[str, SideRows]] = {}
         own = {}
         with self._tables.open(sorted({t for _, q in queries for t in q.tables})) as database:
@@ -123,6 +125,12 @@ class Inputs:
                 for p, q in queries
                 if p not in joins and q.behind.sql and self._looks_behind(limits)
             }
+            at_sides = {
+                (p, side): database.rows(side.query.behind.sql)
+                for p, j in cast.joints
+                for side in j.pool.sides
+                if side.party == me and side.query.behind.sql and self._releases is not None and j.least > 0
+            }
             sums = {
                 p: column_sums(plan.pools[p], q.rounding, database.run(q.rounding.sql))
                 for p, q in queries
@@ -143,7 +151,8 @@ class Inputs:
         for p, q in queries:
             if p in sums:
                 filled[p] = round_words(plan.pools[p].measures, q.rounding, sums[p], filled[p], limits.round_to)
-        self._spoil(cast, plan, limits, {p: (q.behind, behind[p]) for p, q in queries if p in behind}, filled, snapshot)
+        of_own = {p: (q.behind, behind[p]) for p, q in queries if p in behind}
+        self._spoil(cast, plan, limits, of_own, at_sides, filled, rows, snapshot)
         shown, noise = filled, ""
         if plan.noise is not None:
             noise_coins, noise = self.noise.coins(cast.context.job, snapshot)
@@ -175,23 +184,34 @@ class Inputs:
         plan: Plan,
         limits: Limits,
         behind: Mapping[int, tuple[Behind, pa.Table]],
+        at_sides: Mapping[tuple[int, Side], pa.Table],
         filled: dict[int, Filled],
+        rows: Mapping[int, dict[str, SideRows]],
         snapshot: bytes,
     ) -> None:
         """Hide what is small by its neighbours: sums that one entity dominates, populations too close to others, and
-        numbers too many."""
+        numbers too many. Of joins, whose numbers nobody knows, populations of single sides."""
         for p, (query, answer) in behind.items():
             if limits.max_share is not None:
                 over = dominated_measures(plan.pools[p], query, answer, limits.max_share)
                 filled[p] = filled[p].spoiling(over)
         ledger = self._releases
-        if not behind or ledger is None:
+        if not (behind or at_sides) or ledger is None:
             return
         measures = []
         for p, (query, answer) in behind.items():
             measures += measured(plan.pools[p], query, answer, filled[p], ledger.fingerprints, ledger.seal)
+        joints = dict(cast.joints)
+        for (p, side), answer in at_sides.items():
+            j = joints[p]
+            measures += measured_side(j.pool, side, answer, j.least, ledger.fingerprints, ledger.seal)
         recipients = sorted({s.recipient for s in cast.sums})
-        job, least = cast.context.job.hex(), limits.min_entities
+        # a side is looked at for the other owners too, whose totals its conditions choose: by the strictest of all
+        job, least = cast.context.job.hex(), max([limits.min_entities, *(joints[p].least for p, _ in at_sides)])
         spoiled = iter(ledger.decide(job, snapshot.hex(), recipients, measures, least, limits.max_numbers))
         for p in behind:
             filled[p] = filled[p].spoiling([next(spoiled) for _ in filled[p].small])
+        for p, side in at_sides:
+            pool = joints[p].pool
+            hidden = np.array([in_all_cells(pool, side, next(spoiled)) for _ in pool.measures])
+            rows[p][side.name] = replace(rows[p][side.name], hidden=hidden)

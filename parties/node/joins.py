@@ -20,7 +20,7 @@ from mpc.protocols.align import verify_once
 from mpc.query.catalog import Kind
 from mpc.query.layout import Rows
 from mpc.query.plan import JoinPool, Key, Side, SideColumn
-from mpc.ring import ring
+from mpc.ring import run_sums
 from parties.node.keys import keys_of
 
 Indices = NDArray[np.int64]
@@ -138,15 +138,7 @@ def _by_key(side: Side, keys: Keys, passing: Flags, columns: list[RingWords], ke
 
 def _together(declared: SideColumn, column: RingWords, starts: Indices) -> RingWords:
     """One element for each run of rows: their sum, or whether any is 1."""
-    r = ring(declared.bits)
-    if not len(starts):
-        return r.zeros(0)
-    if declared.how == "any":
+    if declared.how == "any" and len(starts):
         most: RingWords = np.maximum.reduceat(column, starts)
         return most
-    ends = np.concatenate((starts[1:], [len(column)])) - 1
-    sums: RingWords = r.prefix_sums(column)[ends]
-    before = r.zeros(len(sums))
-    before[1:] = sums[:-1]
-    r.subtract_into(sums, before)
-    return sums
+    return run_sums(declared.bits, column, starts)

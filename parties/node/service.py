@@ -253,14 +253,14 @@ class NodeService(node_pb2_grpc.NodeServicer):
         )
         self._store.earlier.remember(job.id, shown_columns(proposed.plan, self._member.name))
         attempt = Attempt(proposed, coordinator, limits, approval, request.job, tuple(request.catalogs))
-        # what each member may say is known before its approval is: approvals change no size
+        # what each member may say at most is known before approvals are
         sizes = cast_of(
             proposed.raw,
             request.attempt,
             proposed.plan,
             coordinator=coordinator,
             inside=proposed.inside,
-            approvals={},
+            approvals=None,
             helper=proposed.helper,
         )
         attempt.inbox = Inbox(

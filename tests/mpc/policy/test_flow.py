@@ -72,7 +72,7 @@ def test_a_share_that_is_not_kept_over_joins_fits_no_join() -> None:
     joined = JoinReveal(**{**vars(single), "joined": ("bank_a", "tax"), "grouped_by": ()})
     error = refusal(plan(joined), grant(max_share="0.9"))
     assert error.facts["missing"][0]["reasons"] == ["joined"]
-    assert "has max_share, which this version keeps in totals" in error.message
+    assert "has max_share, which cannot be kept in SUM(balance) over this join" in error.message
     assert limits(plan(joined), grant(max_share="0.9") + grant()) == Limits(10, 1)
 
 

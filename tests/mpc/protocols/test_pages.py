@@ -11,9 +11,10 @@ import numpy as np
 from mpc.codec import decode
 from mpc.ids import INTEGER, lay_out, width
 from mpc.messages import Words
-from mpc.protocols import align, group_totals
+from mpc.protocols import align, group_totals, place
 from mpc.protocols.align import Align
 from mpc.protocols.group_totals import Grouping
+from mpc.protocols.pick import Pick
 from mpc.protocols.spine_order import group_order, places
 from mpc.ring import ring
 from mpc.run import Sent, Trace, run
@@ -83,3 +84,20 @@ def test_group_totals():
     assert {(m.sender, m.receiver) for m in trace.sent} == {("a", "helper")} | {
         pair for x in "bc" for pair in ((x, "helper"), ("helper", x))
     }
+
+
+def test_placing():
+    (formula,) = re.findall(r"\*\*Σ v ([^*]+)\*\*", (PAGES / "groups.md").read_text())
+    s = sessions(["a", "b", "c", "helper"])
+    plan = Pick("totals", "a", ("b", "c"), "helper", 9, 4, (64, 128))
+    shares = [np.zeros(4, np.uint64), np.zeros((4, 2), np.uint64)]
+    trace = Trace()
+    run(
+        {
+            "a": place.owner(s["a"], plan, np.array([0, 3, 5, 8]), shares),
+            "helper": place.helper(s["helper"], plan),
+            **{x: place.holder(s[x], plan, shares) for x in "bc"},
+        },
+        trace,
+    )
+    assert sum(map(payload, trace.sent)) == 2 * (4 * 4 + value(f"Σ w {formula}", [8, 16], N=9, G=4))

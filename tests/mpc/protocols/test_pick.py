@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,10 @@ from mpc.run import Sent, Trace, run
 from tests.mpc.joining import sessions
 
 
-def world(p: Pick, places: list[int], columns: list[list[int]], seed: int = 0) -> dict[str, Rounds[Any]]:
-    """Roles that hold random shares of ``columns``."""
+def world(
+    p: Pick, places: list[int], columns: list[list[int]], seed: int = 0, does: ModuleType = pick
+) -> dict[str, Rounds[Any]]:
+    """Roles that hold random shares of ``columns``, and pick, or whatever a module like it ``does``."""
     s = sessions([p.owner, *p.holders, p.helper], seed)
     rng = np.random.default_rng(seed)
     held: dict[str, list[Any]] = {x: [] for x in (p.owner, *p.holders)}
@@ -33,19 +36,19 @@ def world(p: Pick, places: list[int], columns: list[list[int]], seed: int = 0) -
             held[x].append(share)
             ring(bits).subtract_into(rest, share)
         held[p.owner].append(rest)
-    roles = {x: pick.holder(s[x], p, held[x]) for x in p.holders}
+    roles = {x: does.holder(s[x], p, held[x]) for x in p.holders}
     return {
         **roles,
-        p.owner: pick.owner(s[p.owner], p, np.array(places, np.int64), held[p.owner]),
-        p.helper: pick.helper(s[p.helper], p),
+        p.owner: does.owner(s[p.owner], p, np.array(places, np.int64), held[p.owner]),
+        p.helper: does.helper(s[p.helper], p),
     }
 
 
 def opened(p: Pick, results: dict[str, Any]) -> list[list[int]]:
     out = []
     for c, bits in enumerate(p.columns):
-        total = ring(bits).zeros(p.count)
-        for x in (p.owner, *p.holders):
+        total = results[p.owner][c].copy()
+        for x in p.holders:
             ring(bits).add_into(total, results[x][c])
         out.append(ring(bits).to_ints(total))
     return out

@@ -231,7 +231,10 @@ def traced(sql: str, least: int = 2) -> tuple[Joint, Trace]:
 
 @pytest.mark.parametrize("sql", QUERIES)
 def test_links_carry_what_the_plan_says(sql: str) -> None:
-    j, trace = traced(sql)
+    verify_links(*traced(sql))
+
+
+def verify_links(j: Joint, trace: Trace) -> None:
     planned: Counter[tuple[str, str]] = Counter()
     headers: Counter[tuple[str, str]] = Counter()
     for t in traffic(j):

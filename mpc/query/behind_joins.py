@@ -1,0 +1,87 @@
+"""Who is behind the numbers of a join at one side, before anybody knows which of them met (mpc/query/behind.py).
+
+A population of a join is a side's own: its rows that its own conditions let count, each with what it contributes. Of a
+measure these are the conditions in WHERE and ON, and those inside CASE and FILTER. They are read off the polynomials
+that count entities (mpc/query/shares.py): for every product of the other sides' factors, the rows in which the side's
+own coefficient of it is not 0. Comparisons between owners are factors of others.
+
+That a value which is added is NULL in some rows is no condition: nobody who asks has chosen it. So a sum does not come
+too close to a count beside it because three firms have no value; that a few values of *another* column are NULL counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mpc.query.behind import ONE, Population, contribution, of_side, where
+from mpc.query.catalog import Catalog, Table
+from mpc.query.local import Scan
+from mpc.query.local_joins import LocalJoin
+from mpc.query.nodes import Column, Expr, IsNull, JoinSide, Not
+from mpc.query.plan import Behind
+from mpc.query.printer import sql
+from mpc.query.shares import Factor, Poly, Term
+from mpc.query.uses import bare, value_columns
+
+#: what counts the entities behind a sum, and the value that is added
+Counted = tuple[Poly, Expr | None]
+
+
+def behind_side(
+    side: JoinSide, absent: bool, catalog: Catalog, keys: Sequence[Expr], measures: Sequence[Sequence[Counted]]
+) -> Behind:
+    """The query for a side. ``absent``: it stands in a product only where it is named; ``keys``: GROUP BY keys that it
+    holds by itself."""
+    table = catalog.table(side.table)
+    assert table is not None
+    found = [[p for poly, value in m for p in _populations(side, absent, table, poly, value)] for m in measures]
+    key = [table.column(c.name) for c in side.key]
+    single = side.unique and list(table.keys) == key and not any(c.nullable for c in table.keys)
+    return of_side(table, Scan(side.table, side.where, tuple(keys), 0), single, found)
+
+
+def _populations(side: JoinSide, absent: bool, table: Table, poly: Poly, value: Expr | None) -> Iterator[Population]:
+    own = [c for c in dict.fromkeys(value_columns(value)) if _of(side, c)] if value is not None else []
+    for condition in _conditions(side, absent, poly, own):
+        yield (side.table.lower(), "*"), where(ONE, condition)
+    for c in own:
+        for condition in _conditions(side, absent, poly, [c]):
+            yield _published(table, c), where(contribution(c), condition)
+
+
+def _of(side: JoinSide, c: Column) -> bool:
+    return (c.party, c.table) == (side.party, side.table)
+
+
+def _published(table: Table, c: Column) -> tuple[str, str]:
+    """Table and column where the owner publishes it."""
+    name, column = table.source_of(c.name) if isinstance(table, LocalJoin) else (table.name, c.name)
+    return name.lower(), column.lower()
+
+
+def _conditions(side: JoinSide, absent: bool, poly: Poly, added: Sequence[Column]) -> list[str]:
+    """Where the side's own coefficient of a product of others' factors is not 0, whether columns that are ``added`` are
+    NULL or not; "": everywhere."""
+    by_others: dict[Term, dict[Factor, int]] = {}
+    for term, c in poly.items():
+        factors = dict(term)
+        own = factors.pop(side.name, None if absent else Factor())
+        if own is not None:
+            own = Factor(None, frozenset(e for e in own.conditions if not _is_there(e, added)))
+            rest = by_others.setdefault(frozenset(factors.items()), {})
+            rest[own] = rest.get(own, 0) + c
+    return list(dict.fromkeys(_nonzero(own) for own in by_others.values()))
+
+
+def _is_there(e: Expr, added: Sequence[Column]) -> bool:
+    """Whether a condition says that one of these columns is not NULL."""
+    return isinstance(e, Not) and isinstance(e.arg, IsNull) and bare(e.arg.arg) in added
+
+
+def _nonzero(coefficients: dict[Factor, int]) -> str:
+    """Where the sum of what holds, each with its coefficient, is not 0."""
+    texts = {" AND ".join(sorted(f"({sql(e)})" for e in f.conditions)): c for f, c in coefficients.items()}
+    if len(texts) == 1:
+        return next(iter(texts))
+    parts = (f"{c} * CASE WHEN {text or 'TRUE'} THEN 1 ELSE 0 END" for text, c in sorted(texts.items()))
+    return f"{' + '.join(parts)} <> 0"
