@@ -21,6 +21,7 @@ from mpc.errors import HejiError, LocalError, PeerError
 from mpc.job import Job
 from mpc.protocols.deposit import WITHDRAWAL, Terms, add_up, read_body, read_statement, withdrawal
 from mpc.run import Sent
+from parties.coordinator.attempt import News
 from parties.coordinator.catalogs import Catalogs
 from parties.coordinator.deposit_store import DepositStore, Message, closed
 from parties.coordinator.store import JobRow, Store
@@ -231,7 +232,7 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
 
     # -- from the opening to the end
 
-    async def run(self, row: JobRow, tell: Callable[[str], Awaitable[None]]) -> None:
+    async def run(self, row: JobRow, tell: Callable[[News], Awaitable[None]]) -> None:
         """A deposit job until its total is there. ``tell`` hears how far it is. Raises why there is none."""
         if row.state != "depositing":
             await self._begin(row)
@@ -245,7 +246,8 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
             standing = self._store.standing(row.id)
             if early.early and set(standing) == set(terms.depositors):
                 break
-            await tell(self._how_far(row.id, terms, set(standing)))
+            far = self._how_far(row.id, terms, set(standing))
+            await tell(News(far, len(standing), len(terms.depositors)))
             try:
                 async with asyncio.timeout(min(left, LOOK)):
                     await changed.wait()

@@ -203,7 +203,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         slot."""
         try:
             if (row := self._store.get(job)) is not None and Job.from_bytes(row.raw).deposit is not None:
-                await self._deposits.run(row, partial(self._tell_far, job))
+                await self._deposits.run(row, partial(self._tell, job))
                 self._metrics.job("done")
             while (row := self._store.get(job)) is not None and row.state not in FINAL:
                 try:
@@ -344,9 +344,6 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._changed.wait_for(lambda: self._told != seen)
-
-    async def _tell_far(self, job: str, phase: str) -> None:
-        await self._tell(job, News(phase))
 
     async def _tell(self, job: str, news: News | None = None) -> None:
         if news is not None:
