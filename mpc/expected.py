@@ -25,6 +25,8 @@ A_COMMITMENT = 4e-5
 #: for each point that is multiplied in a join without a helper, each ciphertext that a key's holder makes, each that
 #: comes in and is multiplied, and each that the other side blinds anew, two at a time on two cores
 A_POINT, A_ROW_ENCRYPTED, A_PRODUCT, A_CIPHERTEXT = 3.2e-5, 2e-4, 2e-5, 2e-2
+#: for each term of a score, two at a time
+A_SCORE = 1e-3
 #: memory for each row of a join without a helper: its key and points, and for each of its ciphertexts
 PAIR_ROW_BYTES, CIPHERTEXT_MEMORY = 400, 3 * 800
 #: memory of a node at rest, and for each word of a shared column: the share, masks, what is on its way
@@ -64,9 +66,13 @@ def expected_seconds(plan: Plan, recipients: int) -> float:
 def _unhelped_seconds(j: Pair) -> float:
     """Blinding both ways, then the ciphertexts, if as many keys met as can."""
     points = A_POINT * 2 * (j.spine.rows + j.other.rows)
+    met = min(j.spine.rows, j.other.rows)
+    if (s := j.scoring) is not None:
+        multiplied = met * sum(len(word) for word in s.words)
+        points += A_ROW_ENCRYPTED * met * len(s.weights) + A_SCORE * multiplied + A_CIPHERTEXT * s.ciphertexts(met)
     if j.pool.by_row:
         return points
-    t, met = j.tally, min(j.spine.rows, j.other.rows)
+    t = j.tally
     blinded = sum(t.shelf(pack).count for _, pack in t.products) + sum(shelf.count for shelf in t.shown)
     encrypted = met * t.packs + t.groups * (len(t.words) + len(t.shown))
     return points + A_ROW_ENCRYPTED * encrypted + A_PRODUCT * len(t.products) * j.spine.rows + A_CIPHERTEXT * blinded

@@ -167,6 +167,7 @@ _PAIR = {
     "blind": ("P9 which keys met: points of both, blinded by both", 2),
     "tally": ("P9 totals by group on ciphertexts, small cells hidden", 4),
     "told": ("P9 the other side's part of each row shown", 1),
+    "scores": ("P9 the recipient's columns times the other side's, under the recipient's key", 2),
 }
 
 

@@ -7,7 +7,9 @@
 
 Where the result is a row for each of the spine's, the spine is the recipient and the keys that met are the result:
 both leave out the rows that fail their own conditions before they blind, and the other side says its part of each word
-of the keys that met, masked by the pair's stream. All tables are padded to their published rows: no size tells more.
+of the keys that met, masked by the pair's stream. Where the recipient's own columns decide what of the other's counts
+(weights of a score), that part is computed under the recipient's key instead (protocols/scoring.py). All tables are
+padded to their published rows: no size tells more.
 
 Read ``play`` next to mpc/joint.py, which does the same with a helper.
 """
@@ -28,9 +30,10 @@ from mpc.crypto.tags import tags
 from mpc.ids import Flags
 from mpc.joint import SideRows, first_marks, in_cells
 from mpc.messages import RingWords
-from mpc.protocols import tally
+from mpc.protocols import scoring, tally
 from mpc.protocols.blind import Blind, meet
 from mpc.protocols.match import match
+from mpc.protocols.scoring import Scoring
 from mpc.protocols.tally import Form, GroupRows, Release, Tally
 from mpc.query.bilinear import Met, met, shown_by_themselves
 from mpc.query.plan import Ring, Side, TallyPool
@@ -118,10 +121,54 @@ class Pair:
     def told(self) -> tuple[Told, ...]:
         """Of a result by row what the other side says of each key that met: columns that are shown by themselves, and
         of other words its part. That a key met needs no word."""
-        shown = shown_by_themselves(self.steps.values())
-        columns = [Told(self.bits(c), ((1, c),)) for c in sorted(shown)]
-        hidden = [s for s, p in self.steps.items() if any(b >= 0 and b not in shown for _, b in p)]
+        columns = [Told(self.bits(c), ((1, c),)) for c in sorted(self._shown)]
+        hidden = [s for s, p in self.steps.items() if any(self._hides(b) for _, b in p) and s not in self.scored]
         return (*columns, *dict.fromkeys(self._told_part(s) for s in hidden))
+
+    @cached_property
+    def _shown(self) -> frozenset[int]:
+        return shown_by_themselves(self.steps.values())
+
+    def _hides(self, column: int) -> bool:
+        return column >= 0 and column not in self._shown
+
+    @cached_property
+    def scored(self) -> tuple[int, ...]:
+        """Of a result by row the steps in which columns of the spine are multiplied by what the other side hides."""
+        products = ((s, p) for s, p in self.steps.items() if any(a is not None and self._hides(b) for a, b in p))
+        return tuple(s for s, _ in products) if self.pool.by_row else ()
+
+    @cached_property
+    def scoring(self) -> Scoring | None:
+        """How these are computed, word by word in the order of ``scored``; None where there are none."""
+        if not self.scored:
+            return None
+        hidden = [tuple((c, a, b) for (a, b), c in self.steps[s].items() if self._hides(b)) for s in self.scored]
+        a_side, b_side = self.weighing, self.features
+        return Scoring(
+            "scores",
+            self.spine.party,
+            self.other.party,
+            tuple(self.spine.columns[a].bits - 1 for a in a_side),
+            tuple(self.other.columns[b].bits - 1 for b in b_side),
+            tuple(
+                tuple((c, None if a is None else a_side.index(a), b_side.index(b)) for c, a, b in word)
+                for word in hidden
+            ),
+        )
+
+    @cached_property
+    def weighing(self) -> tuple[int, ...]:
+        """The spine's columns in ``scoring``."""
+        return tuple(sorted({a for a, _ in self._in_scores() if a is not None}))
+
+    @cached_property
+    def features(self) -> tuple[int, ...]:
+        """The other side's columns in ``scoring``."""
+        return tuple(sorted({b for _, b in self._in_scores()}))
+
+    def _in_scores(self) -> Iterator[tuple[int | None, int]]:
+        return (pair for s in self.scored for pair in self.steps[s] if self._hides(pair[1]))
 
     def _told_part(self, step: int) -> Told:
         own = tuple((c, b) for (_, b), c in self.steps[step].items() if b >= 0)
@@ -131,6 +178,9 @@ class Pair:
         """A word as Σ coefficient · column of the spine · what is told (-1: 1 where a key met)."""
         p, at = self.steps[step], {t: i for i, t in enumerate(self.told)}
         own = tuple((c, a, -1) for (a, b), c in p.items() if b < 0)
+        if step in self.scored:
+            p = {(a, b): c for (a, b), c in p.items() if not self._hides(b)}
+            return (*own, *((c, a, at[Told(self.bits(b), ((1, b),))]) for (a, b), c in p.items() if b >= 0))
         if self._told_part(step) in at and all(a is None for a, b in p if b >= 0):
             return (*own, (1, None, at[self._told_part(step)]))
         return (*own, *((c, a, at[Told(self.bits(b), ((1, b),))]) for (a, b), c in p.items() if b >= 0))
@@ -155,7 +205,7 @@ def play(session: Session, j: Pair, mine: Mapping[str, SideRows], spread: Spread
         taken = ~rows.keys.null & (rows.passing if j.pool.by_row else True)
         number, shared = yield from _numbers(here, j, rows, taken, spread)
         if j.pool.by_row:
-            return (yield from _hear_rows_shown(here, j, rows, number, shared))
+            return (yield from _hear_rows_shown(here, j, rows, number, shared, spread))
         weights = tuple(_weight(here, j, rows, a) for a in j.weights)
         found = yield from tally.group_side(here, j.tally, shared, GroupRows(number, rows.group, weights), spread)
         return _words(j, found)
@@ -165,7 +215,7 @@ def play(session: Session, j: Pair, mine: Mapping[str, SideRows], spread: Spread
     shared_rows = own[(yield from meet(here, j.blind, rows.keys.matrix[own], spread))]
     columns = {c: _column(rows, c)[shared_rows] for c in j.columns}
     if j.pool.by_row:
-        return (yield from _say_rows_shown(here, j, columns))
+        return (yield from _say_rows_shown(here, j, columns, spread))
     secret = key_from_seed(here.own.draw(here.at("paillier").path, 32))
     found = yield from tally.value_side(here, j.tally, list(columns.values()), secret, spread)
     return _words(j, found)
@@ -223,18 +273,23 @@ def _shown(j: Pair) -> Iterator[tuple[Ring, int]]:
             yield word.ring, step
 
 
-def _say_rows_shown(here: Session, j: Pair, columns: Mapping[int, RingWords]) -> Rounds[dict[Ring, RingWords]]:
+def _say_rows_shown(
+    here: Session, j: Pair, columns: Mapping[int, RingWords], spread: Spread
+) -> Rounds[dict[Ring, RingWords]]:
     for i, told in enumerate(j.told):
         r = ring(told.bits)
         said = _mask(here, j, i, len(columns[-1]))
         for coefficient, c in told.terms:
             r.add_into(said, r.multiply(_in(told.bits, columns[c]), _constant(told.bits, coefficient)))
         yield from say_words(here.at(f"told/{i}"), j.spine.party, told.bits, said)
+    if j.scoring is not None:
+        features = [columns[b] for b in j.features]
+        yield from scoring.answer(here, j.scoring, features, len(columns[-1]), spread)
     return _laid_out(j, {})
 
 
 def _hear_rows_shown(
-    here: Session, j: Pair, rows: SideRows, number: Indices, shared: int
+    here: Session, j: Pair, rows: SideRows, number: Indices, shared: int, spread: Spread
 ) -> Rounds[dict[Ring, RingWords]]:
     heard = []
     for i, told in enumerate(j.told):
@@ -242,11 +297,12 @@ def _hear_rows_shown(
         ring(told.bits).subtract_into(words, _mask(here, j, i, shared))
         heard.append(words)
     at = np.flatnonzero(number >= 0)
+    scores = (yield from _asked(here, j, j.scoring, rows, number, shared, spread)) if j.scoring is not None else {}
     total: dict[int, RingWords] = {}
     for step in j.steps:
         bits = j.pool.steps[step].bits
         r = ring(bits)
-        sums = r.zeros(len(at))
+        sums = scores[step] if step in scores else r.zeros(len(at))
         for coefficient, a, i in j.part(step):
             x = _constant(bits, coefficient).repeat(len(at), axis=0)
             if a is not None:
@@ -255,6 +311,21 @@ def _hear_rows_shown(
         total[step] = r.zeros(len(rows.passing))
         total[step][at] = sums
     return _laid_out(j, total)
+
+
+def _asked(
+    here: Session, j: Pair, s: Scoring, rows: SideRows, number: Indices, shared: int, spread: Spread
+) -> Rounds[dict[int, RingWords]]:
+    """Of each scored step what the other side's columns give, in the rows that met."""
+    at = np.flatnonzero(number >= 0)
+    of_key = at[np.argsort(number[at])]  # no key of the spine repeats: tally_pool.py
+    secret = key_from_seed(here.own.draw(here.at("paillier").path, 32))
+    weights = [rows.columns[a][of_key] for a in j.weighing]
+    words = yield from scoring.ask(here, s, weights, shared, secret, spread)
+    return {
+        step: ring(j.pool.steps[step].bits).from_ints(word)[number[at]]
+        for step, word in zip(j.scored, words, strict=True)
+    }
 
 
 def _constant(bits: int, value: int) -> RingWords:

@@ -13,13 +13,14 @@ from mpc.blocks import BLOCK_BYTES
 from mpc.crypto.curve import POINT_BYTES
 from mpc.joint import Joint, batches
 from mpc.pair import Pair
+from mpc.protocols.ciphertexts import CIPHERTEXT_BYTES
+from mpc.protocols.ciphertexts import KEY_BYTES as PAILLIER_BYTES
 from mpc.protocols.group_totals import Grouping
 from mpc.protocols.parts import KEY_BYTES
 from mpc.protocols.ranked import Search
 from mpc.protocols.ranked_rows import RowSearch
 from mpc.protocols.spine_order import MARKS
-from mpc.protocols.tally import CIPHERTEXT_BYTES, Tally
-from mpc.protocols.tally import KEY_BYTES as PAILLIER_BYTES
+from mpc.protocols.tally import Tally
 from mpc.sharing.circle import Circle
 from mpc.sharing.compare import BATCH
 
@@ -100,6 +101,9 @@ def pair_traffic(j: Pair) -> Iterator[Traffic]:
     if j.pool.by_row:
         for told in j.told:
             yield _one("told", other, spine, told.bits // 8 * most)
+        if (s := j.scoring) is not None:
+            yield _one("scores", spine, other, PAILLIER_BYTES + CIPHERTEXT_BYTES * most * len(s.weights), 2)
+            yield _one("scores", other, spine, CIPHERTEXT_BYTES * s.ciphertexts(most))
         return
     t = j.tally
     yield _one("tally", other, spine, PAILLIER_BYTES + CIPHERTEXT_BYTES * (most * t.packs + _small(t)), 3)

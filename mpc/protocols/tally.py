@@ -43,13 +43,22 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc.blocks import hear_rows, hear_words, say_rows, say_words
+from mpc.blocks import hear_words, say_words
 from mpc.crypto import paillier, powers
 from mpc.crypto.paillier import MIN_BITS, PublicKey, SecretKey
 from mpc.crypto.spread import Spread
-from mpc.errors import LocalError, PeerError
+from mpc.errors import PeerError
 from mpc.messages import RingWords
 from mpc.permutation import permutation
+from mpc.protocols.ciphertexts import (
+    added,
+    encrypted,
+    hear_ciphertexts,
+    hear_key,
+    packed,
+    say_ciphertexts,
+    say_key,
+)
 from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 
@@ -57,7 +66,6 @@ Indices = NDArray[np.int64]
 
 #: bits by which a mask is longer than what it hides
 HIDING = 128
-CIPHERTEXT_BYTES, KEY_BYTES = MIN_BITS // 4, MIN_BITS // 8
 
 
 @dataclass(frozen=True)
@@ -179,7 +187,7 @@ class Shelf:
         """Plaintexts of ``used`` numbers a group."""
         flat = [v for of_group in values for v in of_group]
         size = self.each * self.used
-        return [_packed(flat[i : i + size], self.slot) for i in range(0, len(flat), size)]
+        return [packed(flat[i : i + size], self.slot) for i in range(0, len(flat), size)]
 
     def unpack(self, plaintexts: Sequence[int]) -> list[list[int]]:
         """``used`` numbers a group. Raises ValueError where something stands behind the last slot."""
@@ -212,21 +220,21 @@ class GroupRows:
 def group_side(session: Session, t: Tally, shared: int, mine: GroupRows, spread: Spread) -> Rounds[list[RingWords]]:
     """The role of who holds the groups. ``shared``: keys that met."""
     here, peer = session.at(t.name), t.value_side
-    key = yield from _hear_key(here.at("key"), peer)
-    rows = yield from _hear_ciphertexts(here.at("rows"), peer, key, shared * t.packs)
+    key = yield from hear_key(here.at("key"), peer)
+    rows = yield from hear_ciphertexts(here.at("rows"), peer, key, shared * t.packs)
     order = permutation(here.own, here.at("order").path, t.groups)
     masked, shares = _masked_totals(here.at("totals"), t, key, _totalled(t, key, rows, mine), order, spread)
-    yield from _say_ciphertexts(here.at("totals"), peer, key, masked)
+    yield from say_ciphertexts(here.at("totals"), peer, key, masked)
     for i, form in enumerate(t.entities):
         yield from say_words(here.at(f"entities/{i}"), peer, 64, _evaluated(form, shares, 64))
 
     count = sum(isinstance(w, Form) for w in t.words) + len(t.shown)
-    heard = yield from _hear_ciphertexts(here.at("small"), peer, key, t.groups * count)
+    heard = yield from hear_ciphertexts(here.at("small"), peer, key, t.groups * count)
     place = np.empty_like(order)
     place[order] = np.arange(t.groups)  # of each group in the order of the other side
     by_group = [heard[i * count : (i + 1) * count] for i in place.tolist()]
     said, taken = _masked_words(here.at("words"), t, key, by_group, spread)
-    yield from _say_ciphertexts(here.at("words"), peer, key, said)
+    yield from say_ciphertexts(here.at("words"), peer, key, said)
     return [
         _sum(_evaluated(w, shares, w.bits)[place], taken[i], w.bits) if w is not None else _in_ring(taken[i], 64)
         for i, w in enumerate(t.words)
@@ -240,9 +248,9 @@ def value_side(
     condition fails: (shared,) or (shared, 2) each. ``secret``: a key for this job alone."""
     here, peer, key = session.at(t.name), t.group_side, secret.public
     assert key.n.bit_length() == MIN_BITS
-    yield from say_rows(here.at("key"), peer, _as_rows(key.to_bytes(), KEY_BYTES))
-    own = _encrypted(here.at("rows"), secret, _packed_rows(t, columns, key), spread)
-    yield from _say_ciphertexts(here.at("rows"), peer, key, own)
+    yield from say_key(here.at("key"), peer, key)
+    own = encrypted(here.at("rows"), secret, _packed_rows(t, columns, key), spread)
+    yield from say_ciphertexts(here.at("rows"), peer, key, own)
 
     shares = yield from _hear_totals(here.at("totals"), t, secret)
     counts = []
@@ -253,8 +261,8 @@ def value_side(
             raise PeerError("protocol.malformed", f"{peer} counted more entities than met.", party=peer, step=at.path)
         counts.append(count)
     small = _small(t, counts)
-    told = _encrypted(here.at("small"), secret, _noisy(here.at("small"), t, shares, small), spread)
-    yield from _say_ciphertexts(here.at("small"), peer, key, told)
+    told = encrypted(here.at("small"), secret, _noisy(here.at("small"), t, shares, small), spread)
+    yield from say_ciphertexts(here.at("small"), peer, key, told)
 
     words = yield from _hear_shelves(here.at("words"), secret, t.shown, peer)
     columns_ = [[of_group[i] for of_group in group] for group in words for i in range(len(group[0]))]
@@ -303,12 +311,12 @@ def _masked_totals(
         mask = _masks(here.at("/".join(map(str, product))), t, shelf.used)
         masks[product] = mask
         plain += shelf.pack([[(1 << t.value_bits) + m for m in of_group] for of_group in mask])
-    added = _added(here, key, ciphertexts, plain, spread)
+    blinded = added(here, key, ciphertexts, plain, spread)
     shares = []
     for a, c in t.atoms:
         mask = masks[a, c // t.slots]
         shares.append([-(of_group[c % t.slots] + (1 << t.value_bits)) for of_group in mask])
-    return added, shares
+    return blinded, shares
 
 
 def _masked_words(
@@ -334,15 +342,7 @@ def _masked_words(
         mask = _masks(here.at(f"mask/{p}"), t, shelf.used)
         plain += shelf.pack(mask)
         taken += [[-of_group[i] for of_group in mask] for i in range(shelf.used)]
-    return _added(here, key, ciphertexts, plain, spread), taken
-
-
-def _added(here: Session, key: PublicKey, ciphertexts: list[int], plain: list[int], spread: Spread) -> list[int]:
-    """Each ciphertext plus a plaintext, under an r of its own."""
-    seed = here.own.draw(here.at("blinding").path, 32)
-    pool = paillier.Pool(key)
-    pool.put(seed, powers.residues(key, seed, len(plain), spread))
-    return paillier.add(key, (ciphertexts, paillier.encrypt(key, plain, pool)), len(plain))
+    return added(here, key, ciphertexts, plain, spread), taken
 
 
 def _masks(here: Session, t: Tally, used: int) -> list[list[int]]:
@@ -357,7 +357,7 @@ def _packed_rows(t: Tally, columns: Sequence[RingWords], key: PublicKey) -> list
     """Plaintexts of each shared key's columns, pack after pack; negative numbers are taken modulo n."""
     values = [ring(64 if c.ndim == 1 else 128).to_ints(c) for c in columns]
     packs = [values[i : i + t.slots] for i in range(0, len(values), t.slots)]
-    by_pack = [[_packed(row, t.slot) % key.n for row in zip(*pack, strict=True)] for pack in packs]
+    by_pack = [[packed(row, t.slot) % key.n for row in zip(*pack, strict=True)] for pack in packs]
     return [p for row in zip(*by_pack, strict=True) for p in row]
 
 
@@ -372,7 +372,7 @@ def _hear_shelves(
     here: Session, secret: SecretKey, shelves: Sequence[Shelf], peer: str
 ) -> Rounds[list[list[list[int]]]]:
     """The slots of each shelf, by group."""
-    heard = yield from _hear_ciphertexts(here, peer, secret.public, sum(s.count for s in shelves))
+    heard = yield from hear_ciphertexts(here, peer, secret.public, sum(s.count for s in shelves))
     plain = paillier.decrypt(secret, heard)
     found, start = [], 0
     for shelf in shelves:
@@ -414,16 +414,9 @@ def _noisy(here: Session, t: Tally, shares: list[list[int]], small: Sequence[NDA
     plain = []
     for g in range(t.groups):
         of_group = [s[g] for s in slots]
-        plain += [_packed(of_group[i : i + t.slots], t.slot) for i in range(0, len(of_group), t.slots)]
+        plain += [packed(of_group[i : i + t.slots], t.slot) for i in range(0, len(of_group), t.slots)]
         plain += [int(small[release[i]][g]) << (t.slot * (i % t.slots)) for i, w in enumerate(t.words) if w is not None]
     return plain
-
-
-def _encrypted(here: Session, secret: SecretKey, plain: Sequence[int], spread: Spread) -> list[int]:
-    seed = here.own.draw(here.at("blinding").path, 32)
-    pool = paillier.Pool(secret.public)
-    pool.put(seed, powers.residues_by_table(secret, seed, len(plain), spread))
-    return paillier.encrypt(secret.public, plain, pool)
 
 
 # ---- both
@@ -445,34 +438,8 @@ def _sum(x: RingWords, more: Sequence[int], bits: int) -> RingWords:
     return out
 
 
-def _packed(values: Sequence[int], slot: int) -> int:
-    """Σ value · 2^(slot·i)."""
-    return sum(v << (slot * i) for i, v in enumerate(values))
-
-
 def _uniform(here: Session, count: int, bits: int) -> list[int]:
     """Uniform numbers of ``bits`` bits from this party's coins."""
     size = -(-bits // 8)
     raw = here.own.draw(here.at("uniform").path, count * size)
     return [int.from_bytes(raw[i : i + size], "big") >> (8 * size - bits) for i in range(0, len(raw), size)]
-
-
-def _as_rows(raw: bytes, width: int) -> NDArray[np.uint8]:
-    return np.frombuffer(raw, dtype=np.uint8).reshape(-1, width)
-
-
-def _say_ciphertexts(here: Session, to: str, key: PublicKey, ciphertexts: Sequence[int]) -> Rounds[None]:
-    yield from say_rows(here, to, _as_rows(paillier.encode(key, ciphertexts), CIPHERTEXT_BYTES))
-
-
-def _hear_ciphertexts(here: Session, sender: str, key: PublicKey, count: int) -> Rounds[list[int]]:
-    raw = (yield from hear_rows(here, sender, count, CIPHERTEXT_BYTES)).tobytes()
-    return paillier.decode(key, raw, count, party=sender, step=here.path)
-
-
-def _hear_key(here: Session, sender: str) -> Rounds[PublicKey]:
-    raw = (yield from hear_rows(here, sender, 1, KEY_BYTES)).tobytes()
-    try:
-        return PublicKey.from_bytes(raw)
-    except LocalError as wrong:
-        raise PeerError(wrong.code, f"{sender}: {wrong.message}", party=sender, step=here.path) from None

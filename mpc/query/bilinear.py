@@ -59,6 +59,6 @@ def met(pool: TallyPool, n: int) -> Met:
 
 
 def shown_by_themselves(words: Iterable[Met]) -> frozenset[int]:
-    """Columns of the other side of which some word of a result by row is nothing but a multiple."""
-    alone = (word for word in words if len(word) == 1)
-    return frozenset(b for word in alone for a, b in word if a is None and b >= 0)
+    """Columns of the other side that some word of a result by row tells: all else in it is the recipient's own."""
+    told = ([(a, b) for a, b in word if b >= 0] for word in words)
+    return frozenset(pairs[0][1] for pairs in told if len(pairs) == 1 and pairs[0][0] is None)

@@ -101,6 +101,8 @@ def _met(pool: Pool, party: str) -> list[str]:
         f"are at most {theirs.rows:,}, as published"
     ]
     if pool.by_row:
+        if pool.weighed:
+            texts.append(_weights(mine is spine, spine.party))
         return texts
     if mine is other:
         texts.append(
@@ -111,6 +113,13 @@ def _met(pool: Pool, party: str) -> list[str]:
     else:
         texts.append(f"ciphertexts under a key of {other.party}; neither its values nor which rows pass its conditions")
     return texts
+
+
+def _weights(asks: bool, spine: str) -> str:
+    """What is multiplied row by row under the recipient's key."""
+    if asks:
+        return "of what its own columns are multiplied by only the results; chosen far enough apart they tell all of it"
+    return f"ciphertexts of columns of {spine} under its key, and not the columns"
 
 
 def _helper(pool: JoinPool) -> list[str]:

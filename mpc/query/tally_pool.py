@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from mpc.errors import LocalError
 from mpc.query.bilinear import NotBilinear, met, shown_by_themselves
@@ -47,16 +47,16 @@ def without_helper(pool: JoinPool, family: Sequence[JoinSide], ones: Sequence[Se
             "It compares columns of the two owners with each other, which needs a helper.",
             "Let each owner's own columns decide (WHERE, CASE), add and multiply across owners",
         ) from None
-    # of single rows the other side says its part of a word in the clear, so that part must follow from the words
+    # of single rows the other side says its part of a word, or computes it under the recipient's key, key by key
     shown = shown_by_themselves(words)
-    hidden = (word for word in words if any(b >= 0 and b not in shown for _, b in word))
-    if pool.by_row and any(a is not None and b >= 0 for word in hidden for a, b in word):
+    weighed = pool.by_row and any(a is not None and b >= 0 and b not in shown for word in words for a, b in word)
+    if weighed and not pool.sides[0].unique:
         raise _refused(
             f"It multiplies columns of {family[1].party} by the recipient's, or lets the recipient's decide which of "
-            f"them count: of single rows {family[1].party} would have to show more than the result.",
-            f"Select the columns of {family[1].party} by themselves beside it, or use WHERE",
+            f"them count, in rows whose key may repeat: {family[1].party} would learn how often each does.",
+            f"Publish {family[0].party}'s table with one row for each key (unique)",
         )
-    return made
+    return replace(made, weighed=weighed)
 
 
 def _refused(why: str, instead: str) -> LocalError:

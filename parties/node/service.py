@@ -144,7 +144,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         given = self._permission.check(self._store, proposed, ask=not request.dry_run)
         self._permission.unspent(self._store, proposed, given)
         self._check_size(proposed)
-        if any(self._member.name in pool.parties and not pool.by_row for _, pool in proposed.plan.tallies):
+        if any(self._member.name in pool.parties and pool.ciphertexts for _, pool in proposed.plan.tallies):
             verify_installed()
         approval = self._permission.statement(proposed, given)
         if not request.dry_run:

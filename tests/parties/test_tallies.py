@@ -94,6 +94,15 @@ async def test_rows_and_the_intersection_to_a_party(firms: Running) -> None:
     ]
 
 
+async def test_a_score_whose_weights_stay_with_the_recipient(firms: Running) -> None:
+    sql = f"SELECT b.uscc, 2 * b.overdue * t.paid - b.balance AS score, t.paid - b.overdue AS x {JOINED} ORDER BY 1"
+    rows = (await query(firms, sql, "bank")).rows
+    expected = [
+        (Decimal(2 * (i % 3) * 10 * i) - i - Decimal("0.5"), 10 * i - i % 3) for i in range(60) if i % 4
+    ]  # FIRMS are sorted
+    assert [(r["score"], r["x"]) for r in rows] == expected
+
+
 async def test_small_cells_are_suppressed(tmp_path: Path) -> None:
     async with serving(make(tmp_path, least=10), without=("helper", "telecom")) as running:
         for to in ("analyst", "bank", "tax"):

@@ -17,7 +17,8 @@ from mpc.crypto import paillier
 from mpc.crypto.paillier import SecretKey, key_from_seed
 from mpc.errors import HejiError
 from mpc.messages import Words
-from mpc.protocols.tally import CIPHERTEXT_BYTES, Form, GroupRows, Release, Tally, group_side, value_side
+from mpc.protocols.ciphertexts import CIPHERTEXT_BYTES
+from mpc.protocols.tally import Form, GroupRows, Release, Tally, group_side, value_side
 from mpc.ring import ring
 from mpc.run import Sent, Trace, run
 from tests.mpc.joining import sessions

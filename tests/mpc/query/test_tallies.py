@@ -161,11 +161,43 @@ def test_what_two_parties_cannot_do_is_refused_by_name(sql):
     assert WORLD.plan(sql).helped
 
 
-@pytest.mark.parametrize("column", ["t.tax_paid * b.overdue", "CASE WHEN b.overdue > 0 THEN t.tax_paid END"])
-def test_rows_show_no_more_than_the_result(column):
-    """Else the bank would see what the tax bureau has where its own factor is 0."""
-    error = refusal(WORLD, f"SELECT b.uscc, {column} {FROM}", trust="parties", recipients=("bank",))
-    assert error.code == "plan.trust" and "more than the result" in error.message
+WEIGHED = [
+    f"SELECT b.uscc, 3 * t.tax_paid * b.balance - b.overdue * t.tax_paid + t.tax_paid + b.balance + 1 AS score {FROM}",
+    f"SELECT b.uscc, CASE WHEN b.overdue > 0 THEN t.tax_paid END AS paid {FROM} WHERE t.exporter",
+    f"SELECT b.uscc, t.exporter, b.balance * t.tax_paid AS x, b.overdue * CASE WHEN t.exporter THEN 1 ELSE 0 END AS y "
+    f"{FROM} WHERE b.overdue < 2",
+]
+
+
+@pytest.mark.parametrize("sql", WEIGHED)
+def test_weights_and_features_stay_apart(sql):
+    plan = WORLD.plan(sql, trust="parties", recipients=("bank",))
+    ((_, pool),) = plan.tallies
+    assert pool.by_row and pool.weighed and pool.ciphertexts
+    found = [(r[0].replace("９", "9").replace("-", ""), *map(_number, r[1:])) for r in WORLD.result(plan).rows]
+    expected = [(r[0], *map(_number, r[1:])) for r in plaintext(sql)]
+    assert sorted(found, key=str) == sorted(expected, key=str) and found
+
+
+def test_weights_are_of_rows_whose_keys_do_not_repeat():
+    """Else the holder would learn how many loans the bank has with whom."""
+    sql = "SELECT l.uscc, l.amount * t.tax_paid AS x FROM bank.loans l JOIN tax.firms t USING (uscc)"
+    error = refusal(WORLD, sql, trust="parties", recipients=("bank",))
+    assert error.code == "plan.trust" and "how often" in error.message
+
+
+def test_the_holder_says_points_and_scores_only():
+    _, trace = traced(WEIGHED[0], recipients=("bank",))
+    steps = {m.step.split("/pair/")[1].split("/block")[0] for m in trace.said_by("tax")}
+    assert steps == {"blind/points", "blind/doubled", "scores/scores"}
+    steps = {m.step.split("/pair/")[1].split("/block")[0] for m in trace.said_by("bank")}
+    assert steps == {"blind/points", "blind/doubled", "scores/key", "scores/weights"}
+
+
+def test_explain_says_what_becomes_of_weights():
+    told = render(explain(WORLD.plan(WEIGHED[0], trust="parties", recipients=("bank",)), ("bank",)))
+    assert "ciphertexts of columns of bank under its key, and not the columns" in told
+    assert "chosen far enough apart they tell all of it" in told and "under the recipient's key" in told
 
 
 # ---- what is said, and what is told about it
@@ -178,7 +210,7 @@ def traced(sql: str, **how) -> tuple[Plan, Trace]:
     return plan, trace
 
 
-@pytest.mark.parametrize("sql", [TOTALS[1], TOTALS[5], TOTALS[8], BY_ROW[1]])
+@pytest.mark.parametrize("sql", [TOTALS[1], TOTALS[5], TOTALS[8], BY_ROW[1], WEIGHED[0]])
 def test_what_is_said_stays_within_what_is_told(sql):
     plan, trace = traced(sql, recipients=("bank",))
     ((_, pool),) = plan.tallies
@@ -186,7 +218,7 @@ def test_what_is_said_stays_within_what_is_told(sql):
     for sender, receiver in (pool.parties, pool.parties[::-1]):
         said = sum(decode(m.raw).words.nbytes for m in trace.sent if m.sender == sender)
         told = [t for t in pair_traffic(Pair(pool, 3)) if (t.sender, t.receiver) == (sender, receiver)]
-        spare = 0 if sender == pool.sides[0].party else 2000 * pool.sides[1].rows
+        spare = 0 if sender == pool.sides[0].party and not pool.weighed else 4000 * pool.sides[1].rows
         assert 0 <= sum(t.bytes for t in told) - said <= spare  # fewer keys met than could have
         assert len([m for m in trace.sent if m.sender == sender]) <= sum(t.messages for t in told)
 
