@@ -10,16 +10,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mpc.coins import Coins, own_coins
+from mpc.coins import own_coins
 from mpc.errors import LocalError
-from mpc.evidence import data
 from mpc.evidence.case import Document, Part
-from mpc.evidence.data import Block
-from mpc.policy.flow import Limits
 from mpc.query.compile import PLANNER, compile_job
 from mpc.query.plan import Plan
 from mpc.replay import Said, rerun
@@ -29,13 +25,9 @@ from mpc.run import Sent
 from parties.evidence.recorder import seed_commitment
 from parties.evidence.retained import Retained
 from parties.member import Member
-from parties.node.inputs import Inputs
-from parties.node.releases import Releases
-from parties.node.store import Store
 from parties.proposals import helper_of
-
-#: places that are named where data differs
-_SHOWN = 3
+from parties.replaying_deposits import replay_deposit
+from parties.replaying_input import own_input
 
 
 @dataclass(frozen=True)
@@ -66,6 +58,8 @@ async def replay(member: Member, part: Part) -> list[Replayed]:
 async def _attempt(member: Member, part: Part, d: Document) -> Replayed:
     key = (bytes.fromhex(d.what.id), d.attempt)
     kept = Retained(member.folder, member.identity, member.config.retain_bytes)
+    if d.what.deposit is not None:
+        return Replayed(d.attempt, *await replay_deposit(member, part, d, kept))
     seed, heard = kept.seed(key), kept.heard(key, member.name)
     committed = part.about(d.attempt, "committed")
     if not committed or committed[0].facts["seed"] != seed_commitment(key, seed).hex():
@@ -105,46 +99,9 @@ async def _role(
         return "helper", play_helper(session, cast, member.sign, member.verify)
     approvals = [json.loads(s.text) for s in d.approvals.values()]
     mine = next(a for a in approvals if a["party"] == member.name)
-    path = member.folder / "state" / "node.db"
-    store = Store(path, os.urandom(32))
-    releases = Releases(path, remember=False) if member.config.release_ledger else None
-    try:
-        given = await Inputs(member, releases).vectors(
-            cast,
-            plan,
-            Limits.from_told(mine),
-            strict_none=max(int(a["min_contributors"]) for a in approvals) > 1,
-            coins=session.own,
-            salt=store.salt,
-        )
-    finally:
-        if releases is not None:
-            releases.close()
-        store.close()
-    if given.commitment.hex() != committed:
-        key = (cast.context.job, cast.context.attempt)
-        raise _other_data(member.name, kept.blocks(key), given.blocks, committed, own_coins(kept.seed(key), *key))
+    strict = max(int(a["min_contributors"]) for a in approvals) > 1
+    given = await own_input(member, session, cast, plan, mine, strict, committed, kept)
     return "party", play_party(session, cast, given.vectors, member.sign, member.verify, given.rows, given.values)
-
-
-def _other_data(me: str, kept: Sequence[Block], now: Sequence[Block], committed: str, coins: Coins) -> LocalError:
-    """The tables do not give the input that ``me`` bound itself to: where they differ, if that input is kept.
-
-    ``coins``: of the attempt, not drawn from yet.
-    """
-    if not kept:
-        told = "which of their columns differ is not known, since the input was not kept (retain_bytes)"
-    elif data.root(kept, data.salts(coins, len(kept))).hex() != committed:
-        return LocalError("protocol.replay", f"The input kept is not the one {me} bound itself to.")
-    else:
-        places = [f"{r.column}, rows {r.first + 1:,} to {r.end:,}" for r in data.differences(kept, now)]
-        more = f"; and {len(places) - _SHOWN} more places" if len(places) > _SHOWN else ""
-        told = "; ".join(places[:_SHOWN]) + more
-    return LocalError(
-        "data.changed",
-        f"The tables of {me} do not give the input it bound itself to in this job: {told}.",
-        "Restore them as they were (their source as of the time of the job) in a copy of the folder; then replay.",
-    )
 
 
 def _check_heard(part: Part, attempt: int, heard: Sequence[Sent]) -> None:

@@ -300,7 +300,8 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
     ) -> tuple[AttemptRun, list[tuple[str, str, bytes]]]:
         """Compile the job here too, on the owners' catalogs, and make an attempt of it."""
         read = read_job(self._member, signed.job, signed.signature if job else None)
-        found, missing = await self._catalogs.now(sorted(read.catalogs))
+        asked = self._catalogs.now if read.deposit is None else self._catalogs.last
+        found, missing = await asked(sorted(read.catalogs))
         for error in missing.values():
             raise error
         catalogs = read_catalogs(self._member, found.values())

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -189,6 +190,7 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         mine = catalogs.get(member.name)
         if mine is None:
             return None
+        paillier.verify_installed()
         self._inputs.verify_planned_on(mine)
         refuse_if_stopped(member.name, self._store.decisions)
         proposed = await asyncio.to_thread(propose, member, o.job.job, o.job.signature, catalogs)
@@ -342,6 +344,17 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
             self._store.transition(job, "done", member.clock())
         raw = result.to_bytes()
         self._store.keep_result(job, raw)
+        if self._recorder is not None:
+            parties = [str(json.loads(d.approval.statement)["party"]) for d in head.deposits]
+            self._recorder.documents.keep(
+                job,
+                ATTEMPT,
+                coordinator_of(member),
+                head.job,
+                head.catalogs,
+                {p: d.approval for p, d in zip(parties, head.deposits, strict=True)},
+                deposits={p: Signed(d.statement, d.signature) for p, d in zip(parties, head.deposits, strict=True)},
+            )
         self._note("revealed", job, result=digest("result", raw).hex(), verified=False)
 
     # -- the coordinator
