@@ -277,7 +277,7 @@ def play_party(
                 mine = places.put(what, mine, first=session.me == places.search.parties[0])
         if cast.verified:
             here = cast.context.digest()
-            yield from verified.contribute(speaking, s, mine, cast.coordinator, here, sign, verify)
+            yield from verified.contribute(speaking, s, mine, cast.coordinator, here, sign, verify, spread)
         else:
             yield from total.contribute(speaking, s, mine, cast.coordinator)
     outcome = Outcome(agreement)

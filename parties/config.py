@@ -47,6 +47,11 @@ class MemberConfig(BaseModel):
         pattern=r"^(.+:[0-9]{1,5})?$",
         description="HOST:PORT to show this member's log at (HTTPS, static files, no login); empty for nowhere",
     )
+    webhook: str = Field(
+        default="",
+        pattern=r"^(https://[^\s/@?#]+([/?][^\s#]*)?|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?([/?][^\s#]*)?)?$",
+        description="https:// address (http:// on loopback) told when a job waits, runs, ends; empty for none",
+    )
     max_jobs: int = Field(default=16, ge=1, description="jobs under way at once")
     max_cells: int = Field(default=1_000_000, ge=1, description="cells times measures of one job")
     max_join_bytes: int = Field(

@@ -181,7 +181,8 @@ def helper_of(member: Member, plan: Plan, recipients: tuple[str, ...]) -> str:
         raise LocalError(
             "plan.helper",
             "The query needs a helper, and the roster has none.",
-            "Add one whom all trust not to collude with a party (heji node init --role helper, heji roster add).",
+            "Add one whom all trust not to collude with a party (heji node init --role helper, heji roster add). Two "
+            "parties can join without one where both let the other know which keys met: --trust parties.",
         )
     belongs = member.roster.organisation_of(helpers[0])
     inside = sorted(p for p in {*plan.parties, *recipients} if member.roster.organisation_of(p) == belongs)

@@ -37,6 +37,7 @@ from parties.node.releases import Releases
 from parties.node.service import NodeService
 from parties.node.stopping import Watch
 from parties.node.store import Store as NodeStore
+from parties.node.webhook import Webhook
 from parties.rpc.v1 import (
     coordinator_pb2,
     coordinator_pb2_grpc,
@@ -68,12 +69,15 @@ async def serve_node(folder: Path, clock: Clock = now, **hooks: Any) -> tuple[gr
     releases = Releases(folder / "state" / "node.db") if member.config.release_ledger else None
     inputs = Inputs(member, releases)
     counters = metrics.Metrics()
-    permission = Permission(member)
-    service = NodeService(member, store, post, inputs, permission, metrics=counters, recorder=recorder, **hooks)
+    webhook = Webhook(folder, member.name, member.config.webhook, member.clock)
+    permission = Permission(member, lambda job: webhook.job("waiting", job))
+    service = NodeService(
+        member, store, post, inputs, permission, metrics=counters, recorder=recorder, webhook=webhook, **hooks
+    )
     messages = DepositMessages(folder / "state" / "node.db")
-    deposits = OwnDeposits(member, store, messages, inputs, permission, recorder)
+    deposits = OwnDeposits(member, store, messages, inputs, permission, recorder, webhook)
     console = await _console(member, store, inputs, recorder, lambda: service.under_way)
-    watch = Watch(member.name, store.decisions, recorder, service.end_all)
+    watch = Watch(member.name, store.decisions, recorder, service.end_all, webhook.node)
     watch.start()
     server = _server(member)
     node_pb2_grpc.add_NodeServicer_to_server(service, server)
@@ -93,6 +97,7 @@ async def serve_node(folder: Path, clock: Clock = now, **hooks: Any) -> tuple[gr
             console,
             await _log(member),
             _soon(store.close),
+            lambda: asyncio.to_thread(webhook.close),
             _soon(messages.close),
             *([_soon(releases.close)] if releases else []),
             *([recorder.close] if recorder else []),

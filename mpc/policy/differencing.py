@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,8 +159,11 @@ def _there(found: Iterable[tuple[Released, Population]]) -> list[tuple[Released,
     return [(column, p) for column, p in found if len(p.entities)]
 
 
-def _too_close(found: Iterable[tuple[Released, Population]], known: Mapping[Released, Known], least: int) -> bool:
-    return any(column in known and known[column].too_close(p, least) for column, p in found)
+def _too_close(found: Sequence[tuple[Released, Population]], known: Mapping[Released, Known], least: int) -> bool:
+    """Whether one of them is too close to what was let out before, or to another of them."""
+    return any(column in known and known[column].too_close(p, least) for column, p in found) or any(
+        column == other and 0 < differing(p, q) < least for (column, p), (other, q) in combinations(found, 2)
+    )
 
 
 def _remember(found: Iterable[tuple[Released, Population]], known: dict[Released, Known], least: int) -> None:

@@ -292,7 +292,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
 )
 
 #: keys no rule of this version applies -> the value that asks for nothing
-_NOT_YET: Mapping[str, Any] = MappingProxyType({"round_to": None, "budget": None})
+_NOT_YET: Mapping[str, Any] = MappingProxyType({"budget": None})
 
 
 # ---- what a person is told

@@ -165,6 +165,8 @@ def _because(reason: Obstacle, grant: Grant, need: Need, request: Request) -> st
         "whose difference could be solved for",
         "joined": f"has {' and '.join(not_in_joins(grant))}, which this version keeps in totals of {need.table}'s own "
         "rows and not over joins",
+        "rounded": f"rounds sums of the column to {grant.round_to}; that goes for SUM and AVG of it, also weighed or "
+        "by CASE, but not for products, powers, VARIANCE, MIN and MAX",
         "numbers": f"lets {grant.max_numbers} number(s) out of one population, and this job asks for {need.numbers}",
         "bits": f"allows {grant.max_bits} condition(s) to be shown of an entity, and this job shows {need.bits}",
     }[reason]

@@ -44,6 +44,7 @@ from mpc.query.plan import (
 )
 from mpc.query.relations import GroupKey, QueryBinder, Rows, Scalars, Totals
 from mpc.query.reveals import reveals_of
+from mpc.query.rounding import rounding
 from mpc.query.separate import check_weights
 
 #: goes into every job and plan; a change of what is compiled changes the number
@@ -245,7 +246,7 @@ def _pools(
 
 def _source(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog) -> LocalQuery:
     query = local_query(party, drafts, keys, catalog)
-    return replace(query, behind=behind(party, drafts, keys, catalog))
+    return replace(query, behind=behind(party, drafts, keys, catalog), rounding=rounding(party, drafts, keys))
 
 
 def _rankings(drafts: Sequence[Draft], keys: int, catalogs: Mapping[str, Catalog]) -> tuple[Ranking, ...]:

@@ -118,6 +118,34 @@ class Behind:
 
 
 @dataclass(frozen=True)
+class ColumnSum:
+    """A sum of a column's values, in its units, of which a word of the owner adds ``weight`` times as many."""
+
+    measure: int
+    word: int
+    weight: int
+    table: str
+    column: str
+    scale: int
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What an owner rounds of its own words (mpc/policy/rounding.py).
+
+    Columns of the answer to ``sql``, one row a non-empty cell: ``k0 …`` as in ``LocalQuery``, ``r0 …`` the ``sums`` as
+    DECIMAL(38,0). ``most``: (measure, word, low, high), between which the owner's part of a word is. ``exact``: table
+    and column, in small letters, of columns that also enter otherwise than in such sums, so that rounding these would
+    not do. ``sql`` is "" where there are no sums.
+    """
+
+    sql: str
+    sums: tuple[ColumnSum, ...]
+    most: tuple[tuple[int, int, int, int], ...]
+    exact: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class LocalQuery:
     """What one party computes on its own tables: DuckDB SQL printed from plan nodes, never the modeler's text.
 
@@ -131,6 +159,7 @@ class LocalQuery:
     sql: str
     tables: tuple[str, ...]
     behind: Behind = Behind("", (), ())
+    rounding: Rounding = Rounding("", (), (), ())
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import indent
@@ -401,7 +401,8 @@ def deliver(result: Result, form: str, target: Path | None) -> None:
                 f"job {statement['job'][:16]} · from {', '.join(statement['parties'])} · trust {statement['trust']}"
                 + (" · verified" if statement.get("verified") else "")
                 + (f" · without {', '.join(w)}" if (w := statement.get("deposits", {}).get("missing")) else "")
-                + (f" · {n} values suppressed" if (n := statement["suppressed_values"]) else ""),
+                + (f" · {n} values suppressed" if (n := statement["suppressed_values"]) else "")
+                + _rounded(statement.get("rounded", {})),
                 style="dim",
             )
         )
@@ -421,6 +422,11 @@ def progress() -> Iterator[Callable[[pb.JobStatus], None]]:
             line.update(f"{status.state}{again} {status.phase if status.phase != status.state else ''}{far}")
 
         yield watch
+
+
+def _rounded(by: Mapping[str, Mapping[str, str]]) -> str:
+    said = [f"{party} to {to} ({column})" for party, columns in by.items() for column, to in columns.items()]
+    return f" · sums rounded by {', '.join(said)}" if said else ""
 
 
 def one_line_each(found: Sequence[pb.JobStatus]) -> Iterator[str]:

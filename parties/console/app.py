@@ -333,6 +333,7 @@ def _limits(g: Grant, say: Callable[..., str]) -> list[str]:
     found += [say("at least {} institutions", g.min_contributors)] if g.min_contributors > 1 else []
     found += [say("no entity above {} of a sum", g.max_share)] if g.max_share is not None else []
     found += [say("at most {} numbers over one population", g.max_numbers)] if g.max_numbers is not None else []
+    found += [say("sums rounded to {}", g.round_to)] if g.round_to is not None else []
     found += [say("until {}", g.expires)] if g.expires else []
     asked = {0: [], 1: [say("each job waits for you")], 2: [say("each job waits for two persons")]}
     return found + asked[g.persons]

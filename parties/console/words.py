@@ -106,6 +106,7 @@ CHINESE: Mapping[str, str] = {
     "at least {} entities a cell": "每格至少 {} 个主体",
     "at least {} institutions": "至少 {} 家机构",
     "no entity above {} of a sum": "任何主体不超过总和的 {}",
+    "sums rounded to {}": "合计舍入到 {} 的倍数",
     "at most {} numbers over one population": "同一群体至多披露 {} 个数",
     "until {}": "至 {}",
     "nothing": "无",

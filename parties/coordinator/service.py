@@ -162,7 +162,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
                 error=encode(LocalError("job.cancelled", f"{caller} cancelled the job.")),
             )
             self._metrics.job("cancelled")
-            self._deposits.ended(row.id)
+            self._deposits.cancelled(row)
             if (task := self._tasks.get(row.id)) is not None:
                 task.cancel()
             await self._tell(row.id)

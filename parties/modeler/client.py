@@ -257,7 +257,7 @@ class Client:
         trust: str,
         allow_two_party: bool,
         verified: bool,
-        parameters: Mapping[str, str],
+        parameters: Mapping[str, str] = NONE,
         days: int = 0,
         deposits: Asked | None = None,
     ) -> tuple[Proposed, bytes, list[node_pb2.SignedCatalog]]:

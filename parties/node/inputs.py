@@ -17,15 +17,16 @@ from mpc.joint import SideRows
 from mpc.messages import RingWords
 from mpc.policy.disclosure import vector
 from mpc.policy.flow import Limits
+from mpc.policy.rounding import round_words
 from mpc.protocols.ranked import OwnValues
 from mpc.query.catalog import Catalog
-from mpc.query.layout import Filled, Rows, fill
+from mpc.query.layout import Filled, Rows, column_sums, fill
 from mpc.query.plan import Behind, Plan
 from mpc.roles import Cast, pool_of, ring_of
 from parties.member import Member
 from parties.node.behind import dominated_measures, measured
 from parties.node.committed import columns_of
-from parties.node.joins import own_values, side_rows
+from parties.node.joins import in_one_order, own_values, side_rows
 from parties.node.ranked import own_values_of
 from parties.node.releases import Releases
 from parties.node.sources.database import Tables
@@ -99,8 +100,8 @@ class Inputs:
             for p, pool in joins.items():
                 for side in pool.sides:
                     if side.party == me:
-                        answer = database.rows(side.query.sql)
                         order = coins.draw(f"rows/{pool.name}/{side.name}", 32)
+                        answer = in_one_order(pool, side, database.rows(side.query.sql), order)
                         rows.setdefault(p, {})[side.name] = side_rows(pool, side, answer, order)
                         if pool.by_row and side == pool.sides[0]:
                             own[p] = own_values(pool, answer)
@@ -118,6 +119,11 @@ class Inputs:
                 for p, q in queries
                 if p not in joins and q.behind.sql and self._looks_behind(limits)
             }
+            sums = {
+                p: column_sums(plan.pools[p], q.rounding, database.run(q.rounding.sql))
+                for p, q in queries
+                if p not in joins and q.rounding.sql and limits.round_to
+            }
             snapshot = database.snapshot(salt)
         filled = {
             p: fill(
@@ -130,6 +136,9 @@ class Inputs:
             )
             for p, answer in answers.items()
         }
+        for p, q in queries:
+            if p in sums:
+                filled[p] = round_words(plan.pools[p].measures, q.rounding, sums[p], filled[p], limits.round_to)
         self._spoil(cast, plan, limits, {p: (q.behind, behind[p]) for p, q in queries if p in behind}, filled, snapshot)
         # one spoiled vector for each recipient, with noise of its own
         said = {s: filled[pool_of(s.name)] for s in cast.said_by(me) if pool_of(s.name) in filled}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import structlog
 
 from mpc.errors import LocalError
 from mpc.explain import explain, render
+from mpc.job import Job
 from mpc.policy.flow import (
     BitsShown,
     ContributorSet,
@@ -65,8 +67,9 @@ class Given:
 class Permission:
     """Reads the policy anew for every question, so that a changed file is in force without a restart."""
 
-    def __init__(self, member: Member) -> None:
-        self._member = member
+    def __init__(self, member: Member, on_question: Callable[[Job], None] = lambda _job: None) -> None:
+        """``on_question``: hears of each job that persons are asked about."""
+        self._member, self._on_question = member, on_question
 
     def policy(self) -> Policy:
         """The policy in force. Raises LocalError policy.invalid; then no job is approved (fail closed)."""
@@ -80,9 +83,7 @@ class Permission:
         persons have to decide, who are asked then (``ask``)."""
         policy = self.policy()
         try:
-            given = self._given(store, proposed, policy)
-            self._refuse_forgetting(given.limits)
-            return given
+            return self._given(store, proposed, policy)
         except LocalError as refused:
             if refused.code != "policy.pending":
                 raise
@@ -95,16 +96,8 @@ class Permission:
             if (decision is None or decision.needed < needed) and (ask or known):
                 store.earlier.remember(proposed.job.id, shown_columns(proposed.plan, self._member.name))
                 store.decisions.ask(self._question(proposed, policy, needed))
+                self._on_question(proposed.job)
             raise
-
-    def _refuse_forgetting(self, limits: Limits) -> None:
-        if limits.max_numbers and not self._member.config.release_ledger:
-            raise LocalError(
-                "policy.unenforceable",
-                f"A grant of {self._member.name} has max_numbers, which is counted in the release ledger; that is "
-                "switched off here.",
-                f"Let {self._member.name} set release_ledger = true in its member.toml, or take the limit out.",
-            )
 
     def statement(self, proposed: Proposed, given: Given) -> bytes:
         """What this member signs: exactly this job and plan, under this policy, until the job's expiry; and whose word
@@ -126,10 +119,9 @@ class Permission:
 
     def _given(self, store: Store, proposed: Proposed, policy: Policy) -> Given:
         """What the policy says, with the word of persons where it asks for some. Raises LocalError policy.*."""
-        me, plan = self._member.name, proposed.plan
         request = self._request(proposed)
         try:
-            return Given(check(plan, me, policy, request), request)
+            return Given(self._limits(proposed, policy, request), request)
         except LocalError as refused:
             if refused.code != "policy.pending":
                 raise
@@ -145,7 +137,18 @@ class Permission:
                 if len(words) < needed:
                     raise
         request = replace(request, by_hand=needed)
-        return Given(check(plan, me, policy, request), request, words, standing)
+        return Given(self._limits(proposed, policy, request), request, words, standing)
+
+    def _limits(self, proposed: Proposed, policy: Policy, request: Request) -> Limits:
+        limits = check(proposed.plan, self._member.name, policy, request)
+        if limits.max_numbers and not self._member.config.release_ledger:
+            raise LocalError(
+                "policy.unenforceable",
+                f"A grant of {self._member.name} has max_numbers, which is counted in the release ledger; that is "
+                "switched off here.",
+                f"Let {self._member.name} set release_ledger = true in its member.toml, or take the limit out.",
+            )
+        return limits
 
     def _request(self, proposed: Proposed) -> Request:
         job = proposed.job

@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -30,11 +30,10 @@ from mpc.crypto.labels import digest
 from mpc.crypto.paillier import verify_installed
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.expected import expected_bytes
-from mpc.job import MAX_JOB_BYTES, job_id
+from mpc.job import MAX_JOB_BYTES, Job, job_id
 from mpc.policy.flow import Limits
 from mpc.protocols.agree import Agreement
 from mpc.query.layout import Rows
-from mpc.query.plan import shows_rows
 from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_helper, play_party, rounds_of
 from mpc.rounds import Round, Rounds, Session
 from mpc.run import Sent
@@ -48,8 +47,10 @@ from parties.metrics import Metrics
 from parties.node.earlier import shown_columns
 from parties.node.inputs import Input, Inputs
 from parties.node.permission import Permission, facts_of
+from parties.node.sizes import verify_cells
 from parties.node.stopping import refuse_if_stopped
 from parties.node.store import Store
+from parties.node.webhook import Event, Webhook
 from parties.proposals import APPROVAL, CATALOG, Proposed, propose, read_catalogs
 from parties.results import opened_result
 from parties.rpc.v1 import node_pb2, node_pb2_grpc
@@ -89,6 +90,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         on_message: Callable[[Sent], None] = lambda _sent: None,
         metrics: Metrics | None = None,
         recorder: Recorder | None = None,
+        webhook: Webhook | None = None,
     ) -> None:
         """``seed`` gives each attempt its 32 secret bytes; tests replay with known ones. ``recorder``: None only in
         benchmarks, to see what evidence costs."""
@@ -101,6 +103,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._seed = seed
         self._on_message = on_message
         self._metrics = metrics or Metrics()
+        self._webhook = webhook
         self._attempts: dict[AttemptKey, Attempt] = {}
 
     @property
@@ -127,6 +130,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             if not request.dry_run:
                 self._metrics.refused(error.code)
                 self._note_refusal(request, error)
+            self._notify_refusal(request, error)
             await abort(context, error)
 
     async def _propose(self, request: node_pb2.Proposal, coordinator: str) -> node_pb2.Approval:
@@ -157,7 +161,19 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 coordinator=coordinator,
                 software=SOFTWARE,
             )
+            self._notify("approved", proposed.job, request.attempt)
         return node_pb2.Approval(statement=approval, signature=self._member.sign(APPROVAL, approval))
+
+    def _notify(self, event: Event, job: Job, attempt: int = 0, code: str = "") -> None:
+        if self._webhook is not None:
+            self._webhook.job(event, job, attempt, code)
+
+    def _notify_refusal(self, request: node_pb2.Proposal, error: HejiError) -> None:
+        """Of proposals, and of a person's no, which shows in a question whether it has decided. Not of other questions,
+        nor that a person is asked, who has been told of it."""
+        if error.code == "policy.rejected" or (not request.dry_run and error.code != "policy.pending"):
+            with contextlib.suppress(HejiError):
+                self._notify("refused", Job.from_bytes(request.job.job), request.attempt, error.code)
 
     def _note(self, event: str, key: AttemptKey, **facts: Any) -> None:
         if self._recorder is not None:
@@ -170,13 +186,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
     def _check_size(self, proposed: Proposed) -> None:
         config = self._member.config
-        cells = sum(p.cells * len(p.measures) for p in proposed.plan.pools if not shows_rows(p))
-        if cells > config.max_cells:
-            raise LocalError(
-                "job.limits",
-                f"The job has {cells} cells; {self._member.name} allows {config.max_cells}.",
-                "Group by fewer keys or by keys with smaller domains.",
-            )
+        verify_cells(self._member, proposed.plan)
         memory = expected_bytes(proposed.plan)
         if self._member.name in proposed.plan.parties and memory > config.max_join_bytes:
             raise LocalError(
@@ -207,6 +217,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             self._attempts.pop(key, None)
             self._store.transition(attempt.proposed.job.id, "aborted", self._member.clock(), error=reason.code)
             self._metrics.job("aborted")
+            self._notify("aborted", attempt.proposed.job, key[1], reason.code)
         else:
             attempt.run.cancel()
             await asyncio.wait([attempt.run])
@@ -288,6 +299,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             self._metrics.job("done")
             log.info("done", job=job.id, attempt=key[1])
             self._note("done", key)
+            self._notify("done", job, key[1])
             self._witness(attempt)
         except BaseException as problem:
             error = attempt.ended or (problem if isinstance(problem, HejiError) else None)
@@ -302,6 +314,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 self._metrics.job("aborted")
             if self._recorder is not None:
                 self._recorder.failed(key, error or LocalError(code, "The attempt was ended."))
+            self._notify("aborted", job, key[1], code)
             if error is None and not isinstance(problem, asyncio.CancelledError):
                 raise LocalError("internal", f"A defect at {self._member.name}; its log has the trace.") from problem
             if attempt.ended is not None:
@@ -349,6 +362,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         kept = None
         if self._recorder is not None:
             kept = await asyncio.to_thread(self._recorder.keep, key, seed, heard, given.blocks)
+        given = replace(given, blocks=())  # memory
 
         total = rounds_of(cast, member.name)
         assert attempt.inbox is not None

@@ -181,7 +181,8 @@ async def test_coordinator_and_recipient_of_one_institution(tmp_path: Path) -> N
 async def test_what_is_no_deposit_sum(tmp_path: Path) -> None:
     async with banks(make(tmp_path)) as (running, _):
         for sql in (
-            "SELECT MAX(b) FROM (SELECT balance b FROM bank_a.accounts UNION ALL SELECT balance FROM bank_b.accounts)",
+            "SELECT MAX(balance) FROM "
+            "(SELECT balance FROM bank_a.accounts UNION ALL SELECT balance FROM bank_b.accounts)",
             "SELECT COUNT(*) FROM bank_a.accounts a JOIN bank_b.accounts b USING (uscc)",
             "SELECT SUM(balance) FROM bank_a.accounts",
             "SELECT (SELECT SUM(balance) FROM bank_a.accounts), (SELECT SUM(balance) FROM bank_b.accounts)",

@@ -141,7 +141,7 @@ def test_mistakes_outside_of_grants(text: str, line: int, message: str) -> None:
     assert message in error.message
 
 
-@pytest.mark.parametrize("asked", ["round_to = 1000", "budget = { epsilon = 1.0 }"])
+@pytest.mark.parametrize("asked", ["budget = { epsilon = 1.0 }"])
 def test_a_rule_that_is_not_applied_is_never_put_in_force(asked: str) -> None:
     error = refusal(f'[[grant]]\ntable = "f"\n{asked}')
     assert (error.code, error.facts["line"]) == ("policy.unenforceable", 3)
