@@ -14,7 +14,7 @@ import pytest
 from parties.processes import Processes
 from tests.parties.test_cli import BANKS, BY_GRADE, EXPECTED, Done, good, heji, init
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]  # processes start slowly where all tests run at once
 
 CLOSES = ("--method", "paillier", "--closes", "2099-12-31")
 
@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     made = init(tmp_path_factory.mktemp("deposits"))
     for bank in BANKS:
         policy, settings = made / bank / "policy.toml", made / bank / "member.toml"
-        policy.write_text(policy.read_text().replace('approval = "auto"', 'approval = "auto"\ntrust = ["deposit"]'))
+        policy.write_text(policy.read_text().rstrip() + '\ntrust = ["deposit"]\n')
         settings.write_text(settings.read_text() + "\ndeposit_seconds = 0\n")
     with Processes(made):
         yield made

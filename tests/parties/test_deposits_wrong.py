@@ -226,6 +226,7 @@ async def test_what_a_recipient_does_not_open(tmp_path: Path) -> None:
         await other.member.close()
 
 
+@pytest.mark.slow
 async def test_nobody_but_the_institution_moves_its_node(tmp_path: Path) -> None:
     async with banks(make(tmp_path)) as (running, _):
         job = await submit(running)
