@@ -152,7 +152,7 @@ class Job:
     def shown(self) -> str:
         """The SQL for people, with the values of its parameters."""
         values = ", ".join(f"${k} = {json.dumps(v, ensure_ascii=False)}" for k, v in sorted(self.parameters.items()))
-        return f"{self.sql}\n-- {values}" if values else self.sql
+        return f"{self.sql.rstrip()}\n-- {values}" if values else self.sql
 
     @property
     def id(self) -> str:

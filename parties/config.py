@@ -72,6 +72,9 @@ class MemberConfig(BaseModel):
     release_ledger: bool = Field(
         default=True, description="to hide cells whose entities differ by few from those of earlier releases"
     )
+    release_ledger_bytes: int = Field(
+        default=8 << 30, ge=0, description="of the release ledger; a job that needs more fails before it sends anything"
+    )
     retain_days: int = Field(
         default=30,
         ge=0,

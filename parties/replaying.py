@@ -1,8 +1,9 @@
 """A member's own role, run again from what it kept: ``heji audit replay``.
 
-In house, or in front of a regulator: from the retained seed, the messages heard and the tables as they are now the role
-must say, byte for byte, what the log says that it said. Data other than at the time, another seed or another message is
-named before anything is compared.
+In house, or in front of a regulator: from the retained seed, the messages heard and its input the role must say, byte
+for byte, what the log says that it said. The input is what the tables give today, if that is the one in the log, else
+the one that was kept; then it is said where the tables differ. Another seed, input or message than the log bound the
+member to is named before anything is compared.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ from parties.replaying_input import own_input
 
 @dataclass(frozen=True)
 class Replayed:
-    """What was found: the role, the messages that came out the same, their bytes."""
+    """What was found: the role, the messages that came out the same, their bytes. ``remark``: where the tables of today
+    do not give the input that the role was run on; "" where they do."""
 
     attempt: int
     role: str
     messages: int
     bytes: int
+    remark: str = ""
 
 
 async def replay(member: Member, part: Part) -> list[Replayed]:
@@ -83,26 +86,30 @@ async def _attempt(member: Member, part: Part, d: Document) -> Replayed:
         approvals={p: s.text for p, s in d.approvals.items()},
         helper=helper_of(member, plan, d.what.recipients),
     )
-    session = Session(member.name, own_coins(seed, *key))
-    name, role = await _role(member, session, cast, plan, d, str(committed[0].facts["data"]), kept)
+    name, role, remark = await _role(member, cast, plan, d, str(committed[0].facts["data"]), kept)
     sent = sorted(part.about(d.attempt, "sent"), key=lambda e: int(e.facts["number"]))
     said = [Said(str(e.facts["peer"]), str(e.facts["step"]), bytes.fromhex(e.facts["sha256"])) for e in sent]
     await asyncio.to_thread(rerun, member.name, role, heard, said)
-    return Replayed(d.attempt, name, len(said), sum(int(e.facts["len"]) for e in sent))
+    return Replayed(d.attempt, name, len(said), sum(int(e.facts["len"]) for e in sent), remark)
 
 
 async def _role(
-    member: Member, session: Session, cast: Cast, plan: Plan, d: Document, committed: str, kept: Retained
-) -> tuple[str, Rounds[Outcome]]:
-    if member.name == d.coordinator:
-        return "coordinator", play_coordinator(session, cast, member.sign, member.verify)
-    if member.name == cast.helper:
-        return "helper", play_helper(session, cast, member.sign, member.verify)
+    member: Member, cast: Cast, plan: Plan, d: Document, committed: str, kept: Retained
+) -> tuple[str, Rounds[Outcome], str]:
+    """Its name, the role, and what is to be said about the tables. ``committed``: the root of the input in the log."""
+    key, me = (cast.context.job, cast.context.attempt), member.name
+    seed = kept.seed(key)
+    session = Session(me, own_coins(seed, *key))
+    if me == d.coordinator:
+        return "coordinator", play_coordinator(session, cast, member.sign, member.verify), ""
+    if me == cast.helper:
+        return "helper", play_helper(session, cast, member.sign, member.verify), ""
     approvals = [json.loads(s.text) for s in d.approvals.values()]
-    mine = next(a for a in approvals if a["party"] == member.name)
+    mine = next(a for a in approvals if a["party"] == me)
     strict = max(int(a["min_contributors"]) for a in approvals) > 1
-    given = await own_input(member, session, cast, plan, mine, strict, committed, kept)
-    return "party", play_party(session, cast, given.vectors, member.sign, member.verify, given.rows, given.values)
+    given = await own_input(member, cast, plan, mine, strict, committed, kept)
+    role = play_party(given.session, cast, given.vectors, member.sign, member.verify, given.rows, given.values)
+    return "party", role, given.remark
 
 
 def _check_heard(part: Part, attempt: int, heard: Sequence[Sent]) -> None:

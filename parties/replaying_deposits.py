@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import json
 
-from mpc.coins import own_coins
 from mpc.crypto import paillier
 from mpc.crypto.labels import unframed
 from mpc.errors import LocalError
@@ -14,7 +13,6 @@ from mpc.evidence.case import Document, Part
 from mpc.protocols.deposit import DEPOSIT, add_up, encrypt, statement_of
 from mpc.query.compile import PLANNER
 from mpc.roles import deposit_cast
-from mpc.rounds import Session
 from parties.depositing import LEAVE, said
 from parties.evidence.recorder import seed_commitment
 from parties.evidence.retained import Retained
@@ -22,9 +20,13 @@ from parties.member import Member
 from parties.proposals import Proposed, compiled, terms_of
 from parties.replaying_input import own_input
 
+#: role, messages, bytes, remark: the fields of parties.replaying.Replayed behind the attempt
+Again = tuple[str, int, int, str]
 
-async def replay_deposit(member: Member, part: Part, d: Document, kept: Retained) -> tuple[str, int, int]:
-    """Role, messages and bytes that came out the same. Raises LocalError protocol.replay, data.changed, evidence.*."""
+
+async def replay_deposit(member: Member, part: Part, d: Document, kept: Retained) -> Again:
+    """Role, messages and bytes that came out the same, and a remark about the tables. Raises LocalError
+    protocol.replay, data.changed, evidence.*."""
     if d.what.planner != PLANNER:
         raise LocalError(
             "peer.version",
@@ -39,20 +41,19 @@ async def replay_deposit(member: Member, part: Part, d: Document, kept: Retained
     raise LocalError("evidence.missing", f"{member.name} said nothing in this job: it only received.")
 
 
-async def _deposit(member: Member, part: Part, d: Document, proposed: Proposed, kept: Retained) -> tuple[str, int, int]:
+async def _deposit(member: Member, part: Part, d: Document, proposed: Proposed, kept: Retained) -> Again:
     key, terms = (bytes.fromhex(d.what.id), d.attempt), terms_of(member, proposed)
     seed = kept.seed(key)
     stated = json.loads(d.deposits[member.name].text)
     bound = [e.facts for e in part.about(d.attempt, "committed") if e.facts["data"] == stated["data"]]
     if not bound or bound[-1]["seed"] != seed_commitment(key, seed).hex():
         raise LocalError("protocol.replay", f"The seed kept is not the one {member.name} bound itself to.")
-    session = Session(member.name, own_coins(seed, *key))
     cast = deposit_cast(d.what, proposed.plan, terms)
     approval = d.approvals[member.name].text
-    given = await own_input(member, session, cast, proposed.plan, json.loads(approval), True, stated["data"], kept)
+    given = await own_input(member, cast, proposed.plan, json.loads(approval), True, stated["data"], kept)
     pool = paillier.Pool(terms.key)
     await asyncio.to_thread(pool.fill, seed, terms.ciphertexts)
-    body = await asyncio.to_thread(encrypt, terms, given.vectors, session.own, pool)
+    body = await asyncio.to_thread(encrypt, terms, given.vectors, given.session.own, pool)
     statement = statement_of(terms, member.name, stated["number"], stated["data"], approval, body).to_bytes()
     raw = said(statement, member.sign(DEPOSIT, statement), body)
     [sent] = [e.facts for e in part.about(d.attempt, "sent") if e.facts["number"] == stated["number"]]
@@ -60,10 +61,10 @@ async def _deposit(member: Member, part: Part, d: Document, proposed: Proposed, 
         raise LocalError(
             "protocol.replay", f"{member.name} left another deposit than its data, seed and approval give."
         )
-    return "depositor", 1, len(raw)
+    return "depositor", 1, len(raw), given.remark
 
 
-def _addition(member: Member, part: Part, d: Document, proposed: Proposed, kept: Retained) -> tuple[str, int, int]:
+def _addition(member: Member, part: Part, d: Document, proposed: Proposed, kept: Retained) -> Again:
     heard = kept.heard((bytes.fromhex(d.what.id), d.attempt), member.name)
     logged = {e.facts["sha256"] for e in part.about(d.attempt, "received") if e.facts["step"] == LEAVE}
     if any(hashlib.sha256(s.raw).hexdigest() not in logged for s in heard):
@@ -72,4 +73,4 @@ def _addition(member: Member, part: Part, d: Document, proposed: Proposed, kept:
     told = [e.facts["sums"] for e in part.about(d.attempt, "added")]
     if not told or told[-1] != {LEAVE: hashlib.sha256(total).hexdigest()}:
         raise LocalError("protocol.replay", f"{member.name} handed on another total than its deposits add up to.")
-    return "coordinator", 1, len(total)
+    return "coordinator", 1, len(total), ""

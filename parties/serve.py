@@ -66,8 +66,9 @@ async def serve_node(folder: Path, clock: Clock = now, **hooks: Any) -> tuple[gr
     for job in store.abort_unfinished(member.clock()):
         log.info("cut off by the restart", job=job)
     post = PostOffice(member.caller, recorder)
-    releases = Releases(folder / "state" / "node.db") if member.config.release_ledger else None
-    inputs = Inputs(member, releases)
+    config = member.config
+    kept = Releases(folder / "state" / "node.db", most=config.release_ledger_bytes) if config.release_ledger else None
+    inputs = Inputs(member, kept)
     counters = metrics.Metrics()
     webhook = Webhook(folder, member.name, member.config.webhook, member.clock)
     permission = Permission(member, lambda job: webhook.job("waiting", job))
@@ -99,7 +100,7 @@ async def serve_node(folder: Path, clock: Clock = now, **hooks: Any) -> tuple[gr
             _soon(store.close),
             lambda: asyncio.to_thread(webhook.close),
             _soon(messages.close),
-            *([_soon(releases.close)] if releases else []),
+            *([_soon(kept.close)] if kept else []),
             *([recorder.close] if recorder else []),
         ],
     )

@@ -105,8 +105,8 @@ class BehindMeasure:
 class Behind:
     """Who is behind a party's numbers, for its own eyes (mpc/query/behind.py): run where an owner's limits ask for it.
 
-    Columns of the answer, one row for each cell and entity: ``k0 …`` as in ``LocalQuery``; ``c`` the form of the
-    entity's key, ``e`` the entity (NULL: a row without key) and ``x`` a digest of both as UBIGINT; ``a0 …`` absolute
+    Columns of the answer, one row or more for each cell and entity: ``k0 …`` as in ``LocalQuery``; ``c`` the form of
+    the entity's key, and ``x`` a digest of it and the entity as UBIGINT; ``a0 …`` absolute
     addends as DOUBLE, never NULL; ``p0 …`` digests of the entity's rows in each of ``populations``, added up modulo
     2^64, as UBIGINT (NULL: it has none). ``populations``: table and column, in small letters ("*": the rows
     themselves). ``sql`` is "" where there are none.

@@ -266,8 +266,8 @@ class Console:
         reason = form.get("reason", "").strip()[:500]
         if form.get("verdict") not in ("stop", "resume") or not reason.isprintable():
             return "This page is not there."
-        word = Word(session.person, self._member.clock(), reason, "console")
         try:
+            word = Word(session.person, self._member.clock(), reason, "console")
             if form["verdict"] == "stop":
                 self._store.decisions.stop(word, now=True)
             else:

@@ -15,17 +15,16 @@ from mpc.evidence import data
 from mpc.evidence.data import Block
 from mpc.joint import SideRows
 from mpc.messages import RingWords
-from mpc.policy.disclosure import vector
 from mpc.policy.flow import Limits
 from mpc.policy.rounding import round_words
 from mpc.protocols.ranked import OwnValues
 from mpc.query.catalog import Catalog
 from mpc.query.layout import Filled, Rows, column_sums, fill
 from mpc.query.plan import Behind, Plan
-from mpc.roles import Cast, pool_of, ring_of
+from mpc.roles import Cast
 from parties.member import Member
 from parties.node.behind import dominated_measures, measured
-from parties.node.committed import columns_of
+from parties.node.committed import Committed
 from parties.node.joins import in_one_order, own_values, side_rows
 from parties.node.ranked import own_values_of
 from parties.node.releases import Releases
@@ -140,11 +139,6 @@ class Inputs:
             if p in sums:
                 filled[p] = round_words(plan.pools[p].measures, q.rounding, sums[p], filled[p], limits.round_to)
         self._spoil(cast, plan, limits, {p: (q.behind, behind[p]) for p, q in queries if p in behind}, filled, snapshot)
-        # one spoiled vector for each recipient, with noise of its own
-        said = {s: filled[pool_of(s.name)] for s in cast.said_by(me) if pool_of(s.name) in filled}
-        words = {
-            s.name: vector(plan, pool_of(s.name), ring_of(s), f, coins, f"spoil/{s.name}") for s, f in said.items()
-        }
         values = {
             places.search.name: tuple(
                 own_values_of(plan.pools[p], searched[p, m], filled[p].small[m]) for m in places.measures
@@ -153,9 +147,10 @@ class Inputs:
             for p in [places.pool]
             if me in places.search.parties
         }
-        parts = tuple(data.blocks(columns_of(plan, filled, rows, values)))
+        bound = Committed(filled, rows, values)
+        parts = tuple(data.blocks(bound.columns(plan)))
         commitment = self._commitment(parts, coins)
-        return Input(words, snapshot, rows, own, values, parts, commitment)
+        return Input(bound.vectors(cast, plan, me, coins), snapshot, rows, own, values, parts, commitment)
 
     def _commitment(self, parts: Sequence[Block], coins: Coins) -> bytes:
         with ThreadPoolExecutor(self._member.config.threads) as side_by_side:  # hashing frees the interpreter
