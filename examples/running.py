@@ -34,7 +34,7 @@ from parties.demo.firms import write
 from parties.demo.plaintext import Comparison, compare, plaintext
 from parties.demo.tables import MODELER, DemoTable, prepare
 from parties.modeler.client import Client
-from parties.modeler.deposits import Asked
+from parties.modeler.deposits import Collecting
 from parties.node.tables import publish_table
 from parties.processes import Process, Processes, start, wait_until_serving
 from parties.results import Result
@@ -116,7 +116,7 @@ def run(example: str) -> Iterator[Told]:
     """Run the queries of an example one after the other."""
     with consortium(example) as (folder, tables, members):
         for query in queries(example):
-            deposits = Asked(query.method, now() + 30 * 86400, early=True) if query.method else None
+            deposits = Collecting(query.method, now() + 30 * 86400, early=True) if query.method else None
             with Client(folder / query.to) as client:
                 explained = client.explain(query.sql, query.to, purpose=query.purpose, deposits=deposits)
                 if deposits is not None:
@@ -128,7 +128,7 @@ def run(example: str) -> Iterator[Told]:
             yield Told(query, result, explained["ledger"], comparison)
 
 
-def deposited(client: Client, query: Query, deposits: Asked, parties: list[str], members: Processes) -> Result:
+def deposited(client: Client, query: Query, deposits: Collecting, parties: list[str], members: Processes) -> Result:
     """The result of a deposit job whose parties are never online together: each has a day on which its node runs, and
     the recipient's is off until the end.
 

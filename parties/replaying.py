@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from mpc.coins import own_coins
 from mpc.errors import LocalError
 from mpc.evidence.case import Document, Part
+from mpc.policy.flow import Limits, several_wanted
 from mpc.query.compile import PLANNER, compile_job
 from mpc.query.plan import Plan
 from mpc.replay import Said, rerun
@@ -104,10 +105,9 @@ async def _role(
         return "coordinator", play_coordinator(session, cast, member.sign, member.verify), ""
     if me == cast.helper:
         return "helper", play_helper(session, cast, member.sign, member.verify), ""
-    approvals = [json.loads(s.text) for s in d.approvals.values()]
-    mine = next(a for a in approvals if a["party"] == me)
-    strict = max(int(a["min_contributors"]) for a in approvals) > 1
-    given = await own_input(member, cast, plan, mine, strict, committed, kept)
+    approved = {p: Limits.from_told(json.loads(s.text)) for p, s in d.approvals.items()}
+    strict = several_wanted(me, approved)
+    given = await own_input(member, cast, plan, approved[me], strict, committed, kept)
     role = play_party(given.session, cast, given.vectors, member.sign, member.verify, given.rows, given.values)
     return "party", role, given.remark
 

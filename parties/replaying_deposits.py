@@ -10,6 +10,7 @@ from mpc.crypto import paillier
 from mpc.crypto.labels import unframed
 from mpc.errors import LocalError
 from mpc.evidence.case import Document, Part
+from mpc.policy.flow import Limits
 from mpc.protocols.deposit import DEPOSIT, add_up, encrypt, statement_of
 from mpc.query.compile import PLANNER
 from mpc.roles import deposit_cast
@@ -50,7 +51,9 @@ async def _deposit(member: Member, part: Part, d: Document, proposed: Proposed, 
         raise LocalError("protocol.replay", f"The seed kept is not the one {member.name} bound itself to.")
     cast = deposit_cast(d.what, proposed.plan, terms)
     approval = d.approvals[member.name].text
-    given = await own_input(member, cast, proposed.plan, json.loads(approval), True, stated["data"], kept)
+    given = await own_input(
+        member, cast, proposed.plan, Limits.from_told(json.loads(approval)), True, stated["data"], kept
+    )
     pool = paillier.Pool(terms.key)
     await asyncio.to_thread(pool.fill, seed, terms.ciphertexts)
     body = await asyncio.to_thread(encrypt, terms, given.vectors, given.session.own, pool)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mpc.coins import Coins, own_coins
 from mpc.errors import LocalError
@@ -23,6 +22,7 @@ from parties.evidence.retained import Retained
 from parties.member import Member
 from parties.node.committed import Committed
 from parties.node.inputs import Input, Inputs
+from parties.node.noise_seeds import NoiseSeeds
 from parties.node.releases import Releases
 from parties.node.store import Store
 
@@ -43,15 +43,15 @@ class Bound:
 
 
 async def own_input(
-    member: Member, cast: Cast, plan: Plan, approval: Mapping[str, Any], strict: bool, committed: str, kept: Retained
+    member: Member, cast: Cast, plan: Plan, limits: Limits, strict: bool, committed: str, kept: Retained
 ) -> Bound:
-    """``approval``: the member's, as it signed it; ``strict``: whether cells in which it has nobody are hidden;
+    """``limits``: the member's, as it signed them; ``strict``: whether cells in which it has nobody are hidden;
     ``committed``: the root of the input in the log. Raises LocalError data.changed, protocol.replay."""
     key, me = (cast.context.job, cast.context.attempt), member.name
     seed = kept.seed(key)
     session = Session(me, own_coins(seed, *key))
     try:
-        given = await _from_tables(member, cast, plan, approval, strict, session.own)
+        given = await _from_tables(member, cast, plan, limits, strict, session.own)
         now, trouble = given.blocks, ""
     except LocalError as problem:
         if not problem.code.startswith(("data.", "plan.")):
@@ -77,16 +77,15 @@ async def own_input(
     return Bound(Session(me, again), vectors, bound.rows, bound.values, remark)
 
 
-async def _from_tables(
-    member: Member, cast: Cast, plan: Plan, approval: Mapping[str, Any], strict: bool, coins: Coins
-) -> Input:
+async def _from_tables(member: Member, cast: Cast, plan: Plan, limits: Limits, strict: bool, coins: Coins) -> Input:
     """The input that the tables of today give. Raises LocalError data.*, plan.catalog."""
     path = member.folder / "state" / "node.db"
     store = Store(path, os.urandom(32))
     releases = Releases(path, remember=False) if member.config.release_ledger else None
     try:
-        return await Inputs(member, releases).vectors(
-            cast, plan, Limits.from_told(approval), strict_none=strict, coins=coins, salt=store.salt
+        noise = NoiseSeeds(member.folder, member.identity, make=False)
+        return await Inputs(member, releases, noise).vectors(
+            cast, plan, limits, strict_none=strict, coins=coins, salt=store.salt
         )
     finally:
         if releases is not None:

@@ -33,7 +33,7 @@ from mpc.query import build
 from mpc.query.catalog import Catalog, Table
 from mpc.query.fold import Draft, DraftWord
 from mpc.query.linear import part_of
-from mpc.query.local import Scan, counting, key_sql
+from mpc.query.local import Scan, counting, key_sql, row_text, rows_of
 from mpc.query.nodes import (
     Agg,
     Arith,
@@ -59,15 +59,16 @@ from mpc.query.uses import bare, value_columns
 class _Query:
     party: str
     catalog: Catalog
+    entity_rows: int | None
     scans: dict[Scan, None] = field(default_factory=dict)
     classes: list[tuple[object, ...]] = field(default_factory=list)
     addends: list[dict[Scan, str]] = field(default_factory=list)
     populations: list[tuple[tuple[str, str], dict[Scan, str]]] = field(default_factory=list)
 
 
-def behind(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog) -> Behind:
-    """The query for the measures of a pool, in their order."""
-    q = _Query(party, catalog)
+def behind(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog, entity_rows: int | None = None) -> Behind:
+    """The query for the measures of a pool, in their order, over the rows that count in them (``local.rows_of``)."""
+    q = _Query(party, catalog, entity_rows)
     measures = tuple(_measure(q, d) for d in drafts)
     columns = tuple(column for column, _ in q.populations)
     return Behind(_print(q, keys) if q.scans else "", columns, measures)
@@ -278,9 +279,11 @@ def _scan(q: _Query, scan: Scan) -> str:
     columns += [f"{q.classes.index(form)} AS c", f"{entity} AS e", f"{digest} AS x"]
     columns += [f"{a.get(scan, 'CAST(NULL AS DOUBLE)')} AS a{i}" for i, a in enumerate(q.addends)]
     columns += [f"{p.get(scan, 'CAST(NULL AS UBIGINT)')} AS p{i}" for i, (_, p) in enumerate(q.populations)]
+    if table.keys:
+        return f"SELECT {', '.join(columns)} FROM {rows_of(table, scan.where, q.entity_rows)}"
     where = f" WHERE {sql(scan.where)}" if scan.where is not None else ""
     name = identifier(table.name)
-    rows = name if table.keys else f"(SELECT *, {_content(table)} AS {_row(table)} FROM {name}) AS {name}"
+    rows = f"(SELECT *, {_content(table)} AS {_row(table)} FROM {name}) AS {name}"
     return f"SELECT {', '.join(columns)} FROM {rows}{where}"
 
 
@@ -296,7 +299,7 @@ def _entity(table: Table) -> str:
 
 def _content(table: Table) -> str:
     """A row's content, and its number among equal rows."""
-    text = f"CAST(ROW({', '.join(identifier(c.name) for c in table.columns)}) AS VARCHAR)"
+    text = row_text(table)
     return f"{text} || CAST(row_number() OVER (PARTITION BY {text}) AS VARCHAR)"
 
 
