@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks.sharing import sessions
 from mpc.crypto import lattice, paillier
+from mpc.lifted import LiftedPacking
 from mpc.messages import RingWords
-from mpc.packing import Packing
 from mpc.protocols.total import Sum, contribute, open_total
 from mpc.ring import ring
 from mpc.rounds import NOBODY, Round
@@ -113,11 +113,12 @@ def _lattice(secret: lattice.SecretKey, vectors: list[RingWords]) -> Row:
 
 def _paillier(secret: paillier.SecretKey, vectors: list[RingWords]) -> Row:
     n, key = len(vectors[0]), secret.public
-    packing = Packing(64, n, BOUND, len(PARTIES), key.n.bit_length() - 1)
+    packing = LiftedPacking(64, n, key.n.bit_length() - 1)
+    blinds = os.urandom(packing.blind_bytes)
     pool = paillier.Pool(key)
     ahead, _ = _timed(lambda: pool.fill(os.urandom(32), packing.plaintexts * len(PARTIES)))
-    encrypt, first = _timed(lambda: paillier.encrypt(key, packing.pack(vectors[0]), pool))
-    columns = [first, *(paillier.encrypt(key, packing.pack(v), pool) for v in vectors[1:])]
+    encrypt, first = _timed(lambda: paillier.encrypt(key, packing.pack(vectors[0], blinds), pool))
+    columns = [first, *(paillier.encrypt(key, packing.pack(v, blinds), pool) for v in vectors[1:])]
     add, total = _timed(lambda: paillier.add(key, columns, packing.plaintexts))
     decrypt, opened = _timed(lambda: packing.unpack(paillier.decrypt(secret, total), len(PARTIES)))
     _right(vectors, opened)

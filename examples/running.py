@@ -7,8 +7,10 @@ lending_club has a consortium of its own.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +23,10 @@ import numpy as np
 import pyarrow as pa
 from rich.console import Console
 
+from mpc.errors import HejiError
 from mpc.query.catalog import Column, Table, round_up
 from parties.cli.output import table_of
+from parties.clock import now
 from parties.consortium import init_consortium
 from parties.demo import datasets
 from parties.demo import tables as demo
@@ -30,8 +34,9 @@ from parties.demo.firms import write
 from parties.demo.plaintext import Comparison, compare, plaintext
 from parties.demo.tables import MODELER, DemoTable, prepare
 from parties.modeler.client import Client
+from parties.modeler.deposits import Collecting
 from parties.node.tables import publish_table
-from parties.processes import Processes
+from parties.processes import Process, Processes, start, wait_until_serving
 from parties.results import Result
 
 HERE = Path(__file__).parent
@@ -47,12 +52,14 @@ def names() -> list[str]:
 
 @dataclass(frozen=True)
 class Query:
-    """A .sql file: its text without the first line, which says to whom the result goes and what for."""
+    """A .sql file: its text without the first line, which says to whom the result goes and what for, and the second
+    one where it says by which method deposits are made."""
 
     name: str
     sql: str
     to: str
     purpose: str
+    method: str = ""
 
 
 def queries(example: str) -> list[Query]:
@@ -60,7 +67,11 @@ def queries(example: str) -> list[Query]:
     for path in sorted((HERE / example).glob("*.sql")):
         first, _, sql = path.read_text(encoding="utf-8").partition("\n")
         to, _, purpose = first.removeprefix("-- to ").partition(": ")
-        found.append(Query(path.stem, sql.strip(), to, purpose))
+        method = ""
+        if sql.startswith("-- method "):
+            second, _, sql = sql.partition("\n")
+            method = second.removeprefix("-- method ").strip()
+        found.append(Query(path.stem, sql.strip(), to, purpose, method))
     return found
 
 
@@ -81,7 +92,7 @@ class Told:
 
 
 @contextmanager
-def consortium(example: str) -> Iterator[tuple[Path, tuple[DemoTable, ...]]]:
+def consortium(example: str) -> Iterator[tuple[Path, tuple[DemoTable, ...], Processes]]:
     """The members as processes, each with its tables and the example's policy; gone after the block."""
     with tempfile.TemporaryDirectory(prefix="heji-example-") as scratch:
         folder, data = Path(scratch) / "consortium", Path(scratch) / "data"
@@ -91,8 +102,8 @@ def consortium(example: str) -> Iterator[tuple[Path, tuple[DemoTable, ...]]]:
             publish_table(folder / table.party, table.table, str(table.path))
         for policy in sorted((HERE / example / "policy").glob("*.toml")):
             (folder / policy.stem / "policy.toml").write_text(policy.read_text(encoding="utf-8"), encoding="utf-8")
-        with Processes(folder):
-            yield folder, tables
+        with Processes(folder) as members:
+            yield folder, tables, members
 
 
 def make_tables(example: str, folder: Path) -> tuple[DemoTable, ...]:
@@ -104,14 +115,58 @@ def make_tables(example: str, folder: Path) -> tuple[DemoTable, ...]:
 
 def run(example: str) -> Iterator[Told]:
     """Run the queries of an example one after the other."""
-    with consortium(example) as (folder, tables):
+    with consortium(example) as (folder, tables, members):
         for query in queries(example):
+            deposits = Collecting(query.method, now() + 30 * 86400, early=True) if query.method else None
             with Client(folder / query.to) as client:
-                explained = client.explain(query.sql, query.to, purpose=query.purpose)
-                result = client.query(query.sql, query.to, purpose=query.purpose)
+                explained = client.explain(query.sql, query.to, purpose=query.purpose, deposits=deposits)
+                if deposits is not None:
+                    result = deposited(client, query, deposits, explained["parties"], members)
+                else:
+                    result = client.query(query.sql, query.to, purpose=query.purpose)
             expected = plaintext(tables, query.sql).to_pylist()
             comparison = compare(result.rows, expected, labels(result), ordered=True)
             yield Told(query, result, explained["ledger"], comparison)
+
+
+def deposited(client: Client, query: Query, deposits: Collecting, parties: list[str], members: Processes) -> Result:
+    """The result of a deposit job whose parties are never online together: each has a day on which its node runs, and
+    the recipient's is off until the end.
+
+    A node deposits by itself when it starts, since its policy says so; the last deposit closes the job.
+    """
+    nodes = {m.name: m for m in members.running if m.kind == "node"}
+    for name in nodes:
+        end(nodes[name])
+    job = client.submit(query.sql, query.to, purpose=query.purpose, deposits=deposits).id
+    for day, name in enumerate(parties, 1):
+        with running(nodes[name]):
+            while (status := client.show(job)).done < day and status.state != "done":
+                time.sleep(0.1)
+    client.wait(job)
+    members.running = [start(m.name, m.kind, m.folder) if m.name in nodes else m for m in members.running]
+    for member in members.running:
+        wait_until_serving(member)
+    while True:  # until the recipient's node has fetched the total
+        with contextlib.suppress(HejiError):
+            return client.result(job)
+        time.sleep(0.1)
+
+
+@contextmanager
+def running(member: Process) -> Iterator[None]:
+    """The member's process, for the block."""
+    process = start(member.name, member.kind, member.folder)
+    try:
+        wait_until_serving(process)
+        yield
+    finally:
+        end(process)
+
+
+def end(process: Process) -> None:
+    process.popen.terminate()
+    process.popen.wait(20)
 
 
 def labels(result: Result) -> list[str]:

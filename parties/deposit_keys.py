@@ -71,6 +71,7 @@ class DepositKeys:
 
     def make(self) -> SignedKey:
         """A new key, which is the current one from now on. Takes seconds."""
+        paillier.verify_installed()
         secret = paillier.key_from_seed(self._seed(), paillier.MIN_BITS)
         now = self._member.clock()
         before = self.current()

@@ -11,15 +11,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mpc.coins import Coins, own_coins
+from mpc.coins import own_coins
 from mpc.errors import LocalError
-from mpc.evidence import data
 from mpc.evidence.case import Document, Part
-from mpc.evidence.data import Rows
 from mpc.policy.flow import Limits, several_wanted
 from mpc.query.compile import PLANNER, compile_job
 from mpc.query.plan import Plan
@@ -30,15 +27,9 @@ from mpc.run import Sent
 from parties.evidence.recorder import seed_commitment
 from parties.evidence.retained import Retained
 from parties.member import Member
-from parties.node.committed import Committed
-from parties.node.inputs import Input, Inputs
-from parties.node.noise_seeds import NoiseSeeds
-from parties.node.releases import Releases
-from parties.node.store import Store
 from parties.proposals import helper_of
-
-#: places that are named where data differs
-_SHOWN = 3
+from parties.replaying_deposits import replay_deposit
+from parties.replaying_input import own_input
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,8 @@ async def replay(member: Member, part: Part) -> list[Replayed]:
     """
     found = []
     for document in part.documents:
-        if part.about(document.attempt, "done"):
+        # a deposit is made when it is receipted, whether or not the job has ended
+        if part.about(document.attempt, "done") or member.name in document.deposits:
             found.append(await _attempt(member, part, document))
     if not found:
         raise LocalError("evidence.missing", f"No attempt of this job ended well at {member.name}.")
@@ -71,6 +63,8 @@ async def replay(member: Member, part: Part) -> list[Replayed]:
 async def _attempt(member: Member, part: Part, d: Document) -> Replayed:
     key = (bytes.fromhex(d.what.id), d.attempt)
     kept = Retained(member.folder, member.identity, member.config.retain_bytes)
+    if d.what.deposit is not None:
+        return Replayed(d.attempt, *await replay_deposit(member, part, d, kept))
     seed, heard = kept.seed(key), kept.heard(key, member.name)
     committed = part.about(d.attempt, "committed")
     if not committed or committed[0].facts["seed"] != seed_commitment(key, seed).hex():
@@ -111,60 +105,11 @@ async def _role(
         return "coordinator", play_coordinator(session, cast, member.sign, member.verify), ""
     if me == cast.helper:
         return "helper", play_helper(session, cast, member.sign, member.verify), ""
-    try:
-        given = await _from_tables(member, cast, plan, d, session.own)
-        now, trouble = given.blocks, ""
-    except LocalError as problem:
-        if not problem.code.startswith(("data.", "plan.")):
-            raise
-        given, now, trouble = Input({}, b""), (), problem.message
-    sign, verify = member.sign, member.verify
-    if given.commitment.hex() == committed:
-        return "party", play_party(session, cast, given.vectors, sign, verify, given.rows, given.values), ""
-    then = kept.blocks(key)
-    if not then:
-        raise LocalError(
-            "data.changed",
-            f"The tables of {me} do not give the input it bound itself to in this job, and that was not kept: "
-            + (trouble or "in which columns they differ is not known."),
-            "Restore them as they were (their source as of the time of the job) in a copy of the folder; then replay. "
-            "What is kept is bounded by retain_bytes.",
-        )
-    again = own_coins(seed, *key)  # the tables' input has drawn from the others
-    if data.root(then, data.salts(again, len(then))).hex() != committed:
-        raise LocalError("protocol.replay", f"The input kept is not the one {me} bound itself to.")
-    bound = Committed.read(cast, plan, me, then)
-    vectors = bound.vectors(cast, plan, me, again)
-    remark = trouble or _places(data.differences(then, now))
-    session = Session(me, again)
-    return "party", play_party(session, cast, vectors, sign, verify, bound.rows, bound.values), remark
-
-
-async def _from_tables(member: Member, cast: Cast, plan: Plan, d: Document, coins: Coins) -> Input:
-    """The input that the tables of today give. Raises LocalError data.*, plan.catalog."""
     approved = {p: Limits.from_told(json.loads(s.text)) for p, s in d.approvals.items()}
-    path = member.folder / "state" / "node.db"
-    store = Store(path, os.urandom(32))
-    releases = Releases(path, remember=False) if member.config.release_ledger else None
-    try:
-        return await Inputs(member, releases, NoiseSeeds(member.folder, member.identity, make=False)).vectors(
-            cast,
-            plan,
-            approved[member.name],
-            strict_none=several_wanted(member.name, approved),
-            coins=coins,
-            salt=store.salt,
-        )
-    finally:
-        if releases is not None:
-            releases.close()
-        store.close()
-
-
-def _places(differ: Sequence[Rows]) -> str:
-    """Where data differs, for people."""
-    told = [f"{r.column}, rows {r.first + 1:,} to {r.end:,}" for r in differ]
-    return "; ".join(told[:_SHOWN]) + (f"; and {len(told) - _SHOWN} more places" if len(told) > _SHOWN else "")
+    strict = several_wanted(me, approved)
+    given = await own_input(member, cast, plan, approved[me], strict, committed, kept)
+    role = play_party(given.session, cast, given.vectors, member.sign, member.verify, given.rows, given.values)
+    return "party", role, given.remark
 
 
 def _check_heard(part: Part, attempt: int, heard: Sequence[Sent]) -> None:

@@ -78,7 +78,7 @@ async def serve_node(folder: Path, clock: Clock = now, **hooks: Any) -> tuple[gr
     )
     service.destroy_noise()
     messages = DepositMessages(folder / "state" / "node.db")
-    deposits = OwnDeposits(member, store, messages, inputs, permission, recorder)
+    deposits = OwnDeposits(member, store, messages, inputs, permission, recorder, webhook)
     console = await _console(member, store, inputs, recorder, lambda: service.under_way)
 
     async def end_all(reason: HejiError) -> None:

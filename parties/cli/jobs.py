@@ -22,7 +22,7 @@ from parties.cli.output import As, Consortium, err, limits, out, plain, table_of
 from parties.clock import now
 from parties.config import locate
 from parties.failures import decode
-from parties.modeler.client import Client
+from parties.modeler.client import FINAL, Client
 from parties.modeler.deposits import Collecting
 from parties.practice import make as make_practice
 from parties.practice import query as practice_query
@@ -175,6 +175,8 @@ def explain(
             plain(f"{party} would approve.")
         elif verdict["code"] == "policy.pending":
             plain(f"{party} would decide by hand.")
+        elif verdict["code"] == "peer.unavailable" and told["trust"] == "deposit":
+            plain(f"{party} is away and could not be asked; it deposits when it is back, if its policy allows it.")
         else:
             plain(f"{party} would refuse: {verdict['message']}\n{indent(verdict['advice'], '  ')}")
 
@@ -412,6 +414,7 @@ def deliver(result: Result, form: str, target: Path | None) -> None:
             Text(
                 f"job {statement['job'][:16]} · from {', '.join(statement['parties'])} · trust {statement['trust']}"
                 + (" · verified" if statement.get("verified") else "")
+                + (f" · without {', '.join(w)}" if (w := statement.get("deposits", {}).get("missing")) else "")
                 + (f" · {n} values suppressed" if (n := statement["suppressed_values"]) else "")
                 + _rounded(statement.get("rounded", {}))
                 + (f" · with noise, epsilon {noise['epsilon']}" if (noise := statement.get("noise")) else ""),
@@ -469,6 +472,7 @@ def status_dict(status: pb.JobStatus) -> dict[str, Any]:
         "created": status.created,
         "updated": status.updated,
         "expires": status.expires,
+        "phase": status.phase if status.state not in FINAL else "",
         "bytes": status.bytes,
         "error": decode(status.error).to_dict() if status.error else None,
     }

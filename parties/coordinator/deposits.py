@@ -21,6 +21,7 @@ from mpc.errors import HejiError, LocalError, PeerError
 from mpc.job import Job
 from mpc.protocols.deposit import WITHDRAWAL, Terms, add_up, read_body, read_statement, withdrawal
 from mpc.run import Sent
+from parties.coordinator.attempt import News
 from parties.coordinator.catalogs import Catalogs
 from parties.coordinator.deposit_store import DepositStore, Message, closed
 from parties.coordinator.store import JobRow, Store
@@ -51,6 +52,7 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
         self._recorder = recorder
         self._terms: dict[str, Terms] = {}
         self._changed: dict[str, asyncio.Event] = {}
+        self._closing: set[str] = set()  # nothing is taken or given back while a total is made
 
     # -- what modelers and recipients ask
 
@@ -226,12 +228,13 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
 
     def _verify_open(self, job: str) -> None:
         row = self._jobs.get(job)
-        if row is None or row.state != "depositing" or self._member.clock() >= row.expires:
+        late = row is None or job in self._closing or self._member.clock() >= row.expires
+        if late or row is None or row.state != "depositing":
             raise closed()
 
     # -- from the opening to the end
 
-    async def run(self, row: JobRow, tell: Callable[[str], Awaitable[None]]) -> None:
+    async def run(self, row: JobRow, tell: Callable[[News], Awaitable[None]]) -> None:
         """A deposit job until its total is there. ``tell`` hears how far it is. Raises why there is none."""
         if row.state != "depositing":
             await self._begin(row)
@@ -245,13 +248,18 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
             standing = self._store.standing(row.id)
             if early.early and set(standing) == set(terms.depositors):
                 break
-            await tell(self._how_far(row.id, terms, set(standing)))
+            far = self._how_far(row.id, terms, set(standing))
+            await tell(News(far, len(standing), len(terms.depositors)))
             try:
                 async with asyncio.timeout(min(left, LOOK)):
                     await changed.wait()
             except TimeoutError:
                 pass
-        self._close(row, terms)
+        self._closing.add(row.id)
+        try:
+            await self._close(row, terms)
+        finally:
+            self._closing.discard(row.id)
 
     async def _begin(self, row: JobRow) -> None:
         """Compile the job on the catalogs that it names, and open it for deposits."""
@@ -285,7 +293,7 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
             told += f"; waiting for {', '.join(missing)}"
         return told + "".join(f". {p} has not: {message}" for p, message in sorted(why.items()))
 
-    def _close(self, row: JobRow, terms: Terms) -> None:
+    async def _close(self, row: JobRow, terms: Terms) -> None:
         """Add up what is there, once. Raises LocalError policy.contributors where that is too little."""
         standing = self._store.standing(row.id)
         try:
@@ -294,7 +302,7 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
             self._ended(row, standing, released=False)
             raise
         bodies = {p: m.body for p, m in standing.items() if m.body is not None}
-        total = add_up(terms, bodies)
+        total = await asyncio.to_thread(add_up, terms, bodies)
         self._ended(row, standing, released=True)
         if self._recorder is not None:
             self._keep_sealed(row.id, standing)
@@ -331,6 +339,12 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
             assert m.body is not None
             kept.heard(Sent(p, self._member.name, LEAVE, said(m.statement, m.signature, m.body)))
         kept.close()
+
+    def cancelled(self, row: JobRow) -> None:
+        """Its submitter has cancelled it."""
+        if self._store.catalogs(row.id):
+            self._ended(row, self._store.standing(row.id), released=False)
+        self.ended(row.id)
 
     def ended(self, job: str) -> None:
         """The job was cancelled or has failed: the ciphertexts go."""

@@ -162,7 +162,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
                 error=encode(LocalError("job.cancelled", f"{caller} cancelled the job.")),
             )
             self._metrics.job("cancelled")
-            self._deposits.ended(row.id)
+            self._deposits.cancelled(row)
             if (task := self._tasks.get(row.id)) is not None:
                 task.cancel()
             await self._tell(row.id)
@@ -203,7 +203,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         slot."""
         try:
             if (row := self._store.get(job)) is not None and Job.from_bytes(row.raw).deposit is not None:
-                await self._deposits.run(row, partial(self._tell_far, job))
+                await self._deposits.run(row, partial(self._tell, job))
                 self._metrics.job("done")
             while (row := self._store.get(job)) is not None and row.state not in FINAL:
                 try:
@@ -300,7 +300,8 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
     ) -> tuple[AttemptRun, list[tuple[str, str, bytes]]]:
         """Compile the job here too, on the owners' catalogs, and make an attempt of it."""
         read = read_job(self._member, signed.job, signed.signature if job else None)
-        found, missing = await self._catalogs.now(sorted(read.catalogs))
+        asked = self._catalogs.now if read.deposit is None else self._catalogs.last
+        found, missing = await asked(sorted(read.catalogs))
         for error in missing.values():
             raise error
         catalogs = read_catalogs(self._member, found.values())
@@ -344,9 +345,6 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._changed.wait_for(lambda: self._told != seen)
-
-    async def _tell_far(self, job: str, phase: str) -> None:
-        await self._tell(job, News(phase))
 
     async def _tell(self, job: str, news: News | None = None) -> None:
         if news is not None:

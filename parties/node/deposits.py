@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import grpc.aio
@@ -36,8 +37,10 @@ from parties.node.deposit_store import DepositStore, Message
 from parties.node.earlier import shown_columns
 from parties.node.inputs import Inputs
 from parties.node.permission import Permission, facts_of
+from parties.node.sizes import verify_cells
 from parties.node.stopping import refuse_if_stopped
 from parties.node.store import Store
+from parties.node.webhook import Event, Webhook
 from parties.proposals import APPROVAL, JOB, compiled, coordinator_of, propose, read_catalogs, terms_of
 from parties.rpc.v1 import deposits_pb2 as pb
 from parties.rpc.v1 import deposits_pb2_grpc, node_pb2
@@ -61,12 +64,14 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         inputs: Inputs,
         permission: Permission,
         recorder: Recorder | None,
+        webhook: Webhook | None = None,
         *,
         seed: Callable[[], bytes] = lambda: os.urandom(32),
     ) -> None:
         """``seed`` gives each deposit its 32 secret bytes."""
         self._member, self._store, self._messages = member, store, messages
         self._inputs, self._permission, self._recorder, self._seed = inputs, permission, recorder, seed
+        self._webhook = webhook
         self._keys = DepositKeys(member)
         self._turn = asyncio.Lock()  # one thing at a time
         self._pools: dict[str, tuple[bytes, paillier.Pool]] = {}
@@ -195,6 +200,8 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
                 log.info("not deposited", job=job, code=error.code)
                 if not is_transient(error):
                     self._note("refused", job, code=error.code)
+                    if error.code != "policy.pending":
+                        self._notify("refused", Job.from_bytes(o.job.job), error.code)
                     with contextlib.suppress(HejiError):
                         await self._call("Decline", pb.Declined(job=bytes.fromhex(job), error=encode(error)))
             raise
@@ -206,9 +213,11 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         mine = catalogs.get(member.name)
         if mine is None:
             return None
+        paillier.verify_installed()
         self._inputs.verify_planned_on(mine)
         refuse_if_stopped(member.name, self._store.decisions)
         proposed = await asyncio.to_thread(propose, member, o.job.job, o.job.signature, catalogs)
+        verify_cells(member, proposed.plan)
         terms = terms_of(member, proposed)
         job = proposed.job.id
         try:
@@ -227,6 +236,7 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         )
         self._store.earlier.remember(job, shown_columns(proposed.plan, member.name))
         self._note("approved", job, approval=_sha(approval), coordinator=terms.coordinator, software=SOFTWARE)
+        self._notify("approved", proposed.job)
         seed, pool = await self._pool(job, terms)
         coins = own_coins(seed, bytes.fromhex(job), ATTEMPT)
         cast = deposit_cast(proposed.job, proposed.plan, terms)
@@ -341,7 +351,9 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
                 self._store.forget_contributions(job)
             with contextlib.suppress(HejiError):
                 self._store.transition(job, "closed", self._member.clock())
-            self._note("done" if o.state == "done" else "aborted", job, **({} if o.state == "done" else _why(o)))
+            why = "" if o.state == "done" else _why(o)
+            self._note("aborted" if why else "done", job, **({"code": why} if why else {}))
+            self._notify("aborted" if why else "done", Job.from_bytes(o.job.job), why)
             if self._recorder is not None:
                 self._recorder.witness_soon([coordinator_of(self._member)])
         self._messages.end(job, o.state)
@@ -368,6 +380,17 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
             self._store.transition(job, "running", member.clock())
             self._store.transition(job, "done", member.clock())
         self._store.keep_result(job, result.to_bytes())
+        if self._recorder is not None:
+            parties = [str(json.loads(d.approval.statement)["party"]) for d in head.deposits]
+            self._recorder.documents.keep(
+                job,
+                ATTEMPT,
+                coordinator_of(member),
+                head.job,
+                head.catalogs,
+                {p: d.approval for p, d in zip(parties, head.deposits, strict=True)},
+                deposits={p: Signed(d.statement, d.signature) for p, d in zip(parties, head.deposits, strict=True)},
+            )
         self._note("revealed", job, result=result.digest(), verified=False)
 
     # -- the coordinator
@@ -424,6 +447,10 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
             error=o.error or (encode(why) if why is not None and state in ("waiting", "released") else b""),
         )
 
+    def _notify(self, event: Event, job: Job, code: str = "") -> None:
+        if self._webhook is not None:
+            self._webhook.job(event, job, ATTEMPT, code)
+
     def _note(self, event: str, job: str, **facts: Any) -> None:
         if self._recorder is not None:
             self._recorder.note(event, _key(job), **facts)
@@ -453,5 +480,5 @@ def _key(job: str) -> tuple[bytes, int]:
     return bytes.fromhex(job), ATTEMPT
 
 
-def _why(o: pb.OpenDeposit) -> Mapping[str, str]:
-    return {"code": decode(o.error).code if o.error else "job.cancelled"}
+def _why(o: pb.OpenDeposit) -> str:
+    return decode(o.error).code if o.error else "job.cancelled"

@@ -33,7 +33,6 @@ from mpc.job import MAX_JOB_BYTES, Job, job_id
 from mpc.policy.flow import Limits, several_wanted
 from mpc.protocols.agree import Agreement
 from mpc.query.layout import Rows
-from mpc.query.plan import shows_rows
 from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_helper, play_party, rounds_of
 from mpc.rounds import Round, Rounds, Session
 from mpc.run import Sent
@@ -47,6 +46,7 @@ from parties.metrics import Metrics
 from parties.node.earlier import shown_columns
 from parties.node.inputs import Input, Inputs
 from parties.node.permission import Permission, facts_of
+from parties.node.sizes import verify_cells
 from parties.node.stopping import refuse_if_stopped
 from parties.node.store import Store
 from parties.node.webhook import Event, Webhook
@@ -195,13 +195,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
     def _check_size(self, proposed: Proposed) -> None:
         config = self._member.config
-        cells = sum(p.cells * len(p.measures) for p in proposed.plan.pools if not shows_rows(p))
-        if cells > config.max_cells:
-            raise LocalError(
-                "job.limits",
-                f"The job has {cells} cells; {self._member.name} allows {config.max_cells}.",
-                "Group by fewer keys or by keys with smaller domains.",
-            )
+        verify_cells(self._member, proposed.plan)
         memory = expected_bytes(proposed.plan)
         if self._member.name in proposed.plan.parties and memory > config.max_join_bytes:
             raise LocalError(

@@ -54,7 +54,7 @@ async def banks(folder: Path, *, without: tuple[str, ...] = (), **options: Any) 
     """The members, served with one clock."""
     clock = Clock()
     hooks = {n: {"clock": clock} for n in (*world.BANKS, "tax", "coordinator")}
-    async with serving(folder, without=without, hooks=hooks) as running:
+    async with serving(folder, without=("helper", *without), hooks=hooks) as running:
         yield running, clock
 
 

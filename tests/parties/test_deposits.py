@@ -55,6 +55,7 @@ async def test_each_deposits_on_a_day_of_its_own(tmp_path: Path) -> None:
 # ---- who receives, and what it is told
 
 
+@pytest.mark.slow
 async def test_a_party_receives_at_its_node(tmp_path: Path) -> None:
     """tax has no data in the job: its node makes the key, collects by itself and keeps the result."""
     folder = make(tmp_path, banks=(*world.BANKS, "tax"), seconds=0.05)
@@ -213,6 +214,7 @@ async def phase(running: Running, job: str, begins: str) -> None:
     raise AssertionError(status.phase)
 
 
+@pytest.mark.slow
 async def test_coordinator_and_recipient_of_one_institution(tmp_path: Path) -> None:
     folder = make(tmp_path, organisations={"analyst": "hub", "coordinator": "hub"})
     async with banks(folder) as (running, _):

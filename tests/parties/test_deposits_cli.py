@@ -1,0 +1,98 @@
+"""Deposits at the command line, between real processes, with keys of full length."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from parties.processes import Processes
+from tests.parties.test_cli import BANKS, BY_GRADE, EXPECTED, Done, good, heji, init
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]  # processes start slowly where all tests run at once
+
+CLOSES = ("--method", "paillier", "--closes", "2099-12-31")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    made = init(tmp_path_factory.mktemp("deposits"))
+    for bank in BANKS:
+        policy, settings = made / bank / "policy.toml", made / bank / "member.toml"
+        policy.write_text(policy.read_text().rstrip() + '\ntrust = ["deposit"]\n')
+        settings.write_text(settings.read_text() + "\ndeposit_seconds = 0\n")
+    with Processes(made):
+        yield made
+
+
+def ask(folder: Path, *words: str, **environment: str) -> Done:
+    return heji(*words, HEJI_CONSORTIUM=str(folder), **environment)
+
+
+def soon(folder: Path, *words: str) -> Done:
+    """The same with a closing date in thirty days."""
+    day = (dt.date.today() + dt.timedelta(days=30)).isoformat()
+    return ask(folder, *(day if w == CLOSES[-1] else w for w in words))
+
+
+@pytest.fixture(scope="module")
+def job(folder: Path) -> str:
+    """A job for which all but bank_a have deposited, which has taken its deposit back."""
+    asked = soon(folder, "query", BY_GRADE, "--to", "analyst", *CLOSES, "--early")
+    found = good(asked).strip()
+    assert re.fullmatch("[0-9a-f]{64}", found) and "Deposits are taken until" in asked.err
+    for bank in BANKS:
+        assert "deposited." in good(ask(folder, "deposit", found[:12], "--as", bank))
+        if bank == "bank_a":
+            assert "withdrawn." in good(ask(folder, "deposit", "withdraw", found[:12], "--as", "bank_a"))
+    return found
+
+
+def test_what_is_told_beforehand(folder: Path) -> None:
+    told = good(soon(folder, "explain", BY_GRADE, "--to", "analyst", *CLOSES))
+    assert "Trust: deposit" in told and "coordinator and analyst together" in told
+
+
+def test_from_the_question_to_the_result(folder: Path, job: str) -> None:
+    assert "2 of 3 deposited; waiting for bank_a" in good(ask(folder, "jobs", "show", job, "--as", "analyst"))
+    [told] = json.loads(good(ask(folder, "deposit", "list", "--as", "bank_a", "--json")))
+    assert (told["job"], told["state"]) == (job, "withdrawn")
+    assert "deposited." in good(ask(folder, "deposit", job[:12], "--as", "bank_a"))
+    good(ask(folder, "jobs", "wait", job, "--as", "analyst"))
+    raw = good(ask(folder, "jobs", "result", job, "--as", "analyst", "--format", "json"))
+    result = json.loads(raw, parse_float=Decimal)
+    assert sum(Decimal(str(r["total"])) for r in result["rows"]) == EXPECTED
+    assert result["statement"]["deposits"] == {"of": list(BANKS), "missing": []}
+    assert "released" in good(ask(folder, "deposit", "list", "--as", "bank_b"))
+
+
+def test_keys_and_evidence(folder: Path, job: str) -> None:
+    both = good(ask(folder, "deposit", "key", "--rotate", "--as", "analyst")).splitlines()
+    assert len(both) == 2 and "3072 bits" in both[0] and "opens older totals" in both[1]
+    bundle = folder.parent / "bundle.zip"
+    good(ask(folder, "audit", "export", job, "--out", str(bundle), "--as", "coordinator"))
+    assert " 0 failed" in good(heji("audit", "verify", bundle))
+    assert "depositor" in good(ask(folder, "audit", "replay", job, "--as", "bank_a"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("query", BY_GRADE, "--to", "analyst", "--method", "paillier"), "config.missing"),
+        (("query", BY_GRADE, "--to", "analyst", "--method", "paillier", "--closes", "soon"), "config.invalid"),
+        (("query", BY_GRADE, "--to", "analyst", "--closes", "2099-12-31"), "config.invalid"),
+        (("query", BY_GRADE, "--to", "analyst", "--method", "paillier", "--closes", "2001-12-31"), "job."),
+        (("query", BY_GRADE, "--to", "analyst", *CLOSES), "job.expired"),  # more than a year away
+        (("query", "SELECT COUNT(*) FROM bank_a.accounts", "--to", "analyst", *CLOSES), "plan.deposit"),
+        (("deposit", "list", "--as", "analyst"), "config.missing"),
+        (("deposit", "00000000", "--as", "bank_a"), "job.unknown"),
+    ],
+)
+def test_mistakes(folder: Path, words: tuple[str, ...], code: str) -> None:
+    done = ask(folder, *words)
+    assert done.status == 1 and f"[{code}" in done.err, done.err
