@@ -70,7 +70,7 @@ def say(store: Store, job: str, person: str, reason: str = "", *, approves: bool
 
 
 async def until_asked(store: Store) -> Decision:
-    for _ in range(200):
+    for _ in range(600):
         if waiting := [d for d in store.decisions.all() if d.state == "pending"]:
             return waiting[-1]
         await asyncio.sleep(0.05)
@@ -78,7 +78,7 @@ async def until_asked(store: Store) -> Decision:
 
 
 async def waiting(running: Running, job: str) -> Any:
-    for _ in range(200):
+    for _ in range(600):
         status = await running.ask("analyst", "show", job)
         if status.state == "waiting":
             return status
