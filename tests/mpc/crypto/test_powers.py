@@ -24,7 +24,7 @@ def signed(value: int) -> int:
     return value if value < KEY.n // 2 else value - KEY.n
 
 
-@pytest.mark.parametrize("window", [4, 10])
+@pytest.mark.parametrize("window", [4, 7])
 def test_residues_hold_zero_whichever_way_they_are_made(window, monkeypatch):
     monkeypatch.setattr(powers, "_SMALL", window)
     monkeypatch.setattr(powers, "_MANY", 3)
@@ -41,7 +41,7 @@ def test_residues_hold_zero_whichever_way_they_are_made(window, monkeypatch):
 def test_the_tables_give_powers_of_one_residue_modulo_each_prime():
     """The same exponents on tables of another window give the same powers."""
     raw = random.Random(1).randbytes(128)
-    one, two = (powers._by_table(SECRET.p, SECRET.q, b"\x03" * 32, w, raw) for w in (4, 10))
+    one, two = (powers._by_table(SECRET.p, SECRET.q, b"\x03" * 32, w, raw) for w in (4, 7))
     assert one == two
     (g,) = powers._by_table(SECRET.p, SECRET.q, b"\x03" * 32, 4, ((1).to_bytes(32, "big")) * 2)
     for i, found in zip((0, 64), one, strict=True):

@@ -269,13 +269,13 @@ def test_random_joins_equal_duckdb_with_small_cells_suppressed() -> None:
 def test_random_joins_without_a_helper() -> None:
     outcomes: list[str] = []
 
-    @settings(relaxed, max_examples=12, phases=[p for p in Phase if p is not Phase.shrink])
+    @settings(relaxed, max_examples=6, phases=[p for p in Phase if p is not Phase.shrink])
     @given(questions(most=2))
     def ask(q: Question) -> None:
         outcomes.append(check(q, "parties"))
 
     ask()
-    assert min(outcomes.count("shown"), outcomes.count("some suppressed")) > 0
+    assert outcomes.count("refused") < len(outcomes)
 
 
 @pytest.mark.slow
