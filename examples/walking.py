@@ -47,7 +47,7 @@ def walk(example: str) -> Iterator[Step]:
     steps = commands((HERE / example / "README.md").read_text(encoding="utf-8"))
     if not steps:
         return
-    with consortium(example) as (folder, _), tempfile.TemporaryDirectory(prefix="heji-walk-") as here:
+    with consortium(example) as (folder, _, _), tempfile.TemporaryDirectory(prefix="heji-walk-") as here:
         job = ""
         for query in queries(example):
             with Client(folder / query.to) as client:
