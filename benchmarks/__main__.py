@@ -22,6 +22,7 @@ from benchmarks.evidence import on_and_off, verified
 from benchmarks.jobs import whole_job
 from benchmarks.joins import joined, looked_up
 from benchmarks.members import ANALYST, COORDINATOR, Members, Task, vector
+from benchmarks.tallies import tallies
 from parties.consortium import init_consortium
 
 Row = dict[str, Any]
@@ -146,6 +147,10 @@ def main() -> None:
         print("Ten ids looked up in a table of another (aim at 10^6 rows: at most 3 s)")
         results["lookup"] = looked_up(Path(scratch), 100_000 if options.quick else 1_000_000, repeats)
         print_row(results["lookup"])
+        print("A join of two without a helper (aims: 25,000 points a second on two cores, totals no longer than that)")
+        results["tallies"] = tallies(Path(scratch), (10_000,) if options.quick else (10_000, 100_000))
+        for row in results["tallies"]:
+            print_row(row)
     ours = next(r for r in results["secure_sum"] if (r["words"], r["parties"]) == (1_000_000, 3))
     results["mpyc"] = mpyc(1_000_000, ours["seconds"])
     for row in results["mpyc"]:

@@ -27,6 +27,7 @@ CODES: Mapping[str, str] = {
     "plan.inexact": "an expression cannot be computed exactly (floating point)",
     "plan.unsafe_weights": "weights or combinations from which the parts of a pooled total could be told apart",
     "plan.trust": "the query needs a weaker trust level than the job accepts",
+    "plan.deposit": "the query is no deposit sum: not every value is one total over all of its parties",
     "plan.verified": "verified sums do not go with this query",
     "plan.noise": "noise does not go with this query, or is asked for in numbers that cannot be read",
     "plan.helper": "there is no helper, or it belongs to an institution that takes part in the join",

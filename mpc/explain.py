@@ -9,6 +9,7 @@ from typing import Any
 
 from mpc.expected import expected_bytes, expected_seconds
 from mpc.joint import Joint, batches
+from mpc.methods import KEY_BITS, advice, ciphertexts_of, methods
 from mpc.pair import Pair
 from mpc.protocols.ranked import Search
 from mpc.protocols.total import BLOCK_WORDS
@@ -20,6 +21,7 @@ from mpc.traffic import pair_traffic, search_traffic, traffic
 
 def explain(plan: Plan, recipients: tuple[str, ...]) -> dict[str, Any]:
     """Everything that follows from the plan. Integers that may pass 2^53 are strings."""
+    found = methods(plan, recipients)
     return {
         "planner": plan.version,
         "plan": plan.digest(),
@@ -33,8 +35,10 @@ def explain(plan: Plan, recipients: tuple[str, ...]) -> dict[str, Any]:
         ],
         "pools": [_pool(p) for p in plan.pools],
         "steps": _steps(plan, recipients),
-        "seconds": round(expected_seconds(plan, len(recipients)), 1),
+        "seconds": round(expected_seconds(plan, len(recipients)), 1) if plan.trust != "deposit" else None,
         "memory_bytes": str(expected_bytes(plan)),
+        "methods": [asdict(m) for m in found],
+        "recommended": advice(found),
         "ledger": [asdict(e) for e in ledger(plan, recipients)],
         "notes": list(plan.notes),
     }
@@ -98,6 +102,8 @@ def _noise(w: Word) -> dict[str, Any]:
 
 def _steps(plan: Plan, recipients: tuple[str, ...]) -> list[dict[str, Any]]:
     """The joint steps. ``bytes``: what each party sends for all recipients, without framing."""
+    if plan.trust == "deposit":
+        return [_deposit_step(plan)]
     steps: list[dict[str, Any]] = [
         {"step": "keys", "protocol": "P0 keys and coins", "trust": "parties", "rounds": 2, "bytes": {}}
     ]
@@ -125,6 +131,18 @@ def _steps(plan: Plan, recipients: tuple[str, ...]) -> list[dict[str, Any]]:
                 }
             )
     return steps
+
+
+def _deposit_step(plan: Plan) -> dict[str, Any]:
+    """Deposits: each party by itself, on a day of its own."""
+    ciphertexts = ciphertexts_of(plan)
+    return {
+        "step": "deposit",
+        "protocol": f"P10 deposit sum, {ciphertexts:,} Paillier ciphertext(s) a party",
+        "trust": "deposit",
+        "rounds": 1,
+        "bytes": dict.fromkeys(plan.parties, ciphertexts * KEY_BITS // 4),
+    }
 
 
 #: what a step of mpc.traffic is called, and how many latencies it takes at least
@@ -240,7 +258,11 @@ def render(explained: dict[str, Any], width: int | None = None) -> str:
         out.append(
             f"  {s['step']:12} {s['protocol']}, {s['rounds']} round(s)" + (f", {size:,} bytes a party" if size else "")
         )
-    out.append(f"  about {explained['seconds']} s with all members on one machine, and what the local queries take")
+    if explained["seconds"] is not None:
+        out.append(f"  about {explained['seconds']} s with all members on one machine, and what the local queries take")
+    if len(usable := [m for m in explained["methods"] if not m["why_not"]]) > 1:
+        out += ["", "How it can be added up:", *(f"  {_method(m)}" for m in usable)]
+        out.append(f"  take {explained['recommended']}")
     if memory := int(explained["memory_bytes"]):
         out.append(f"  up to about {memory / 1e9:.1f} GB of memory at a party of a join, beside its tables")
     out += ["", "Who learns what:"]
@@ -248,3 +270,9 @@ def render(explained: dict[str, Any], width: int | None = None) -> str:
     if explained["notes"]:
         out += ["", "Notes:", *(f"  {n}" for n in explained["notes"])]
     return "\n".join(out) + "\n"
+
+
+def _method(m: dict[str, Any]) -> str:
+    how = "the parties are online together" if m["together"] else "each party deposits when it likes"
+    what = "" if m["together"] else " of processor time; coordinator and recipient together could open single deposits"
+    return f"{m['name']:9} {how}; {m['bytes']:,} bytes a party, about {m['seconds']:.1f} s{what}"

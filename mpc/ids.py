@@ -98,7 +98,8 @@ class Integers:
 
 @dataclass(frozen=True, eq=False)
 class Keys:
-    """Keys laid out: ``matrix`` (n, width) uint8; ``null`` (n,) bool, whose rows of the matrix mean nothing."""
+    """Keys laid out: ``matrix`` (n, width) uint8; ``null`` (n,) bool, whose rows of the matrix mean nothing
+    (``lay_out`` makes them zeros)."""
 
     matrix: Bytes
     null: Flags
@@ -131,6 +132,8 @@ def lay_out(fields: Sequence[Field], columns: Sequence[Texts | Integers]) -> Key
         else:
             null |= _texts(target, canonical(field.form, column), field)
         start += LENGTH_BYTES + field.size
+    if null.any():
+        matrix[null] = 0  # what lies under a NULL is chance
     return Keys(matrix, null)
 
 

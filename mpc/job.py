@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -19,6 +19,47 @@ MAX_JOB_BYTES = 256 * 1024
 MOST_ENTITY_ROWS, MOST_EPSILON = 10_000, 100
 #: a decimal number in one writing
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,2})(\.[0-9]{0,5}[1-9])?")
+#: how depositors encrypt
+METHODS = ("paillier",)
+
+
+@dataclass(frozen=True)
+class DepositTerms:
+    """How a deposit job collects its total (P10). Deposits are taken until the job expires.
+
+    ``least``: organisations besides the recipient's that must deposit, else nothing is released; ``early``: it closes
+    as soon as all have deposited. ``key``: the recipient's public key in hex, made at ``made`` (Unix seconds), with the
+    recipient's ``signature`` (hex) over ``statement``.
+    """
+
+    method: str
+    least: int
+    early: bool
+    key: str
+    made: int
+    signature: str
+
+    def statement(self, recipient: str) -> bytes:
+        """What the recipient signs about its key."""
+        return key_statement(recipient, self.method, self.key, self.made)
+
+    def check(self) -> bool:
+        """Whether all fields have their form."""
+        texts = all(isinstance(x, str) for x in (self.method, self.key, self.signature))
+        return (
+            texts
+            and self.method in METHODS
+            and type(self.least) is int
+            and type(self.made) is int
+            and type(self.early) is bool
+            and len(bytes.fromhex(self.signature)) == 64
+            and bytes.fromhex(self.key).hex() == self.key
+        )
+
+
+def key_statement(recipient: str, method: str, key: str, made: int) -> bytes:
+    """Canonical JSON about a public key for deposits; signed under the label ``deposit-key``."""
+    return rfc8785.dumps({"v": 1, "member": recipient, "method": method, "key": key, "made": made})
 
 
 @dataclass(frozen=True)
@@ -30,7 +71,8 @@ class Job:
     ``verified``: the recipient is to verify that sums are of what the parties bound themselves to (P11).
     ``epsilon``: results carry noise of this privacy loss (P12), as decimal text; "": they are exact. With noise at most
     ``entity_rows`` rows of one entity count.
-    ``trust``: the weakest level the modeler accepts, "parties" (nothing rests on a third seat) or "helper".
+    ``trust``: the weakest level the modeler accepts, "parties" (nothing rests on a third seat) or "helper"; "deposit"
+    goes with ``deposit`` and with one recipient.
     """
 
     sql: str
@@ -50,6 +92,7 @@ class Job:
     recipient_keys: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     planner: str = ""
+    deposit: DepositTerms | None = None
 
     def to_bytes(self) -> bytes:
         """RFC 8785 canonical JSON."""
@@ -73,6 +116,7 @@ class Job:
                 "recipient_keys": dict(self.recipient_keys),
                 "parameters": dict(self.parameters),
                 "planner": self.planner,
+                "deposit": None if self.deposit is None else asdict(self.deposit),
             }
         )
 
@@ -85,7 +129,9 @@ class Job:
             body: dict[str, Any] = json.loads(raw)
             if body.pop("v") != 1:
                 raise ValueError("unknown version")
-            job = Job(**{**body, "recipients": tuple(body["recipients"])})
+            terms = body["deposit"]
+            deposit = None if terms is None else DepositTerms(**terms)
+            job = Job(**{**body, "recipients": tuple(body["recipients"]), "deposit": deposit})
             checks = [
                 all(
                     isinstance(x, str)
@@ -102,7 +148,8 @@ class Job:
                 type(job.verified) is bool,
                 isinstance(job.epsilon, str) and (job.epsilon == "" or epsilon_of(job.epsilon) > 0),
                 type(job.entity_rows) is int and 1 <= job.entity_rows <= (MOST_ENTITY_ROWS if job.epsilon else 1),
-                job.trust in ("helper", "parties"),
+                job.trust in (("helper", "parties") if deposit is None else ("deposit",)),
+                deposit is None or (deposit.check() and len(job.recipients) == 1 and not job.recipient_keys),
                 len(bytes.fromhex(job.nonce)) == 16,
             ]
             if not all(checks) or job.to_bytes() != raw:
@@ -119,7 +166,7 @@ class Job:
     def shown(self) -> str:
         """The SQL for people, with the values of its parameters."""
         values = ", ".join(f"${k} = {json.dumps(v, ensure_ascii=False)}" for k, v in sorted(self.parameters.items()))
-        return f"{self.sql}\n-- {values}" if values else self.sql
+        return f"{self.sql.rstrip()}\n-- {values}" if values else self.sql
 
     @property
     def id(self) -> str:

@@ -34,7 +34,8 @@ from mpc.protocols import scoring, tally
 from mpc.protocols.blind import Blind, meet
 from mpc.protocols.match import match
 from mpc.protocols.scoring import Scoring
-from mpc.protocols.tally import Form, GroupRows, Release, Tally
+from mpc.protocols.tally import GroupRows
+from mpc.protocols.tally_terms import Form, Release, Tally
 from mpc.query.bilinear import Met, met, shown_by_themselves
 from mpc.query.plan import Ring, Side, TallyPool
 from mpc.ring import ring
@@ -251,10 +252,9 @@ def _column(rows: SideRows, column: int) -> RingWords:
     return out
 
 
-def _words(j: Pair, found: list[RingWords]) -> dict[Ring, RingWords]:
-    """From the order of ``Tally.words`` to that of ``Plan.columns``: a measure's words, then its flag."""
-    pool, left = j.pool, iter(found)
-    of_release = [[next(left) for _ in (*r.words, None)] for r in pool.released]
+def _words(j: Pair, of_release: list[list[RingWords]]) -> dict[Ring, RingWords]:
+    """From the order of releases to that of ``Plan.columns``: a measure's words, then its flag."""
+    pool = j.pool
     out: dict[Ring, list[RingWords]] = {64: [], 128: []}
     for m, measure in enumerate(pool.measures):
         slices = of_release[m * pool.slices : (m + 1) * pool.slices]

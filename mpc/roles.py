@@ -24,6 +24,7 @@ import numpy as np
 from mpc import joint, pair
 from mpc.coins import Coins
 from mpc.crypto.labels import digest
+from mpc.crypto.paillier import PublicKey
 from mpc.crypto.spread import Spread, one_core
 from mpc.job import Job
 from mpc.joint import Joint, SideRows
@@ -31,6 +32,7 @@ from mpc.messages import RingWords
 from mpc.pair import Pair
 from mpc.protocols import ranked, total, verified
 from mpc.protocols.agree import Agreement, Context, Sign, Verify, agree, pair_coins, verify_agreement
+from mpc.protocols.deposit import Terms
 from mpc.protocols.ranked import Found, OwnValues, Search
 from mpc.protocols.total import Sum
 from mpc.protocols.verified import Binding
@@ -125,6 +127,31 @@ def cast_of(
     context = Context(bytes.fromhex(job.id), attempt, statement, participants, outside)
     sums = sums_of(plan, job.recipients)
     return Cast(context, coordinator, sums, plan.verified, joints, pairs, tuple(searches_of(plan, helper)))
+
+
+def deposit_terms(job: Job, plan: Plan, coordinator: str, organisations: Mapping[str, str]) -> Terms:
+    """The terms of a deposit job, whose parties leave their words on days of their own (P10): no attempt, no cast.
+
+    ``organisations``: of all members. Raises LocalError plan.trust, policy.contributors, protocol.point.
+    """
+    assert job.deposit is not None
+    [recipient] = job.recipients
+    return Terms(
+        job.id,
+        plan.digest(),
+        plan.parties,
+        recipient,
+        coordinator,
+        {m: organisations[m] for m in (*plan.parties, recipient, coordinator)},
+        PublicKey.from_bytes(bytes.fromhex(job.deposit.key)),
+        job.deposit.least,
+        sums_of(plan, job.recipients),
+    )
+
+
+def deposit_cast(job: Job, plan: Plan, terms: Terms) -> Cast:
+    """What a depositor computes its words for: the sums, and no keys that anybody agrees on."""
+    return Cast(Context(bytes.fromhex(job.id), 1, bytes.fromhex(plan.digest()), (), {}), terms.coordinator, terms.sums)
 
 
 def searches_of(plan: Plan, helper: str) -> Iterator[Places]:
@@ -250,7 +277,7 @@ def play_party(
                 mine = places.put(what, mine, first=session.me == places.search.parties[0])
         if cast.verified:
             here = cast.context.digest()
-            yield from verified.contribute(speaking, s, mine, cast.coordinator, here, sign, verify)
+            yield from verified.contribute(speaking, s, mine, cast.coordinator, here, sign, verify, spread)
         else:
             yield from total.contribute(speaking, s, mine, cast.coordinator)
     outcome = Outcome(agreement)

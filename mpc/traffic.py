@@ -20,7 +20,8 @@ from mpc.protocols.parts import KEY_BYTES
 from mpc.protocols.ranked import Search
 from mpc.protocols.ranked_rows import RowSearch
 from mpc.protocols.spine_order import MARKS
-from mpc.protocols.tally import Tally
+from mpc.protocols.tally import PART
+from mpc.protocols.tally_terms import Tally
 from mpc.sharing.circle import Circle
 from mpc.sharing.compare import BATCH
 
@@ -106,7 +107,8 @@ def pair_traffic(j: Pair) -> Iterator[Traffic]:
             yield _one("scores", other, spine, CIPHERTEXT_BYTES * s.ciphertexts(most))
         return
     t = j.tally
-    yield _one("tally", other, spine, PAILLIER_BYTES + CIPHERTEXT_BYTES * (most * t.packs + _small(t)), 3)
+    said = PAILLIER_BYTES + CIPHERTEXT_BYTES * (most * t.packs + _small(t))
+    yield _one("tally", other, spine, said, 3 + most // PART)
     masked = sum(t.shelf(pack).count for _, pack in t.products) + sum(shelf.count for shelf in t.shown)
     counts = 8 * t.groups * len(t.entities)
     yield _one("tally", spine, other, CIPHERTEXT_BYTES * masked + counts, 2 + len(t.entities))
@@ -114,7 +116,7 @@ def pair_traffic(j: Pair) -> Iterator[Traffic]:
 
 def _small(t: Tally) -> int:
     """Ciphertexts that bring small cells back into the order of the groups."""
-    return t.groups * (len(t.shown) + sum(w is not None for w in t.words))
+    return t.groups * (len(t.shown) + len(t.words))
 
 
 def _alignments(j: Joint) -> Iterator[Traffic]:

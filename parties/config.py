@@ -47,6 +47,11 @@ class MemberConfig(BaseModel):
         pattern=r"^(.+:[0-9]{1,5})?$",
         description="HOST:PORT to show this member's log at (HTTPS, static files, no login); empty for nowhere",
     )
+    webhook: str = Field(
+        default="",
+        pattern=r"^(https://[^\s/@?#]+([/?][^\s#]*)?|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?([/?][^\s#]*)?)?$",
+        description="https:// address (http:// on loopback) told when a job waits, runs, ends; empty for none",
+    )
     max_jobs: int = Field(default=16, ge=1, description="jobs under way at once")
     max_cells: int = Field(default=1_000_000, ge=1, description="cells times measures of one job")
     max_join_bytes: int = Field(
@@ -66,6 +71,9 @@ class MemberConfig(BaseModel):
     )
     release_ledger: bool = Field(
         default=True, description="to hide cells whose entities differ by few from those of earlier releases"
+    )
+    release_ledger_bytes: int = Field(
+        default=8 << 30, ge=0, description="of the release ledger; a job that needs more fails before it sends anything"
     )
     retain_days: int = Field(
         default=30,
@@ -91,6 +99,9 @@ class MemberConfig(BaseModel):
         ge=0,
         le=36500,
         description="to keep the seeds of noise, encrypted, for replay of jobs with --epsilon",
+    )
+    deposit_seconds: float = Field(
+        default=60, ge=0, description="between two looks for deposits to make or totals to receive; 0: only by hand"
     )
     cache_bytes: int = Field(default=1 << 30, ge=0, description="of tables kept in memory between jobs")
 

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from mpc.errors import LocalError
 from mpc.job import Job, epsilon_of
 from mpc.policy.flow import Recipient, Request
+from mpc.protocols.deposit import DEPOSIT_KEY, Terms
 from mpc.query.catalog import Catalog
 from mpc.query.compile import PLANNER, compile_job
 from mpc.query.plan import Plan
+from mpc.roles import deposit_terms
 from parties.member import Member
 from parties.rpc.v1 import node_pb2
 
@@ -24,6 +26,8 @@ from parties.rpc.v1 import node_pb2
 JOB, CATALOG, APPROVAL = "job", "catalog", "approval"
 #: a job may be valid for this long at most, and clocks may differ by this much (seconds)
 LONGEST_JOB, CLOCK_SKEW = 31 * 86400, 300
+#: deposits may be taken for this long at most
+LONGEST_DEPOSIT = 366 * 86400
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ def read_job(member: Member, raw: bytes, signature: bytes | None) -> Job:
     here = member.clock()
     if job.expires <= here:
         raise LocalError("job.expired", "The job's expiry has passed.", "Submit the query again.")
-    if job.created > here + CLOCK_SKEW or job.expires > here + LONGEST_JOB + CLOCK_SKEW:
+    longest = LONGEST_JOB if job.deposit is None else LONGEST_DEPOSIT
+    if job.created > here + CLOCK_SKEW or job.expires > here + longest + CLOCK_SKEW:
         raise LocalError(
             "job.expired",
             "The job's times lie too far in the future.",
@@ -90,7 +95,8 @@ def read_job(member: Member, raw: bytes, signature: bytes | None) -> Job:
         )
     for r in job.recipients:
         listed = member.roster.member(r)
-        if not member.has_node(r) and (r != job.submitter or len(job.recipient_keys.get(r, "")) != 64):
+        keyed = len(job.recipient_keys.get(r, "")) == 64 or job.deposit is not None
+        if not member.has_node(r) and (r != job.submitter or not keyed):
             raise LocalError(
                 "job.invalid",
                 f"{r} has no node, so it must submit a job for itself, with its key in it.",
@@ -100,6 +106,10 @@ def read_job(member: Member, raw: bytes, signature: bytes | None) -> Job:
             raise LocalError("job.invalid", f"{r} receives no results: the roster gives it no such role.")
     if set(job.recipient_keys) - {r for r in job.recipients if not member.has_node(r)}:
         raise LocalError("job.invalid", "The job carries keys of members that announce their own.")
+    if job.deposit is not None:
+        # the key that inputs are encrypted under is the recipient's own, by the identity that policies grant to
+        statement = job.deposit.statement(job.recipients[0])
+        member.verify(job.recipients[0], DEPOSIT_KEY, statement, bytes.fromhex(job.deposit.signature))
     return job
 
 
@@ -117,7 +127,11 @@ def read_catalogs(member: Member, signed: Iterable[node_pb2.SignedCatalog]) -> d
 
 def propose(member: Member, raw: bytes, signature: bytes | None, catalogs: Mapping[str, Catalog]) -> Proposed:
     """Read a job and compile its plan from exactly the catalogs it names."""
-    job = read_job(member, raw, signature)
+    return compiled(member, raw, read_job(member, raw, signature), catalogs)
+
+
+def compiled(member: Member, raw: bytes, job: Job, catalogs: Mapping[str, Catalog]) -> Proposed:
+    """The plan of a job that was read, whether or not its time is over."""
     used = {}
     for party, digest in job.catalogs.items():
         if party not in catalogs:
@@ -135,7 +149,24 @@ def propose(member: Member, raw: bytes, signature: bytes | None, catalogs: Mappi
             "job.invalid", "The job names catalogs of parties that its query does not use, or leaves some out."
         )
     inside = tuple(sorted(r for r in job.recipients if member.has_node(r)))
-    return Proposed(raw, job, plan, inside, helper_of(member, plan, job.recipients), used)
+    proposed = Proposed(raw, job, plan, inside, helper_of(member, plan, job.recipients), used)
+    if job.deposit is not None:
+        terms_of(member, proposed)
+    return proposed
+
+
+def coordinator_of(member: Member) -> str:
+    """Who keeps deposits. Raises LocalError roster.invalid."""
+    found = member.roster.members_with("coordinator")
+    if not found:
+        raise LocalError("roster.invalid", "The roster has no coordinator.")
+    return found[0]
+
+
+def terms_of(member: Member, proposed: Proposed) -> Terms:
+    """The terms of a deposit job. Raises LocalError plan.trust, policy.contributors, protocol.point."""
+    organisations = {m.name: m.organisation for m in member.roster.members}
+    return deposit_terms(proposed.job, proposed.plan, coordinator_of(member), organisations)
 
 
 def helper_of(member: Member, plan: Plan, recipients: tuple[str, ...]) -> str:
@@ -151,7 +182,8 @@ def helper_of(member: Member, plan: Plan, recipients: tuple[str, ...]) -> str:
         raise LocalError(
             "plan.helper",
             "The query needs a helper, and the roster has none.",
-            "Add one whom all trust not to collude with a party (heji node init --role helper, heji roster add).",
+            "Add one whom all trust not to collude with a party (heji node init --role helper, heji roster add). Two "
+            "parties can join without one where both let the other know which keys met: --trust parties.",
         )
     belongs = member.roster.organisation_of(helpers[0])
     inside = sorted(p for p in {*plan.parties, *recipients} if member.roster.organisation_of(p) == belongs)

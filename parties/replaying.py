@@ -1,8 +1,9 @@
 """A member's own role, run again from what it kept: ``heji audit replay``.
 
-In house, or in front of a regulator: from the retained seed, the messages heard and the tables as they are now the role
-must say, byte for byte, what the log says that it said. Data other than at the time, another seed or another message is
-named before anything is compared.
+In house, or in front of a regulator: from the retained seed, the messages heard and its input the role must say, byte
+for byte, what the log says that it said. The input is what the tables give today, if that is the one in the log, else
+the one that was kept; then it is said where the tables differ. Another seed, input or message than the log bound the
+member to is named before anything is compared.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mpc.coins import Coins, own_coins
 from mpc.errors import LocalError
 from mpc.evidence import data
 from mpc.evidence.case import Document, Part
-from mpc.evidence.data import Block
+from mpc.evidence.data import Rows
 from mpc.policy.flow import Limits, several_wanted
 from mpc.query.compile import PLANNER, compile_job
 from mpc.query.plan import Plan
@@ -29,8 +31,9 @@ from mpc.run import Sent
 from parties.evidence.recorder import seed_commitment
 from parties.evidence.retained import Retained
 from parties.member import Member
-from parties.node.inputs import Inputs
-from parties.node.noise_seeds import NoiseSeeds
+from parties.node.committed import Committed
+from parties.node.inputs import Input, Inputs
+from parties.node.noise_seeds import NoiseOf, NoiseSeeds
 from parties.node.releases import Releases
 from parties.node.store import Store
 from parties.proposals import helper_of
@@ -41,12 +44,14 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Replayed:
-    """What was found: the role, the messages that came out the same, their bytes."""
+    """What was found: the role, the messages that came out the same, their bytes. ``remark``: where the tables of today
+    do not give the input that the role was run on; "" where they do."""
 
     attempt: int
     role: str
     messages: int
     bytes: int
+    remark: str = ""
 
 
 async def replay(member: Member, part: Part) -> list[Replayed]:
@@ -89,62 +94,86 @@ async def _attempt(member: Member, part: Part, d: Document) -> Replayed:
         approvals={p: s.text for p, s in d.approvals.items()},
         helper=helper_of(member, plan, d.what.recipients),
     )
-    session = Session(member.name, own_coins(seed, *key))
-    name, role = await _role(member, session, cast, plan, d, str(committed[0].facts["data"]), kept)
+    name, role, remark = await _role(member, cast, plan, d, committed[0].facts, kept)
     sent = sorted(part.about(d.attempt, "sent"), key=lambda e: int(e.facts["number"]))
     said = [Said(str(e.facts["peer"]), str(e.facts["step"]), bytes.fromhex(e.facts["sha256"])) for e in sent]
     await asyncio.to_thread(rerun, member.name, role, heard, said)
-    return Replayed(d.attempt, name, len(said), sum(int(e.facts["len"]) for e in sent))
+    return Replayed(d.attempt, name, len(said), sum(int(e.facts["len"]) for e in sent), remark)
 
 
 async def _role(
-    member: Member, session: Session, cast: Cast, plan: Plan, d: Document, committed: str, kept: Retained
-) -> tuple[str, Rounds[Outcome]]:
-    if member.name == d.coordinator:
-        return "coordinator", play_coordinator(session, cast, member.sign, member.verify)
-    if member.name == cast.helper:
-        return "helper", play_helper(session, cast, member.sign, member.verify)
+    member: Member, cast: Cast, plan: Plan, d: Document, facts: Mapping[str, Any], kept: Retained
+) -> tuple[str, Rounds[Outcome], str]:
+    """Its name, the role, and what is to be said about the tables. ``facts``: what the log says it bound itself to."""
+    committed = str(facts["data"])
+    key, me = (cast.context.job, cast.context.attempt), member.name
+    seed = kept.seed(key)
+    session = Session(me, own_coins(seed, *key))
+    if me == d.coordinator:
+        return "coordinator", play_coordinator(session, cast, member.sign, member.verify), ""
+    if me == cast.helper:
+        return "helper", play_helper(session, cast, member.sign, member.verify), ""
+    seeds = NoiseSeeds(member.folder, member.identity)
+
+    def noise(job: bytes, _snapshot: bytes) -> tuple[Coins, str]:
+        return seeds.committed(job, str(facts.get("noise", ""))), ""
+
+    try:
+        given = await _from_tables(member, cast, plan, d, session.own, noise)
+        now, trouble = given.blocks, ""
+    except LocalError as problem:
+        if not problem.code.startswith(("data.", "plan.")):
+            raise
+        given, now, trouble = Input({}, b""), (), problem.message
+    sign, verify = member.sign, member.verify
+    if given.commitment.hex() == committed:
+        return "party", play_party(session, cast, given.vectors, sign, verify, given.rows, given.values), ""
+    then = kept.blocks(key)
+    if not then:
+        raise LocalError(
+            "data.changed",
+            f"The tables of {me} do not give the input it bound itself to in this job, and that was not kept: "
+            + (trouble or "in which columns they differ is not known."),
+            "Restore them as they were (their source as of the time of the job) in a copy of the folder; then replay. "
+            "What is kept is bounded by retain_bytes.",
+        )
+    again = own_coins(seed, *key)  # the tables' input has drawn from the others
+    if data.root(then, data.salts(again, len(then))).hex() != committed:
+        raise LocalError("protocol.replay", f"The input kept is not the one {me} bound itself to.")
+    bound = Committed.read(cast, plan, me, then)
+    if plan.noise is not None:
+        bound = bound.noised(plan, me, noise(cast.context.job, b"")[0])
+    vectors = bound.vectors(cast, plan, me, again)
+    remark = trouble or _places(data.differences(then, now))
+    session = Session(me, again)
+    return "party", play_party(session, cast, vectors, sign, verify, bound.rows, bound.values), remark
+
+
+async def _from_tables(member: Member, cast: Cast, plan: Plan, d: Document, coins: Coins, noise: NoiseOf) -> Input:
+    """The input that the tables of today give. Raises LocalError data.*, plan.catalog."""
     approved = {p: Limits.from_told(json.loads(s.text)) for p, s in d.approvals.items()}
     path = member.folder / "state" / "node.db"
     store = Store(path, os.urandom(32))
     releases = Releases(path, remember=False) if member.config.release_ledger else None
     try:
-        given = await Inputs(member, releases, NoiseSeeds(member.folder, member.identity, make=False)).vectors(
+        return await Inputs(member, releases, noise).vectors(
             cast,
             plan,
             approved[member.name],
             strict_none=several_wanted(member.name, approved),
-            coins=session.own,
+            coins=coins,
             salt=store.salt,
         )
     finally:
         if releases is not None:
             releases.close()
         store.close()
-    if given.commitment.hex() != committed:
-        key = (cast.context.job, cast.context.attempt)
-        raise _other_data(member.name, kept.blocks(key), given.blocks, committed, own_coins(kept.seed(key), *key))
-    return "party", play_party(session, cast, given.vectors, member.sign, member.verify, given.rows, given.values)
 
 
-def _other_data(me: str, kept: Sequence[Block], now: Sequence[Block], committed: str, coins: Coins) -> LocalError:
-    """The tables do not give the input that ``me`` bound itself to: where they differ, if that input is kept.
-
-    ``coins``: of the attempt, not drawn from yet.
-    """
-    if not kept:
-        told = "which of their columns differ is not known, since the input was not kept (retain_bytes)"
-    elif data.root(kept, data.salts(coins, len(kept))).hex() != committed:
-        return LocalError("protocol.replay", f"The input kept is not the one {me} bound itself to.")
-    else:
-        places = [f"{r.column}, rows {r.first + 1:,} to {r.end:,}" for r in data.differences(kept, now)]
-        more = f"; and {len(places) - _SHOWN} more places" if len(places) > _SHOWN else ""
-        told = "; ".join(places[:_SHOWN]) + more
-    return LocalError(
-        "data.changed",
-        f"The tables of {me} do not give the input it bound itself to in this job: {told}.",
-        "Restore them as they were (their source as of the time of the job) in a copy of the folder; then replay.",
-    )
+def _places(differ: Sequence[Rows]) -> str:
+    """Where data differs, for people."""
+    told = [f"{r.column}, rows {r.first + 1:,} to {r.end:,}" for r in differ]
+    return "; ".join(told[:_SHOWN]) + (f"; and {len(told) - _SHOWN} more places" if len(told) > _SHOWN else "")
 
 
 def _check_heard(part: Part, attempt: int, heard: Sequence[Sent]) -> None:

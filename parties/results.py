@@ -138,11 +138,25 @@ def opened_result(
         "planner": plan.version,
         "suppressed_values": cells,
         "verified": plan.verified,
+        "rounded": rounded_by(approvals),
+        **({} if job.deposit is None else {"deposits": _deposits(plan.parties, approvals)}),
         **_noise(plan, approvals),
         "policies": {p: json.loads(a)["policy"] for p, a in sorted(approvals.items())},
         "nonce": secrets.token_hex(32),  # in front of a digest of the result, so that nobody searches for it
     }
     return Result(table, statement)
+
+
+def rounded_by(approvals: Mapping[str, bytes]) -> dict[str, dict[str, str]]:
+    """To what each owner rounds its sums of a column before they are added, by party and "table.column"."""
+    said = {p: json.loads(a).get("columns", ()) for p, a in sorted(approvals.items())}
+    found = {p: {f"{c['table']}.{c['column']}": c["round_to"] for c in of if "round_to" in c} for p, of in said.items()}
+    return {p: columns for p, columns in found.items() if columns}
+
+
+def _deposits(parties: tuple[str, ...], approvals: Mapping[str, bytes]) -> dict[str, list[str]]:
+    """Whose deposits are in a total, and whose are not."""
+    return {"of": sorted(approvals), "missing": [p for p in parties if p not in approvals]}
 
 
 def _noise(plan: Plan, approvals: Mapping[str, bytes]) -> dict[str, Any]:

@@ -18,13 +18,19 @@ from grpc_reflection.v1alpha import reflection
 
 from mpc.errors import LocalError
 from parties import credentials, https, logs, memory, metrics
+from parties.clock import now
+from parties.coordinator.catalogs import Catalogs
+from parties.coordinator.deposit_store import DepositStore
+from parties.coordinator.deposits import Deposits
 from parties.coordinator.service import CoordinatorService
 from parties.coordinator.store import Store as CoordinatorStore
 from parties.evidence.recorder import Recorder
 from parties.evidence.service import EvidenceService, WitnessService
 from parties.evidence.witness import Heads
 from parties.mail import PostOffice
-from parties.member import Member
+from parties.member import Clock, Member
+from parties.node.deposit_store import DepositStore as DepositMessages
+from parties.node.deposits import Deposits as OwnDeposits
 from parties.node.inputs import Inputs
 from parties.node.noise_seeds import NoiseSeeds
 from parties.node.permission import Permission
@@ -32,9 +38,11 @@ from parties.node.releases import Releases
 from parties.node.service import NodeService
 from parties.node.stopping import Watch
 from parties.node.store import Store as NodeStore
+from parties.node.webhook import Webhook
 from parties.rpc.v1 import (
     coordinator_pb2,
     coordinator_pb2_grpc,
+    deposits_pb2_grpc,
     evidence_pb2,
     evidence_pb2_grpc,
     node_pb2,
@@ -51,24 +59,42 @@ Stop = Callable[[], Awaitable[None]]
 Start = Callable[[Path], Awaitable[tuple[grpc.aio.Server, Stop]]]
 
 
-async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]:
+async def serve_node(folder: Path, clock: Clock = now, **hooks: Any) -> tuple[grpc.aio.Server, Stop]:
     """Start a party node; returns its server and what stops it. ``hooks`` go to NodeService (tests, benchmarks)."""
-    member = Member(folder)
+    member = Member(folder, clock)
     recorder = _recorder(member)
     store = NodeStore(folder / "state" / "node.db", os.urandom(32))
     for job in store.abort_unfinished(member.clock()):
         log.info("cut off by the restart", job=job)
     post = PostOffice(member.caller, recorder)
-    releases = Releases(folder / "state" / "node.db") if member.config.release_ledger else None
-    inputs = Inputs(member, releases, NoiseSeeds(folder, member.identity))
+    config = member.config
+    kept = Releases(folder / "state" / "node.db", most=config.release_ledger_bytes) if config.release_ledger else None
+    seeds = NoiseSeeds(folder, member.identity)
+    inputs = Inputs(member, kept, seeds.coins)
     counters = metrics.Metrics()
-    service = NodeService(member, store, post, inputs, Permission(member), metrics=counters, recorder=recorder, **hooks)
+    webhook = Webhook(folder, member.name, member.config.webhook, member.clock)
+    permission = Permission(member, lambda job: webhook.job("waiting", job))
+    service = NodeService(
+        member,
+        store,
+        post,
+        inputs,
+        permission,
+        seeds,
+        metrics=counters,
+        recorder=recorder,
+        webhook=webhook,
+        **hooks,
+    )
     service.destroy_noise()
+    messages = DepositMessages(folder / "state" / "node.db")
+    deposits = OwnDeposits(member, store, messages, inputs, permission, recorder)
     console = await _console(member, store, inputs, recorder, lambda: service.under_way)
-    watch = Watch(member.name, store.decisions, recorder, service.end_all)
+    watch = Watch(member.name, store.decisions, recorder, service.end_all, webhook.node)
     watch.start()
     server = _server(member)
     node_pb2_grpc.add_NodeServicer_to_server(service, server)
+    deposits_pb2_grpc.add_OwnDepositsServicer_to_server(deposits, server)
     if recorder is not None:
         evidence_pb2_grpc.add_EvidenceServicer_to_server(EvidenceService(member, recorder), server)
     stop = await _start(
@@ -79,27 +105,35 @@ async def serve_node(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]
         node_pb2.DESCRIPTOR.services_by_name["Node"].full_name,
         [
             service.stop,
+            deposits.stop,
             watch.stop,
             console,
             await _log(member),
             _soon(store.close),
-            *([_soon(releases.close)] if releases else []),
+            lambda: asyncio.to_thread(webhook.close),
+            _soon(messages.close),
+            *([_soon(kept.close)] if kept else []),
             *([recorder.close] if recorder else []),
         ],
     )
+    deposits.start()
     return server, stop
 
 
-async def serve_coordinator(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server, Stop]:
+async def serve_coordinator(folder: Path, clock: Clock = now, **hooks: Any) -> tuple[grpc.aio.Server, Stop]:
     """Start a coordinator; unfinished jobs go on. Returns its server and what stops it. ``hooks``: as above."""
-    member = Member(folder)
+    member = Member(folder, clock)
     recorder = _recorder(member)
     store = CoordinatorStore(folder / "state" / "coordinator.db")
     post = PostOffice(member.caller, recorder)
     counters = metrics.Metrics()
-    service = CoordinatorService(member, store, post, metrics=counters, recorder=recorder, **hooks)
+    kept = DepositStore(folder / "state" / "coordinator.db")
+    catalogs = Catalogs(member, kept)
+    deposits = Deposits(member, store, kept, catalogs, recorder)
+    service = CoordinatorService(member, store, post, catalogs, deposits, metrics=counters, recorder=recorder, **hooks)
     server = _server(member)
     coordinator_pb2_grpc.add_CoordinatorServicer_to_server(service, server)
+    deposits_pb2_grpc.add_DepositsServicer_to_server(deposits, server)
     if recorder is not None:
         evidence_pb2_grpc.add_EvidenceServicer_to_server(EvidenceService(member, recorder), server)
     stop = await _start(
@@ -108,7 +142,13 @@ async def serve_coordinator(folder: Path, **hooks: Any) -> tuple[grpc.aio.Server
         post,
         counters,
         coordinator_pb2.DESCRIPTOR.services_by_name["Coordinator"].full_name,
-        [service.stop, await _log(member), _soon(store.close), *([recorder.close] if recorder else [])],
+        [
+            service.stop,
+            await _log(member),
+            _soon(store.close),
+            _soon(kept.close),
+            *([recorder.close] if recorder else []),
+        ],
     )
     service.resume()
     return server, stop

@@ -9,6 +9,8 @@ seed gives the same bytes, so that a role can be replayed, and no seed may serve
 
 Not constant time: neither phe nor GMP's ordinary powers are. Whoever can time the key holder's decryptions closely
 is outside the adversaries of docs/protocols/deposit.md.
+
+Who only adds or checks ciphertexts, a coordinator or an auditor, needs neither phe nor gmpy2.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ MIN_BITS = 3072
 MAX_BITS = 8192
 #: bits drawn beyond those of n before reducing, so that r is uniform but for 2^-128
 _SLACK = 128
+#: blinding factors made between two looks at whether other threads want to run
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -144,9 +148,11 @@ class Pool:
         gmpy2, n, square = _gmpy2(), self.key.n, self.key.square
         size = (n.bit_length() + _SLACK) // 8
         stream = keystream(hkdf(seed, salt=self.key.fingerprint, info=label("paillier-blinding")), size * count)
-        for start in range(0, size * count, size):
-            r = int.from_bytes(stream[start : start + size].tobytes(), "big") % n
-            self._factors.append(gmpy2.powmod(r, n, square))
+        for start in range(0, size * count, size * _AT_ONCE):
+            piece = stream[start : start + size * _AT_ONCE].tobytes()
+            drawn = [int.from_bytes(piece[i : i + size], "big") % n for i in range(0, len(piece), size)]
+            # unlike powmod it lets other threads run
+            self._factors.extend(gmpy2.powmod_base_list(drawn, n, square))
 
     def put(self, seed: bytes, factors: Iterable[int]) -> None:
         """Add factors that were made from ``seed`` otherwise (mpc/crypto/powers.py). Raises as ``fill`` does."""
@@ -182,11 +188,10 @@ def encrypt(key: PublicKey, plaintexts: Sequence[int], pool: Pool) -> list[int]:
 
 def add(key: PublicKey, columns: Iterable[Sequence[int]], length: int) -> list[int]:
     """Ciphertexts of the sums, place by place, of columns of ``length`` ciphertexts each."""
-    mpz, square = _gmpy2().mpz, _gmpy2().mpz(key.square)
-    total = [mpz(1)] * length
+    total = [1] * length
     for column in columns:
-        total = [t * c % square for t, c in zip(total, column, strict=True)]
-    return [int(t) for t in total]
+        total = [t * c % key.square for t, c in zip(total, column, strict=True)]
+    return total
 
 
 def decrypt(secret: SecretKey, ciphertexts: Sequence[int]) -> list[int]:
@@ -211,12 +216,11 @@ def decode(key: PublicKey, raw: bytes, length: int, *, party: str, step: str) ->
             party=party,
             step=step,
         )
-    gmpy2 = _gmpy2()
     ciphertexts = [int.from_bytes(raw[i : i + key.width], "big") for i in range(0, len(raw), key.width)]
-    product, n = gmpy2.mpz(1), gmpy2.mpz(key.n)
+    product = 1
     for c in ciphertexts:
-        product = product * c % n  # coprime to n if and only if every c is; 0 is not
-    if gmpy2.gcd(product, n) != 1 or any(c >= key.square for c in ciphertexts):
+        product = product * c % key.n  # coprime to n if and only if every c is; 0 is not
+    if math.gcd(product, key.n) != 1 or any(c >= key.square for c in ciphertexts):
         raise PeerError(
             "protocol.malformed",
             f"{party} sent a number at {step} that is no ciphertext under this key.",

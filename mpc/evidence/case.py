@@ -69,10 +69,16 @@ class Document:
     approvals: Mapping[str, Signed]
     announced: Mapping[str, Announce]
     agreed: Mapping[str, Agreed]
+    #: of a deposit job: the depositors' statements
+    deposits: Mapping[str, Signed]
 
     @cached_property
     def what(self) -> Job:
         return Job.from_bytes(self.job.text)
+
+    @property
+    def fullness(self) -> tuple[int, int]:
+        return len(self.agreed), len(self.deposits)
 
     @property
     def participants(self) -> list[str]:
@@ -152,7 +158,7 @@ class Case:
         found: dict[int, Document] = {}
         for part in self.parts.values():
             for d in part.documents:
-                if d.attempt not in found or len(d.agreed) > len(found[d.attempt].agreed):
+                if d.attempt not in found or d.fullness > found[d.attempt].fullness:
                     found[d.attempt] = d
         return dict(sorted(found.items()))
 
@@ -194,7 +200,7 @@ def read_case(bundle: Bundle, roster: Roster, key: bytes = b"") -> Case:
 
 _FIELDS = {"member", "entries", "checkpoint", "inclusion", "newest", "consistency", "stamp", "documents"}
 _STAMP = {"checkpoint", "consistency", "token"}
-_DOCUMENT = {"attempt", "coordinator", "job", "catalogs", "approvals", "announced", "agreed"}
+_DOCUMENT = {"attempt", "coordinator", "job", "catalogs", "approvals", "announced", "agreed", "deposits"}
 
 
 def read_part(name: str, raw: bytes) -> Part:
@@ -240,6 +246,7 @@ def _document(body: Any) -> Document:
         {p: Signed(*_two(s)) for p, s in body["approvals"].items()},
         {p: Announce(*_two(s)) for p, s in body["announced"].items()},
         {p: Agreed(*_two(s)) for p, s in body["agreed"].items()},
+        {p: Signed(*_two(s)) for p, s in body["deposits"].items()},
     )
     made.what, made.published  # noqa: B018  # they have their form too
     for party in made.approvals:

@@ -38,6 +38,18 @@ CHINESE: Mapping[str, str] = {
     "masked vectors are in no bundle: the coordinator's sums rest on its signed log and on replay": (
         "掩码向量不在证据包中：协调方的求和以其签名日志和重放为据"
     ),
+    "the key that deposits are encrypted under does not bear the signature of {}": "加密存入所用的公钥没有 {} 的签名",
+    "the deposit of {} is not for this job, plan, key and approval, under its signature": (
+        "{} 的存入与本作业、计划、公钥、批准不符，或没有其签名"
+    ),
+    "{} holds a receipt for its deposit, which is not in the total": "{} 持有其存入的回执，但总数中没有它",
+    "a total of fewer deposits than the job's minimum was handed on": "交出的总数所含存入少于作业要求的最少家数",
+    "{} deposited, each by its signature for this job, plan and key of {}": (
+        "{} 已存入，各自签名，均针对本作业、计划和 {} 的公钥"
+    ),
+    "deposits are in no bundle: the coordinator's total rests on its signed log": (
+        "存入的密文不在证据包中：协调方的总数以其签名日志为据"
+    ),
     "a message of {} at {} is not the one in the log": "{} 在 {} 的消息与日志中的不同",
     "the coordinator did not add up what it heard: {}": "协调方没有把它收到的内容正确相加：{}",
     "attempt {}: {} messages to the coordinator add up to what it handed on": (

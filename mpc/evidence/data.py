@@ -9,9 +9,10 @@ block shows nothing of the next. ``differences`` says where two states of the da
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +20,11 @@ from numpy.typing import NDArray
 from mpc.codec import Raw
 from mpc.coins import Coins
 from mpc.crypto.labels import framed
+from mpc.crypto.spread import Spread, one_core
 from mpc.evidence.merkle import SIZE, Tree, leaf_hash
 
 #: bytes of a column in one block, about
 BLOCK_BYTES = 1 << 20
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-class Each(Protocol):
-    """Applies a function to many things, in order: ``map``, or that of an executor."""
-
-    def __call__(self, function: Callable[[T], R], things: Iterable[T], /) -> Iterable[R]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +86,14 @@ def salts(coins: Coins, count: int) -> list[bytes]:
     return [stream[at : at + SIZE] for at in range(0, len(stream), SIZE)]
 
 
-def root(parts: Sequence[Block], salted: Sequence[bytes], each: Each = map) -> bytes:
-    """The commitment. ``each`` may hash blocks side by side."""
-    return Tree(each(lambda pair: pair[0].leaf(pair[1]), list(zip(parts, salted, strict=True)))).root()
+def root(parts: Sequence[Block], salted: Sequence[bytes], spread: Spread = one_core) -> bytes:
+    """The commitment."""
+    return Tree(spread(partial(_leaf), list(zip(parts, salted, strict=True)))).root()
+
+
+def _leaf(pair: tuple[Block, bytes]) -> bytes:
+    block, salt = pair
+    return block.leaf(salt)
 
 
 def differences(then: Iterable[Block], now: Iterable[Block]) -> list[Rows]:

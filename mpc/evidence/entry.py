@@ -43,6 +43,7 @@ EVENTS: Mapping[str, str] = {
     "received": "a message came in: step, peer, number, length, digest, the receipt that was signed",
     "added": "the coordinator added up the sums: names, digests of the masked totals",
     "revealed": "this recipient opened the result: its digest (32 random bytes are in it), whether sums were verified",
+    "closed": "deposits are not taken any more: whose deposits are in the total, whether there is one",
     "aborted": "the attempt ended without a result: code, whom it names, step",
     "done": "the role has ended and every word it said is receipted",
     "destroyed": "what was kept for replay was destroyed: what it was",

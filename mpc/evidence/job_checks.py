@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
 
 from mpc.codec import encode
 from mpc.coins import Coins
 from mpc.crypto import labels
 from mpc.errors import HejiError, LocalError
 from mpc.evidence.case import Case, Document
+from mpc.evidence.deposit_checks import added_again, deposits, no_bodies
+from mpc.evidence.entry import Event
 from mpc.evidence.findings import (
     KEYS,
     Finding,
@@ -47,14 +50,16 @@ def one_job(case: Case, _: Settings) -> Findings:
             yield bad("{} kept another job under this id", kept_by)
         if d.what.roster != case.roster.digest:
             yield bad("the job names another roster than the one it is judged by, {}", case.roster.digest)
-        shown = (d.catalogs, d.approvals, d.coordinator)
-        if shown != (same.catalogs, same.approvals, same.coordinator):
+        shown = (d.catalogs, d.coordinator) == (same.catalogs, same.coordinator)
+        if d.what.deposit is None:
+            shown = shown and d.approvals == same.approvals
+        if not shown:
             yield bad("{} was shown other catalogs or approvals in attempt {} than others were", kept_by, d.attempt)
         if d.agreed and (d.agreed, d.announced) != (same.agreed, same.announced):
             yield bad("{} was shown other keys in attempt {} than others were", kept_by, d.attempt)
     for number, d in case.attempts.items():
         yield from _approvals(case, d)
-        yield from _agreement(case, number, d)
+        yield from _agreement(case, number, d) if d.what.deposit is None else deposits(case, number, d)
 
 
 def _approvals(case: Case, d: Document) -> Findings:
@@ -66,10 +71,11 @@ def _approvals(case: Case, d: Document) -> Findings:
         if part is None:
             continue
         logged = part.about(d.attempt, "approved")
-        first = next((e.seq for e in part.about(d.attempt, "sent") if is_masked(e)), len(part.events))
-        if not logged or logged[0].facts["approval"] != hashlib.sha256(signed.text).hexdigest():
+        same = [e for e in logged if e.facts["approval"] == hashlib.sha256(signed.text).hexdigest()]
+        first = next((e.seq for e in part.about(d.attempt, "sent") if _is_data(e, d, p)), len(part.events))
+        if not same:
             yield bad("the approval of {} is not the one in its log", p, by=p if logged else "")
-        elif logged[0].seq > first:
+        elif same[0].seq > first:
             yield bad("{} sent data before it approved", p, by=p)
     plan = plan_of(d)
     if plan is None:
@@ -82,6 +88,13 @@ def _approvals(case: Case, d: Document) -> Findings:
         yield bad("attempt {}: {} approved another plan than the job's text compiles to", d.attempt, p, by=p)
     if not others:
         yield good("attempt {}: {} approved what the job's text compiles to", d.attempt, ", ".join(sorted(d.approvals)))
+
+
+def _is_data(e: Event, d: Document, party: str) -> bool:
+    """Whether a message tells of the party's data under the approval that is kept; of deposits, the one that stands."""
+    if party in d.deposits:
+        return bool(e.facts["number"] == json.loads(d.deposits[party].text)["number"])
+    return is_masked(e)
 
 
 def _agreement(case: Case, number: int, d: Document) -> Findings:
@@ -144,6 +157,7 @@ def _allowed(case: Case, d: Document, party: str, text: bytes, plan: Plan | None
         today=dt.datetime.fromtimestamp(approved, dt.UTC).date(),
         by_hand=persons(d.approval(party)),
         epsilon=epsilon_of(plan.noise.epsilon) if plan.noise is not None else None,
+        least=None if d.what.deposit is None else d.what.deposit.least,
     )
     try:
         policy_allows(plan, party, parse_policy(text.decode()), request)
@@ -201,6 +215,10 @@ def additions(case: Case, _: Settings) -> Findings:
     for number, d in case.attempts.items():
         part, heard = case.parts.get(d.coordinator), case.bodies.get(d.coordinator)
         plan = plan_of(d)
+        if d.what.deposit is not None:
+            whole = part is not None and heard is not None and plan is not None and case.done(number)
+            yield from added_again(case, number, d, plan) if whole and plan is not None else no_bodies()
+            continue
         if part is None or heard is None or plan is None or not case.done(number):
             yield open_("masked vectors are in no bundle: the coordinator's sums rest on its signed log and on replay")
             continue

@@ -30,6 +30,7 @@ from mpc.evidence.merkle import consistent, included, leaf_hash
 from mpc.evidence.note import Checkpoint, Malformed
 from mpc.evidence.receipt import RECEIPT, receipt_bytes
 from mpc.protocols.agree import AGREED
+from mpc.protocols.deposit import DEPOSIT
 
 # -- 1
 
@@ -67,6 +68,8 @@ def _signed_texts(d: Document) -> Iterator[tuple[str, str, bytes, bytes]]:
         yield p, "approval", a.text, a.signature
     for p, w in d.agreed.items():
         yield p, AGREED, w.digest, w.signature
+    for p, s in d.deposits.items():
+        yield p, DEPOSIT, s.text, s.signature
 
 
 # -- 2

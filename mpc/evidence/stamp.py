@@ -15,6 +15,7 @@ import hashlib
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mpc.errors import LocalError
 from mpc.evidence.note import Checkpoint, Malformed
@@ -32,13 +33,17 @@ class Stamp:
     authority: str
 
 
-def request(checkpoint: Checkpoint) -> bytes:
-    """What an authority is asked (DER). Raises LocalError config.missing without rfc3161-client."""
+def request(checkpoint: Checkpoint, trusted: bytes = b"") -> bytes:
+    """What an authority is asked (DER): for its certificates too, unless its own is in ``trusted`` (PEM).
+
+    Raises LocalError config.missing without rfc3161-client, config.invalid where no root is in ``trusted``.
+    """
     _library()
     from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 
+    known = any(map(_signs_times, certificates_of(trusted))) if trusted else False
     asked = TimestampRequestBuilder().data(checkpoint.body()).hash_algorithm(HashAlgorithm.SHA256).nonce(nonce=False)
-    return asked.build().as_bytes()
+    return asked.cert_request(cert_request=not known).build().as_bytes()
 
 
 def read(raw: bytes, checkpoint: Checkpoint) -> Stamp:
@@ -70,7 +75,8 @@ def read(raw: bytes, checkpoint: Checkpoint) -> Stamp:
 
 
 def verify(raw: bytes, checkpoint: Checkpoint, trusted: bytes) -> Stamp:
-    """The same, under one of the certificates in ``trusted`` (PEM): the authority's root, or all of its chain.
+    """The same, under one of the certificates in ``trusted`` (PEM): the authority's root, and what of its chain is not
+    in the token.
 
     They must have been valid at the token's time. Raises Malformed where the token is not theirs, LocalError
     config.invalid where there is no root among them.
@@ -78,13 +84,17 @@ def verify(raw: bytes, checkpoint: Checkpoint, trusted: bytes) -> Stamp:
     stamp, chain = read(raw, checkpoint), certificates_of(trusted)
     from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
 
+    response = decode_timestamp_response(raw)
+    [signer] = response.signed_data.signer_infos
+    own = next((c for c in chain if (c.issuer, c.serial_number) == (signer.issuer, signer.serial_number)), None)
     roots = [c for c in chain if c.issuer == c.subject]
-    verifier = VerifierBuilder(roots=roots, intermediates=[c for c in chain if c not in roots]).build()
+    between = [c for c in chain if c not in roots and c != own]
+    verifier = VerifierBuilder(roots=roots, intermediates=between, tsa_certificate=own).build()
     try:
-        verifier.verify(decode_timestamp_response(raw), _digest(checkpoint))
+        verifier.verify(response, _digest(checkpoint))
     except (VerificationError, ValueError):
         raise Malformed("a timestamp that is not signed under the certificate given") from None
-    return stamp
+    return Stamp(stamp.time, own.subject.rfc4514_string()) if own else stamp
 
 
 def certificates_of(trusted: bytes) -> list[x509.Certificate]:
@@ -100,6 +110,15 @@ def certificates_of(trusted: bytes) -> list[x509.Certificate]:
             "Give the root certificate that the authority publishes (one that signed itself), in PEM.",
         )
     return found
+
+
+def _signs_times(certificate: x509.Certificate) -> bool:
+    """Whether it is an authority's own."""
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+    return ExtendedKeyUsageOID.TIME_STAMPING in usage
 
 
 def _digest(checkpoint: Checkpoint) -> bytes:

@@ -70,6 +70,7 @@ class ColumnLimit:
     table: str
     column: str
     max_numbers: int | None
+    round_to: Decimal | None
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,11 @@ class Limits:
         """By table and column."""
         return {(c.table, c.column): c.max_numbers for c in self.columns if c.max_numbers is not None}
 
+    @property
+    def round_to(self) -> dict[tuple[str, str], Decimal]:
+        """By table and column."""
+        return {(c.table, c.column): c.round_to for c in self.columns if c.round_to is not None}
+
     def told(self) -> dict[str, Any]:
         """As a signed approval says it; ``from_told`` reads it back."""
         more: dict[str, Any] = {} if self.max_share is None else {"max_share": str(self.max_share)}
@@ -112,9 +118,16 @@ class Limits:
             int(told["min_entities"]),
             int(told["min_contributors"]),
             None if share is None else Decimal(str(share)),
-            tuple(ColumnLimit(c["table"], c["column"], c.get("max_numbers")) for c in told.get("columns", ())),
+            tuple(map(_column_limit, told.get("columns", ()))),
             bool(told.get("noised", False)),
         )
+
+
+def _column_limit(told: Mapping[str, Any]) -> ColumnLimit:
+    to = told.get("round_to")
+    return ColumnLimit(
+        str(told["table"]), str(told["column"]), told.get("max_numbers"), None if to is None else Decimal(str(to))
+    )
 
 
 @dataclass(frozen=True)
@@ -167,8 +180,9 @@ def check(plan: Plan, party: str, policy: Policy, request: Request) -> Limits:
 
 
 def _hides(grant: Grant) -> bool:
-    """Whether a grant asks for cells to be hidden by exact counts."""
-    return grant.min_entities > 1 or grant.max_share is not None or grant.max_numbers is not None
+    """Whether a grant asks for cells to be hidden by exact counts, or for rounding."""
+    limits = (grant.max_share, grant.max_numbers, grant.round_to)
+    return grant.min_entities > 1 or any(limit is not None for limit in limits)
 
 
 def several_wanted(party: str, told: Mapping[str, Limits]) -> bool:
@@ -192,16 +206,20 @@ def several_wanted(party: str, told: Mapping[str, Limits]) -> bool:
 
 
 def _column_limits(used: Iterable[tuple[Need, Grant]]) -> tuple[ColumnLimit, ...]:
-    """Of each column whose values are added, the strictest of the grants that were used for it."""
+    """Of each column whose values are added, and not only counted, the strictest of the grants used for it."""
     found: dict[tuple[str, str], list[Grant]] = {}
     for n, g in used:
-        if n.use in ADDED:
+        if n.use in ADDED and n.numbers:
             found.setdefault((n.table.lower(), n.column.lower()), []).append(g)
     limits = (
-        ColumnLimit(*column, min((g.max_numbers for g in grants if g.max_numbers is not None), default=None))
+        ColumnLimit(
+            *column,
+            min((g.max_numbers for g in grants if g.max_numbers is not None), default=None),
+            max((g.round_to for g in grants if g.round_to is not None), default=None),
+        )
         for column, grants in sorted(found.items())
     )
-    return tuple(c for c in limits if c.max_numbers is not None)
+    return tuple(c for c in limits if c.max_numbers is not None or c.round_to is not None)
 
 
 def suggest(plan: Plan, party: str, request: Request) -> str:
@@ -221,6 +239,8 @@ def contributor_sets_conflict(
     if party not in plan.parties or not outside(party, request):
         return ()
     now = contributor_sets(plan, party)
+    if request.open_set:  # it is like no other set
+        now = {c: {s | {request.open_set} for s in sets} for c, sets in now.items()}
     before: dict[tuple[str, str], set[frozenset[str]]] = {}
     for s in previous:
         if s.snapshot == snapshot:

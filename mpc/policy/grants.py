@@ -9,9 +9,10 @@
     approval = "auto"                        #                               left out: manual
     ...
 
-Nothing is granted by leaving something out, except purposes and trust levels, which narrow a grant.
-Every mistake raises LocalError ``policy.invalid`` naming the line. A key that this version cannot enforce raises
-``policy.unenforceable`` unless its value asks for nothing: an owner must never believe in a rule that is not applied.
+Nothing is granted by leaving something out, except purposes and the trust levels "helper" and "parties", which narrow a
+grant; deposits are granted by name.
+Every mistake raises LocalError ``policy.invalid`` naming the line, and so does a key that this version does not know:
+an owner must never believe in a rule that is not applied.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ from mpc.query.plan import Use
 
 VERSION = 1
 USES: tuple[Use, ...] = get_args(Use)
-TRUST = ("helper", "parties")
+TRUST = ("helper", "parties", "deposit")
+#: what a grant is for that names no trust level: deposits, where two members together could open single inputs, only
+#: where an owner says so
+USUAL_TRUST = ("helper", "parties")
 ANY, ALL, OFF = "any", "*", "off"
 _TOP = ("version", "grant")
 #: approval -> how many different persons decide about each job
@@ -65,7 +69,7 @@ class Grant:
     to: tuple[str, ...] = ()
     uses: tuple[Use, ...] = ()
     purposes: tuple[str, ...] = (ANY,)
-    trust: tuple[str, ...] = TRUST
+    trust: tuple[str, ...] = USUAL_TRUST
     min_entities: int = 10
     min_contributors: int = 2
     contributor_sets: Literal["one", "any"] = "one"
@@ -116,7 +120,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 
 def parse_policy(text: str) -> Policy:
-    """Read policy.toml. Raises LocalError policy.invalid or policy.unenforceable, with ``line`` among the facts."""
+    """Read policy.toml. Raises LocalError policy.invalid, with ``line`` among the facts."""
     source = text.removeprefix("\ufeff").replace("\r\n", "\n")  # editors on Windows put both in
     try:
         document = tomllib.loads(source, parse_float=Decimal)
@@ -172,14 +176,6 @@ def _grant(table: Mapping[str, Any], lines: Lines, n: int) -> Grant:
             given[key] = _READERS[key](value)
         except _Wrong as wrong:
             raise _invalid(line, f"{key}: {wrong.what}", wrong.advice) from None
-        if key in _NOT_YET and given[key] != _NOT_YET[key]:
-            raise LocalError(
-                "policy.unenforceable",
-                f"policy.toml, line {line}: this version cannot enforce {key} yet, so the policy is not put in force.",
-                f"Take the line out if the grant is right without it; else take the grant out. {key} = "
-                f"{_toml(_NOT_YET[key] or OFF)} asks for nothing and may stay.",
-                line=line,
-            )
     if "table" not in given:
         raise _invalid(lines.headers[n], "the grant names no table.", 'Write table = "NAME", a table of your catalog.')
     return Grant(**{**PRESETS.get(given.get("preset", ""), {}), **given, "line": lines.headers[n]})
@@ -306,9 +302,6 @@ _READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "preset": _one_of(*PRESETS),
     }
 )
-
-#: keys no rule of this version applies -> the value that asks for nothing
-_NOT_YET: Mapping[str, Any] = MappingProxyType({"round_to": None})
 
 
 # ---- what a person is told

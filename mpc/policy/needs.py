@@ -43,6 +43,7 @@ Obstacle = Literal[
     "bits",
     "joined",
     "numbers",
+    "rounded",
     "noise",
     "epsilon",
 ]
@@ -74,7 +75,9 @@ class Recipient:
 class Request:
     """The job's facts beside its plan. ``organisations``: data party -> organisation. ``today``: the node's date.
     ``by_hand``: how many persons at the owner's have approved exactly this job and plan. ``epsilon``: the privacy loss
-    of a job with noise (P12)."""
+    of a job with noise (P12). ``least``: of deposits the fewest organisations besides the recipient's that a total is
+    released of; None where all are in every total. ``open_set``: where not all are needed, a name for the set of those
+    that will be in it, which nobody knows before the end."""
 
     recipients: tuple[Recipient, ...]
     organisations: Mapping[str, str]
@@ -84,6 +87,8 @@ class Request:
     today: dt.date
     by_hand: int = 0
     epsilon: Fraction | None = None
+    least: int | None = None
+    open_set: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,7 @@ class Need:
     several_sets: bool = False  # this plan adds the column to several sets of contributors
     bits: int = 0  # of a threshold: how many conditions on the column are shown, a bit for each entity
     joined: bool = False  # computed over a join
+    exact: bool = False  # a column that also enters otherwise than in sums of its own, which could be rounded
     numbers: int = 0  # of a column that is added: how many numbers the plan lets out of one population
 
 
@@ -108,6 +114,7 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
     """All that ``plan`` needs of ``party``, each once, in the order of the plan."""
     mixed = {c for c, sets in contributor_sets(plan, party).items() if len(sets) > 1}
     numbers = numbers_of(plan, party)
+    exact = {c for p in plan.pools for s in p.sources if s.party == party for c in s.rounding.exact}
     found: dict[tuple[object, ...], Need] = {}
     conditions: dict[tuple[object, Recipient], set[str]] = defaultdict(set)
     for reveal in reveals_of(plan, party):
@@ -122,9 +129,10 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
                     reveal.what,
                     use.where,
                     alone=not reveal.pooled and not isinstance(reveal, RowReveal | MetReveal),
-                    others=len(organisations(reveal, request) - {recipient.organisation}) if pooled else None,
+                    others=_others(reveal, recipient, request) if pooled else None,
                     several_sets=reveal.pooled and use.use in ADDED and column_of(use) in mixed,
                     joined=isinstance(reveal, JoinReveal),
+                    exact=use.use in ADDED and column_of(use) in exact,
                     numbers=numbers.get(column_of(use), 0) if use.use in ADDED else 0,
                 )
                 for one in (need, *_shown_selection(reveal, need, request)):
@@ -138,6 +146,12 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
         else n
         for n in found.values()
     )
+
+
+def _others(reveal: Reveal, recipient: Recipient, request: Request) -> int:
+    """The fewest organisations besides the recipient's that may be behind a value."""
+    named = len(organisations(reveal, request) - {recipient.organisation})
+    return named if request.least is None else min(named, request.least)
 
 
 def _shown_selection(reveal: Reveal, need: Need, request: Request) -> Iterator[Need]:
@@ -240,6 +254,7 @@ def chosen(policy: Policy, need: Need, request: Request) -> Grant | None:
             g.min_entities,
             -(g.max_share or 1),
             -(g.max_numbers or inf),
+            g.round_to or 0,
             g.min_contributors,
             order[g.contributor_sets],
             g.line,
@@ -254,7 +269,7 @@ def _preferred(grant: Grant, request: Request) -> Fraction:
 
 def not_in_joins(grant: Grant) -> tuple[str, ...]:
     """The limits of a grant that are kept in totals of the owner's own rows only, so that joins need another grant."""
-    limits = {"max_share": grant.max_share, "max_numbers": grant.max_numbers}
+    limits = {"max_share": grant.max_share, "max_numbers": grant.max_numbers, "round_to": grant.round_to}
     return tuple(name for name, limit in limits.items() if limit is not None)
 
 
@@ -273,6 +288,7 @@ def obstacles(grant: Grant, need: Need, request: Request) -> tuple[Obstacle, ...
         ("contributor_sets", grant.contributor_sets == "any" or not need.several_sets),
         ("bits", need.bits <= grant.max_bits),
         ("joined", not need.joined or not not_in_joins(grant)),
+        ("rounded", grant.round_to is None or not need.exact),
         ("numbers", grant.max_numbers is None or need.numbers <= grant.max_numbers),
         ("noise", grant.budget is None or request.epsilon is not None),
         (

@@ -2,65 +2,74 @@
 
     depositor i                              coordinator C                           recipient R
                                                                                        p, q secret; n signed in the job
-      c_i = Enc_n(packed x_i)
-      ── job, i, n, snapshot, c_i ─────▶   keeps c_i until the closing date
+      c_i = Enc_n(lifted x_i)
+      ── c_i, sig_i(job, plan, n,     ─▶   keeps c_i until the closing date
+         number, snapshot, H(c_i))
       ── withdraw ─────────────────────▶   forgets c_i
                                            closing date:  c = Π c_i mod n²
-                                           ── c, who is in it ─────────────────▶   Dec(c) = packed Σ x_i
+                                           ── c, all sig_i ────────────────────▶   Dec(c) = lifted Σ x_i
+
+x_i are the ring words that a masked sum would add (P3), small cells spoiled in the same way; mpc/lifted.py puts them
+into plaintexts. So the recipient reads the same totals, exact, and of a spoiled cell uniform noise.
 
 Trust level: deposit. C and R together open every single deposit, so no organisation may run both. Adversary:
 semi-honest; C without R, with all depositors but one, learns nothing; R without C, with n − 2 other depositors, learns
-no more than the total.
-Leakage: C who deposited and when, on which snapshot, the length; depositors nothing; R the total and who is in it.
-Rounds: none, one message a depositor. Bytes per value: 2·|n| / values a plaintext holds (mpc/packing.py), the same
-from every depositor and to R.
+no more than the total, but for 2^-56 a word (carries).
+Leakage: C who deposited and when, the length; depositors nothing; R the total and who is in it.
+Rounds: none, one message a depositor. Bytes per word: 2·|n| / words a plaintext holds, the same from every depositor
+and to R.
 Source: P. Paillier, EUROCRYPT 1999, additive homomorphism; sums under a third party's key as in C. Castelluccia,
 E. Mykletun, G. Tsudik, MobiQuitous 2005.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import rfc8785
+
+from mpc.coins import Coins
 from mpc.crypto import paillier
-from mpc.crypto.labels import digest, framed, label
 from mpc.errors import LocalError, PeerError
+from mpc.lifted import LiftedPacking
 from mpc.messages import RingWords
-from mpc.packing import Packing
+from mpc.protocols.agree import Verify
+from mpc.protocols.total import Sum
 
-_DIGEST = 32
+#: labels of signatures: of a recipient over its key, of a depositor over a deposit and over its withdrawal
+DEPOSIT_KEY, DEPOSIT, WITHDRAWAL = "deposit-key", "deposit", "withdrawal"
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What everybody knows of one deposit sum: all of it stands in the job that its modeler signed.
+    """What everybody knows of one deposit sum: all of it stands in the job that its modeler signed, and in the roster.
 
-    ``depositors`` and ``recipient`` by name, ``organisations`` of them and of the coordinator. ``least``:
-    organisations, the recipient's not counted, below which nothing is released. ``closing``: Unix seconds.
+    ``job``, ``plan``: their ids, hex. ``organisations`` of depositors, recipient and coordinator. ``least``:
+    organisations, the recipient's not counted, below which nothing is released. ``sums``: what is added, in order.
     Raises LocalError plan.trust or policy.contributors for terms under which single deposits could be opened.
     """
 
-    job: bytes
+    job: str
+    plan: str
     depositors: tuple[str, ...]
     recipient: str
     coordinator: str
     organisations: Mapping[str, str]
     key: paillier.PublicKey
     least: int
-    closing: int
-    bits: int
-    length: int
-    bound: int
+    sums: tuple[Sum, ...]
 
     def __post_init__(self) -> None:
-        assert len(self.job) == _DIGEST and len(set(self.depositors)) == len(self.depositors)
         if self.organisations[self.coordinator] == self.organisations[self.recipient]:
             raise LocalError(
                 "plan.trust",
                 f"{self.organisations[self.recipient]} runs the coordinator and would receive the total: together the "
                 "two can open every single deposit.",
-                "Let another organisation receive the total, or use a secure sum (trust = parties).",
+                "Let another organisation receive the total, or use a secure sum (--method masked).",
             )
         if self.least < 2 or self.counted(self.depositors) < self.least:
             raise LocalError(
@@ -70,199 +79,168 @@ class Terms:
                 "Ask more institutions to deposit.",
             )
 
-    @property
-    def packing(self) -> Packing:
-        """How values lie in plaintexts: n ≥ 2^(|n| − 1), so whatever is below that is below n."""
-        room = self.key.n.bit_length() - 1
-        return Packing(self.bits, self.length, self.bound, len(self.depositors), room)
-
-    def counted(self, names: tuple[str, ...]) -> int:
+    def counted(self, names: Collection[str]) -> int:
         """Organisations among ``names``, the recipient's not counted."""
         return len({self.organisations[n] for n in names} - {self.organisations[self.recipient]})
 
     @property
-    def header(self) -> bytes:
-        """What a deposit begins with before the depositor's name: job and key, so that it fits no others."""
-        return digest("deposit", self.job, self.key.fingerprint)
+    def all_needed(self) -> bool:
+        """Whether nothing is released unless every depositor is in it."""
+        return self.least == self.counted(self.depositors) == len(self.depositors)
+
+    def packing(self, s: Sum) -> LiftedPacking:
+        """How a sum's words lie in plaintexts: n ≥ 2^(|n| − 1), so whatever is below that is below n."""
+        return LiftedPacking(s.bits, s.length, self.key.n.bit_length() - 1)
+
+    @property
+    def ciphertexts(self) -> int:
+        """Of one deposit, and of the total."""
+        return sum(self.packing(s).plaintexts for s in self.sums)
+
+    @property
+    def bytes(self) -> int:
+        """Of one deposit's ciphertexts, and of the total's."""
+        return self.ciphertexts * self.key.width
+
+    def verify_enough(self, names: Collection[str]) -> None:
+        """Raises LocalError policy.contributors where too few have deposited."""
+        if self.counted(names) < self.least:
+            raise LocalError(
+                "policy.contributors",
+                f"{self.counted(names)} organisations besides the recipient's deposited, {self.least} are needed: "
+                "nothing is released.",
+                "Ask again in a new job, with a later closing date.",
+            )
 
 
 @dataclass(frozen=True)
-class Deposit:
-    """One depositor's ciphertexts for one job. ``snapshot``: 32 bytes that name the state of its data (salted)."""
+class Statement:
+    """What a depositor signs about one deposit. ``number``: of its messages about this job, from 0; ``data``: a salted
+    digest of what it read; ``approval``: SHA-256 of its approval; ``body``: SHA-256 of the ciphertexts. All in hex."""
 
-    depositor: str
-    snapshot: bytes
-    ciphertexts: tuple[int, ...] = field(repr=False)
+    job: str
+    plan: str
+    key: str
+    party: str
+    number: int
+    data: str
+    approval: str
+    body: str
 
-
-@dataclass(frozen=True)
-class Total:
-    """What the coordinator hands to the recipient: the added ciphertexts, and whose deposits are in them."""
-
-    depositors: tuple[str, ...]
-    ciphertexts: tuple[int, ...] = field(repr=False)
-
-
-def deposit(terms: Terms, me: str, snapshot: bytes, x: RingWords, pool: paillier.Pool) -> bytes:
-    """The depositor's role: the bytes to leave with the coordinator. ``x``: (length,) or (length, 2).
-
-    Raises LocalError data.bounds beyond ±bound, protocol.reuse where the pool runs out.
-    """
-    assert me in terms.depositors and len(snapshot) == _DIGEST
-    ciphertexts = paillier.encrypt(terms.key, terms.packing.pack(x), pool)
-    return _prefix(terms, me) + snapshot + paillier.encode(terms.key, ciphertexts)
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        return rfc8785.dumps({"v": 1, **self.__dict__})
 
 
-def read_deposit(terms: Terms, raw: bytes, sender: str) -> Deposit:
-    """A deposit's content. ``sender``: who handed it over, by its certificate.
-
-    Raises PeerError protocol.malformed for another job, key or depositor, or for what is no ciphertext; protocol.size.
-    """
-    prefix = _prefix(terms, sender)
-    if raw[: len(prefix)] != prefix:
-        raise PeerError(
-            "protocol.malformed",
-            f"{sender} sent a deposit for another job, another recipient's key or in another's name.",
-            "Nothing of it was used. That member has to make a deposit for this job.",
-            party=sender,
-            step="deposit",
-        )
-    start = len(prefix) + _DIGEST
-    ciphertexts = paillier.decode(terms.key, raw[start:], terms.packing.plaintexts, party=sender, step="deposit")
-    return Deposit(sender, raw[len(prefix) : start], tuple(ciphertexts))
-
-
-class Collection:
-    """The coordinator's role for one job: takes deposits until the closing date, then adds them up, once.
-
-    Whoever keeps it on disk stores each deposit before it answers, and calls the same methods again after a restart.
-    ``now``: Unix seconds.
-    """
-
-    def __init__(self, terms: Terms) -> None:
-        self.terms = terms
-        self._kept: dict[str, Deposit] = {}
-        self._digests: dict[str, bytes] = {}
-        self._withdrawn: set[bytes] = set()
-        self._total: Total | None = None
-
-    def accept(self, raw: bytes, sender: str, now: int) -> None:
-        """Keep a deposit. The same bytes again change nothing.
-
-        Raises LocalError job.state after closing, policy.refused for a stranger, job.replayed for a second deposit or
-        one that was withdrawn; PeerError for what ``read_deposit`` refuses.
-        """
-        self._before_closing(now)
-        if sender not in self.terms.depositors:
-            raise LocalError(
-                "policy.refused", f"{sender} is no depositor of this job.", "Only those that the job names may deposit."
-            )
-        seen = digest("deposit-seen", raw)
-        if self._digests.get(sender) == seen:
-            return
-        if sender in self._kept or seen in self._withdrawn:
-            raise LocalError(
-                "job.replayed",
-                f"{sender} has deposited for this job already, or took this deposit back.",
-                "Withdraw the earlier deposit, then make a new one from the data as they are.",
-            )
-        self._kept[sender] = read_deposit(self.terms, raw, sender)
-        self._digests[sender] = seen
-
-    def withdraw(self, sender: str, now: int) -> None:
-        """Forget ``sender``'s deposit. Its bytes are not taken a second time. Raises LocalError job.state."""
-        self._before_closing(now)
-        if sender not in self._kept:
-            raise LocalError(
-                "job.state", f"{sender} has no deposit in this job that could be withdrawn.", "Nothing was changed."
-            )
-        del self._kept[sender]
-        self._withdrawn.add(self._digests.pop(sender))
-
-    def total(self, now: int) -> Total:
-        """The sum of all deposits, from the closing date on; always the same one.
-
-        Raises LocalError job.state before closing, policy.contributors where too few deposited.
-        """
-        if now < self.terms.closing:
-            raise LocalError(
-                "job.state",
-                "Deposits are still being taken: nothing is added up before the closing date.",
-                "Ask again after the closing date.",
-            )
-        if self._total is None:
-            names = tuple(d for d in self.terms.depositors if d in self._kept)
-            _enough(self.terms, names)
-            columns = (self._kept[d].ciphertexts for d in names)
-            self._total = Total(names, tuple(paillier.add(self.terms.key, columns, self.terms.packing.plaintexts)))
-            self._kept.clear()
-        return self._total
-
-    def _before_closing(self, now: int) -> None:
-        # a total once made also closes, should the clock have been set back
-        if now >= self.terms.closing or self._total is not None:
-            raise LocalError(
-                "job.state", "The closing date of this job has passed.", "The modeler can ask again in a new job."
-            )
-
-
-def write_total(terms: Terms, total: Total) -> bytes:
-    """The bytes the coordinator hands to the recipient."""
-    flags = bytes(d in total.depositors for d in terms.depositors)
-    return label("deposit-total") + terms.header + flags + paillier.encode(terms.key, total.ciphertexts)
-
-
-def read_total(terms: Terms, raw: bytes) -> Total:
-    """The inverse of ``write_total``. Raises PeerError protocol.malformed or protocol.size."""
-    prefix = label("deposit-total") + terms.header
-    end = len(prefix) + len(terms.depositors)
-    flags = raw[len(prefix) : end]
-    if raw[: len(prefix)] != prefix or len(flags) != len(terms.depositors) or set(flags) - {0, 1}:
-        raise _wrong_total(terms, "is for another job or under another key")
-    names = tuple(d for d, flag in zip(terms.depositors, flags, strict=True) if flag)
-    ciphertexts = paillier.decode(
-        terms.key, raw[end:], terms.packing.plaintexts, party=terms.coordinator, step="deposit-total"
+def statement_of(terms: Terms, party: str, number: int, data: str, approval: bytes, body: bytes) -> Statement:
+    """The statement of a deposit of ``body`` under ``terms``."""
+    return Statement(
+        terms.job,
+        terms.plan,
+        terms.key.fingerprint.hex(),
+        party,
+        number,
+        data,
+        hashlib.sha256(approval).hexdigest(),
+        hashlib.sha256(body).hexdigest(),
     )
-    return Total(names, tuple(ciphertexts))
 
 
-def open_total(terms: Terms, total: Total, secret: paillier.SecretKey) -> RingWords:
-    """The recipient's role: Σ x_i, (length,) or (length, 2).
+def read_statement(terms: Terms, raw: bytes, signature: bytes, sender: str, verify: Verify) -> Statement:
+    """The inverse of ``to_bytes``. ``sender``: who says it, by its certificate or by whoever hands it on.
+
+    Raises PeerError protocol.signature; protocol.malformed for another job, plan, key or depositor.
+    """
+    verify(sender, DEPOSIT, raw, signature)
+    told = _object(raw, sender)
+    try:
+        if told.pop("v") != 1:
+            raise ValueError("another version")
+        said = Statement(**told)
+        canonical = said.to_bytes() == raw and type(said.number) is int and said.number >= 0
+        same = (said.job, said.plan, said.key) == (terms.job, terms.plan, terms.key.fingerprint.hex())
+    except (ValueError, TypeError, KeyError) as problem:
+        raise _wrong_deposit(sender) from problem
+    if not canonical or not same or said.party != sender or sender not in terms.depositors:
+        raise _wrong_deposit(sender)
+    return said
+
+
+def withdrawal(job: str, party: str, number: int, deposit: bytes) -> bytes:
+    """What a depositor signs to take back the deposit of statement ``deposit``: canonical JSON."""
+    return rfc8785.dumps(
+        {"v": 1, "job": job, "party": party, "number": number, "withdrawn": hashlib.sha256(deposit).hexdigest()}
+    )
+
+
+def encrypt(terms: Terms, vectors: Mapping[str, RingWords], coins: Coins, pool: paillier.Pool) -> bytes:
+    """The depositor's role: the ciphertexts to leave with the coordinator. ``vectors`` by name of the sum.
+
+    Raises LocalError protocol.reuse where the pool runs out.
+    """
+    plaintexts: list[int] = []
+    for s in terms.sums:
+        packing = terms.packing(s)
+        plaintexts += packing.pack(vectors[s.name], coins.draw(f"deposit/{s.name}/lift", packing.blind_bytes))
+    return paillier.encode(terms.key, paillier.encrypt(terms.key, plaintexts, pool))
+
+
+def read_body(terms: Terms, body: bytes, sender: str, step: str = "deposit") -> list[int]:
+    """Ciphertexts. Raises PeerError protocol.size, protocol.malformed."""
+    return paillier.decode(terms.key, body, terms.ciphertexts, party=sender, step=step)
+
+
+def add_up(terms: Terms, bodies: Mapping[str, bytes]) -> bytes:
+    """The coordinator's role at the closing date: the total of the deposits, by depositor. It has no secret, so an
+    auditor can do it again. Raises LocalError policy.contributors for too few, PeerError for what is no deposit."""
+    terms.verify_enough(bodies)
+    columns = (read_body(terms, bodies[d], d) for d in sorted(bodies))
+    return paillier.encode(terms.key, paillier.add(terms.key, columns, terms.ciphertexts))
+
+
+def open_total(terms: Terms, names: Sequence[str], body: bytes, secret: paillier.SecretKey) -> dict[str, RingWords]:
+    """The recipient's role: Σ x_i by name of the sum, (length,) or (length, 2). ``names``: whose deposits it holds.
 
     Raises LocalError policy.contributors for too few depositors, protocol.point for another key, PeerError
-    protocol.malformed where the plaintext is no sum of that many deposits within their bounds.
+    protocol.malformed where the plaintext is no sum of that many deposits.
     """
     if secret.public != terms.key:
         raise LocalError(
             "protocol.point", "The job names another Paillier key than this one.", "Open it with that key."
         )
-    _enough(terms, total.depositors)
-    plaintexts = paillier.decrypt(secret, total.ciphertexts)
+    terms.verify_enough(names)
+    plaintexts = iter(paillier.decrypt(secret, read_body(terms, body, terms.coordinator, "deposit-total")))
     try:
-        return terms.packing.unpack(plaintexts, len(total.depositors))
+        return {s.name: _unpacked(terms.packing(s), plaintexts, len(names)) for s in terms.sums}
     except ValueError:
-        raise _wrong_total(terms, "is not the sum of as many deposits as it says, each within its bounds") from None
+        raise PeerError(
+            "protocol.malformed",
+            f"The total from {terms.coordinator} is not the sum of as many deposits as it says.",
+            "Nothing was opened. A depositor or the coordinator deviated: ask for the deposits to be audited.",
+            party=terms.coordinator,
+            step="deposit-total",
+        ) from None
 
 
-def _prefix(terms: Terms, depositor: str) -> bytes:
-    return label("deposit") + terms.header + framed(depositor.encode())
+def _unpacked(packing: LiftedPacking, plaintexts: Iterator[int], vectors: int) -> RingWords:
+    return packing.unpack([next(plaintexts) for _ in range(packing.plaintexts)], vectors)
 
 
-def _enough(terms: Terms, names: tuple[str, ...]) -> None:
-    if terms.counted(names) < terms.least:
-        raise LocalError(
-            "policy.contributors",
-            f"{terms.counted(names)} organisations besides the recipient's deposited, {terms.least} are needed: "
-            "nothing is released.",
-            "Ask again in a new job, with a later closing date.",
-        )
+def _object(raw: bytes, sender: str) -> dict[str, Any]:
+    try:
+        told = json.loads(raw)
+    except ValueError as problem:
+        raise _wrong_deposit(sender) from problem
+    if not isinstance(told, dict):
+        raise _wrong_deposit(sender)
+    return told
 
 
-def _wrong_total(terms: Terms, why: str) -> PeerError:
+def _wrong_deposit(sender: str) -> PeerError:
     return PeerError(
         "protocol.malformed",
-        f"The total from {terms.coordinator} {why}.",
-        "Nothing was opened. A depositor or the coordinator deviated: ask for the deposits to be audited.",
-        party=terms.coordinator,
-        step="deposit-total",
+        f"{sender} sent a deposit for another job, another recipient's key or in another's name.",
+        "Nothing of it was used. That member has to make a deposit for this job.",
+        party=sender,
+        step="deposit",
     )

@@ -27,10 +27,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 from mpc.crypto import powers
-from mpc.crypto.paillier import MIN_BITS, PublicKey, SecretKey, decrypt
+from mpc.crypto.paillier import MIN_BITS, SecretKey, decrypt
+from mpc.crypto.powers import Powers
 from mpc.crypto.spread import Spread
 from mpc.errors import PeerError
 from mpc.messages import RingWords
@@ -48,8 +49,6 @@ from mpc.rounds import Rounds, Session
 
 #: (coefficient, number of the asker's column or None for 1, number of the holder's column)
 Term = tuple[int, int | None, int]
-#: words that one worker computes at a time
-_CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def answer(session: Session, s: Scoring, features: Sequence[RingWords], shared: 
     count = len(s.weights)
     heard = yield from hear_ciphertexts(here.at("weights"), s.asker, key, shared * count)
     columns = [_integers(f) for f in features]
-    products: list[tuple[list[int], list[int]]] = []
+    products: list[Powers] = []
     own: list[int] = []
     for word in s.words:
         used = sorted({a for _, a, _ in word if a is not None})
@@ -125,21 +124,12 @@ def answer(session: Session, s: Scoring, features: Sequence[RingWords], shared: 
                     exponents[a] += c * columns[b][k]
             products.append(([heard[k * count + a] for a in used], list(exponents.values())))
             own.append(alone + s.bound)
-    chunks = [products[i : i + _CHUNK] for i in range(0, len(products), _CHUNK)]
-    scores = [c for made in spread(partial(_products, key), chunks) for c in made]
+    scores = powers.products_of_powers(key, products, spread)
     groups = [slice(i, i + s.slots) for i in range(0, len(scores), s.slots)]
-    stacked = list(spread(partial(_stacked, key, s.slot), [scores[g] for g in groups]))
+    stacked = powers.stacked(key, [scores[g] for g in groups], s.slot, spread)
     at = here.at("scores")
     told = added(at, key, stacked, [packed(own[g], s.slot) for g in groups], spread)
     yield from say_ciphertexts(at, s.asker, key, told)
-
-
-def _products(key: PublicKey, terms: Sequence[tuple[list[int], list[int]]]) -> list[int]:
-    return [powers.product_of_powers(key, ciphertexts, exponents) for ciphertexts, exponents in terms]
-
-
-def _stacked(key: PublicKey, slot: int, ciphertexts: Sequence[int]) -> int:
-    return powers.stacked(key, ciphertexts, slot)
 
 
 def _unpacked(s: Scoring, plaintexts: Sequence[int], count: int, step: str) -> list[int]:

@@ -36,9 +36,8 @@ deploying secure computing: private intersection-sum-with-cardinality, EuroS&P 2
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,146 +58,14 @@ from mpc.protocols.ciphertexts import (
     say_ciphertexts,
     say_key,
 )
+from mpc.protocols.tally_terms import Form, Shelf, Tally
 from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 
 Indices = NDArray[np.int64]
 
-#: bits by which a mask is longer than what it hides
-HIDING = 128
-
-
-@dataclass(frozen=True)
-class Form:
-    """Σ coefficient · total of an atom, modulo 2^bits; ``terms``: (coefficient, number of the atom)."""
-
-    bits: int
-    terms: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True)
-class Release:
-    """Words that are shown together where each of the counts of entities reaches ``Tally.least``."""
-
-    words: tuple[Form, ...]
-    entities: tuple[Form, ...]
-
-
-@dataclass(frozen=True)
-class Tally:
-    """What is totalled.
-
-    ``rows``: most rows of the group side; ``keys``: most shared keys. ``weights``: most bits of the absolute values of
-    each of the group side's columns. ``columns``: the value side's, each of ``bits`` bits at most. ``atoms``: pairs of
-    a column of the group side (None: 1 in every row) and one of the value side, whose products are totalled.
-    """
-
-    name: str
-    group_side: str
-    value_side: str
-    groups: int
-    rows: int
-    keys: int
-    weights: tuple[int, ...]
-    columns: int
-    bits: int
-    atoms: tuple[tuple[int | None, int], ...]
-    releases: tuple[Release, ...]
-    least: int
-
-    def __post_init__(self) -> None:
-        assert all(r.entities for r in self.releases), "else a group that was left empty would show zeros"
-
-    @property
-    def value_bits(self) -> int:
-        """Every total is below 2^this, whatever the sign."""
-        weight = max((self.weights[a] for a, _ in self.atoms if a is not None), default=0)
-        return max(self.bits - 1 + weight + self.rows.bit_length(), self.bits + 1)
-
-    @property
-    def slot(self) -> int:
-        """Bits of a slot: a total made positive, and its mask."""
-        return self.value_bits + HIDING + 2
-
-    @property
-    def slots(self) -> int:
-        """Slots of a plaintext: below n, whose top bit is set."""
-        return (MIN_BITS - 1) // self.slot
-
-    @property
-    def packs(self) -> int:
-        """Ciphertexts of a shared key."""
-        return -(-self.columns // self.slots)
-
-    def used(self, pack: int) -> int:
-        """Slots of a pack that hold a column."""
-        return min(self.slots, self.columns - pack * self.slots)
-
-    @cached_property
-    def products(self) -> tuple[tuple[int | None, int], ...]:
-        """The column of the group side and the pack of every product that is needed."""
-        return tuple(
-            sorted({(a, c // self.slots) for a, c in self.atoms}, key=lambda p: (-1 if p[0] is None else p[0], p[1]))
-        )
-
-    @cached_property
-    def entities(self) -> tuple[Form, ...]:
-        """The counts that the value side learns, release by release."""
-        return tuple(e for r in self.releases for e in r.entities)
-
-    @cached_property
-    def words(self) -> tuple[Form | None, ...]:
-        """What is shown of a group: each release's words, then its flag (None)."""
-        return tuple(w for r in self.releases for w in (*r.words, None))
-
-    def shelf(self, pack: int) -> Shelf:
-        return Shelf(self.groups, self.used(pack), self.slot, self.slots)
-
-    @property
-    def shown(self) -> tuple[Shelf, ...]:
-        """The words of a group in packs, those of one pack stacked."""
-        sizes = [min(self.slots, len(self.words) - i) for i in range(0, len(self.words), self.slots)]
-        return tuple(Shelf(self.groups, n, self.slot, self.slots) for n in sizes)
-
-
-@dataclass(frozen=True)
-class Shelf:
-    """Ciphertexts of ``groups`` groups with ``used`` slots each, as many groups in one as fit."""
-
-    groups: int
-    used: int
-    slot: int
-    slots: int
-
-    @property
-    def each(self) -> int:
-        return self.slots // self.used
-
-    @property
-    def count(self) -> int:
-        return -(-self.groups // self.each)
-
-    def stack(self, key: PublicKey, ciphertexts: Sequence[int]) -> list[int]:
-        """One ciphertext a group to ``count`` of them."""
-        parts = (ciphertexts[i : i + self.each] for i in range(0, self.groups, self.each))
-        return [powers.stacked(key, part, self.slot * self.used) for part in parts]
-
-    def pack(self, values: Sequence[Sequence[int]]) -> list[int]:
-        """Plaintexts of ``used`` numbers a group."""
-        flat = [v for of_group in values for v in of_group]
-        size = self.each * self.used
-        return [packed(flat[i : i + size], self.slot) for i in range(0, len(flat), size)]
-
-    def unpack(self, plaintexts: Sequence[int]) -> list[list[int]]:
-        """``used`` numbers a group. Raises ValueError where something stands behind the last slot."""
-        flat: list[int] = []
-        size = self.each * self.used
-        for i, p in enumerate(plaintexts):
-            n = min(size, self.groups * self.used - i * size)
-            if p >> (self.slot * n):
-                raise ValueError("something behind the last slot")
-            flat += ((p >> (self.slot * s)) & ((1 << self.slot) - 1) for s in range(n))
-        return [flat[i : i + self.used] for i in range(0, len(flat), self.used)]
+#: shared keys whose ciphertexts are made at a time
+PART = 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,80 +81,86 @@ class GroupRows:
         return f"GroupRows({len(self.met)})"
 
 
-# ---- the roles; both return shares of the words, release by release: each word (groups,) or (groups, 2), then the flag
+# ---- the roles; both return shares, release by release: its words, (groups,) or (groups, 2) each, then its flag
 
 
-def group_side(session: Session, t: Tally, shared: int, mine: GroupRows, spread: Spread) -> Rounds[list[RingWords]]:
+def group_side(
+    session: Session, t: Tally, shared: int, mine: GroupRows, spread: Spread
+) -> Rounds[list[list[RingWords]]]:
     """The role of who holds the groups. ``shared``: keys that met."""
     here, peer = session.at(t.name), t.value_side
     key = yield from hear_key(here.at("key"), peer)
-    rows = yield from hear_ciphertexts(here.at("rows"), peer, key, shared * t.packs)
+    rows = yield from _hear_rows(here.at("rows"), t, key, shared)
     order = permutation(here.own, here.at("order").path, t.groups)
-    masked, shares = _masked_totals(here.at("totals"), t, key, _totalled(t, key, rows, mine), order, spread)
+    masked, shares = _masked_totals(here.at("totals"), t, key, _totalled(t, key, rows, mine, spread), order, spread)
     yield from say_ciphertexts(here.at("totals"), peer, key, masked)
     for i, form in enumerate(t.entities):
         yield from say_words(here.at(f"entities/{i}"), peer, 64, _evaluated(form, shares, 64))
 
-    count = sum(isinstance(w, Form) for w in t.words) + len(t.shown)
+    count = len(t.words) + len(t.shown)
     heard = yield from hear_ciphertexts(here.at("small"), peer, key, t.groups * count)
     place = np.empty_like(order)
     place[order] = np.arange(t.groups)  # of each group in the order of the other side
     by_group = [heard[i * count : (i + 1) * count] for i in place.tolist()]
     said, taken = _masked_words(here.at("words"), t, key, by_group, spread)
     yield from say_ciphertexts(here.at("words"), peer, key, said)
-    return [
-        _sum(_evaluated(w, shares, w.bits)[place], taken[i], w.bits) if w is not None else _in_ring(taken[i], 64)
-        for i, w in enumerate(t.words)
-    ]
+    words = [_sum(_evaluated(w, shares, w.bits)[place], taken[i], w.bits) for i, w in enumerate(t.words)]
+    return _by_release(t, words, [_in_ring(column, 64) for column in taken[len(words) :]])
 
 
 def value_side(
     session: Session, t: Tally, columns: Sequence[RingWords], secret: SecretKey, spread: Spread
-) -> Rounds[list[RingWords]]:
+) -> Rounds[list[list[RingWords]]]:
     """The role of who holds the values. ``columns``: of the shared keys, in the order of blind.py, 0 where its own
     condition fails: (shared,) or (shared, 2) each. ``secret``: a key for this job alone."""
     here, peer, key = session.at(t.name), t.group_side, secret.public
     assert key.n.bit_length() == MIN_BITS
     yield from say_key(here.at("key"), peer, key)
-    own = encrypted(here.at("rows"), secret, _packed_rows(t, columns, key), spread)
-    yield from say_ciphertexts(here.at("rows"), peer, key, own)
+    yield from _say_rows(here.at("rows"), t, columns, secret, spread)
 
     shares = yield from _hear_totals(here.at("totals"), t, secret)
-    counts = []
+    counts = {}
     for i, form in enumerate(t.entities):
         at = here.at(f"entities/{i}")
         count = _evaluated(form, shares, 64) + (yield from hear_words(at, peer, 64, t.groups))
         if len(count) and int(count.max()) > len(columns[0]):
             raise PeerError("protocol.malformed", f"{peer} counted more entities than met.", party=peer, step=at.path)
-        counts.append(count)
+        counts[form] = count
     small = _small(t, counts)
     told = encrypted(here.at("small"), secret, _noisy(here.at("small"), t, shares, small), spread)
     yield from say_ciphertexts(here.at("small"), peer, key, told)
 
-    words = yield from _hear_shelves(here.at("words"), secret, t.shown, peer)
-    columns_ = [[of_group[i] for of_group in group] for group in words for i in range(len(group[0]))]
-    return [_in_ring(column, 64 if w is None else w.bits) for column, w in zip(columns_, t.words, strict=True)]
+    shelves = yield from _hear_shelves(here.at("words"), secret, t.shown, peer)
+    slots = [[of_group[i] for of_group in shelf] for shelf in shelves for i in range(len(shelf[0]))]
+    words = [_in_ring(column, w.bits) for w, column in zip(t.words, slots, strict=False)]
+    return _by_release(t, words, [_in_ring(column, 64) for column in slots[len(words) :]])
 
 
 # ---- group side
 
 
-def _totalled(t: Tally, key: PublicKey, rows: Sequence[int], mine: GroupRows) -> list[list[int]]:
+def _hear_rows(here: Session, t: Tally, key: PublicKey, shared: int) -> Rounds[list[int]]:
+    rows: list[int] = []
+    for i, part in _row_parts(shared):
+        at, count = here.at(f"part/{i}"), (part.stop - part.start) * t.packs
+        rows += yield from hear_ciphertexts(at, t.value_side, key, count)
+    return rows
+
+
+def _totalled(t: Tally, key: PublicKey, rows: Sequence[int], mine: GroupRows, spread: Spread) -> list[list[int]]:
     """Of each product a ciphertext for every group, not blinded anew."""
     taken = _of_large_groups(t, mine)
     taken = taken[np.argsort(mine.group[taken], kind="stable")]
     ends = np.searchsorted(mine.group[taken], np.arange(t.groups + 1))
     weights = [ring(64 if w.ndim == 1 else 128).to_ints(w[taken]) for w in mine.weights]
     met = mine.met[taken].tolist()
-    found = []
+    asked: list[powers.Powers] = []
     for a, pack in t.products:
-        of_groups = []
         for start, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
             chosen = [rows[k * t.packs + pack] for k in met[start:end]]
-            exponents = None if a is None else weights[a][start:end]
-            of_groups.append(powers.product_of_powers(key, chosen, exponents))
-        found.append(of_groups)
-    return found
+            asked.append((chosen, None if a is None else weights[a][start:end]))
+    found = powers.products_of_powers(key, asked, spread)
+    return [found[i : i + t.groups] for i in range(0, len(found), t.groups)]
 
 
 def _of_large_groups(t: Tally, mine: GroupRows) -> Indices:
@@ -307,7 +180,7 @@ def _masked_totals(
     plain: list[int] = []
     for product, of_groups in zip(t.products, totals, strict=True):
         shelf = t.shelf(product[1])
-        ciphertexts += shelf.stack(key, [of_groups[g] for g in order.tolist()])
+        ciphertexts += shelf.stack(key, [of_groups[g] for g in order.tolist()], spread)
         mask = _masks(here.at("/".join(map(str, product))), t, shelf.used)
         masks[product] = mask
         plain += shelf.pack([[(1 << t.value_bits) + m for m in of_group] for of_group in mask])
@@ -324,21 +197,20 @@ def _masked_words(
 ) -> tuple[list[int], list[list[int]]]:
     """Ciphertexts of the other side's share of all words with this side's noise where a cell is small, masked, in the
     order of the groups; and what this side has to take away for it, word by word."""
-    forms = [w for w in t.words if w is not None]
     ciphertexts: list[int] = []
     plain: list[int] = []
     taken: list[list[int]] = []
-    noise = [_uniform(here.at(f"noise/{i}"), t.groups, w.bits) for i, w in enumerate(forms)]
-    at = {i: n for n, i in enumerate(i for i, w in enumerate(t.words) if w is not None)}
+    noise = [_uniform(here.at(f"noise/{i}"), t.groups, w.bits) for i, w in enumerate(t.words)]
     for p, shelf in enumerate(t.shown):
         first = p * t.slots
-        inside = [i for i in range(first, first + shelf.used) if i in at]
-        noisy = []
-        for g, of_group in enumerate(by_group):
-            small = [of_group[len(t.shown) + at[i]] for i in inside]
-            spoil = powers.product_of_powers(key, small, [noise[at[i]][g] for i in inside])
-            noisy.append(powers.product_of_powers(key, [of_group[p], spoil], None))
-        ciphertexts += shelf.stack(key, noisy)
+        inside = range(first, min(first + shelf.used, len(t.words)))
+        small = [
+            ([of_group[len(t.shown) + i] for i in inside], [noise[i][g] for i in inside])
+            for g, of_group in enumerate(by_group)
+        ]
+        spoil = powers.products_of_powers(key, small, spread)
+        noisy = paillier.add(key, ([of_group[p] for of_group in by_group], spoil), t.groups)
+        ciphertexts += shelf.stack(key, noisy, spread)
         mask = _masks(here.at(f"mask/{p}"), t, shelf.used)
         plain += shelf.pack(mask)
         taken += [[-of_group[i] for of_group in mask] for i in range(shelf.used)]
@@ -351,6 +223,14 @@ def _masks(here: Session, t: Tally, used: int) -> list[list[int]]:
 
 
 # ---- value side
+
+
+def _say_rows(here: Session, t: Tally, columns: Sequence[RingWords], secret: SecretKey, spread: Spread) -> Rounds[None]:
+    """Ciphertexts of each shared key's columns, part by part: while one is on its way, the next is made."""
+    for i, part in _row_parts(len(columns[0])):
+        plain = _packed_rows(t, [c[part] for c in columns], secret.public)
+        made = encrypted(here.at(f"part/{i}"), secret, plain, spread)
+        yield from say_ciphertexts(here.at(f"part/{i}"), t.group_side, secret.public, made)
 
 
 def _packed_rows(t: Tally, columns: Sequence[RingWords], key: PublicKey) -> list[int]:
@@ -386,40 +266,40 @@ def _hear_shelves(
     return found
 
 
-def _small(t: Tally, counts: Sequence[NDArray[np.uint64]]) -> list[NDArray[np.bool_]]:
-    """Of each release the groups with too few entities."""
-    left = iter(counts)
-    found = []
-    for r in t.releases:
-        small = np.zeros(t.groups, dtype=np.bool_)
-        for _ in r.entities:
-            small |= next(left) < np.uint64(t.least)
-        found.append(small)
-    return found
+def _small(t: Tally, counts: Mapping[Form, NDArray[np.uint64]]) -> list[NDArray[np.bool_]]:
+    """Of each rule the groups with too few entities."""
+    return [np.logical_or.reduce([counts[e] < np.uint64(t.least) for e in rule]) for rule in t.rules]
 
 
 def _noisy(here: Session, t: Tally, shares: list[list[int]], small: Sequence[NDArray[np.bool_]]) -> list[int]:
-    """Plaintexts for every group: its words' shares in packs, with noise where small, and 1 in the slot of each word
-    where small."""
-    release = [r for r, one in enumerate(t.releases) for _ in (*one.words, None)]
-    slots: list[list[int]] = []
-    for i, w in enumerate(t.words):
-        here_small = [int(s) for s in small[release[i]].tolist()]
-        if w is None:
-            slots.append(here_small)
-            continue
+    """Plaintexts for every group: its words' shares, with noise where small, and flags, in packs; then of each word 1
+    in its slot where it is small."""
+    flags = [[int(x) for x in rule.tolist()] for rule in small]
+    slots = []
+    for i, (w, rule) in enumerate(zip(t.words, t.rule_of_word, strict=True)):
         noise, modulus = _uniform(here.at(f"noise/{i}"), t.groups, w.bits), 1 << w.bits
         share = ring(w.bits).to_ints(_evaluated(w, shares, w.bits))
-        slots.append([(x + s * n) % modulus for x, s, n in zip(share, here_small, noise, strict=True)])
+        slots.append([(x + s * n) % modulus for x, s, n in zip(share, flags[rule], noise, strict=True)])
+    slots += flags
     plain = []
     for g in range(t.groups):
         of_group = [s[g] for s in slots]
         plain += [packed(of_group[i : i + t.slots], t.slot) for i in range(0, len(of_group), t.slots)]
-        plain += [int(small[release[i]][g]) << (t.slot * (i % t.slots)) for i, w in enumerate(t.words) if w is not None]
+        plain += [flags[rule][g] << (t.slot * (i % t.slots)) for i, rule in enumerate(t.rule_of_word)]
     return plain
 
 
 # ---- both
+
+
+def _row_parts(shared: int) -> Iterator[tuple[int, slice]]:
+    for i, start in enumerate(range(0, shared, PART)):
+        yield i, slice(start, min(start + PART, shared))
+
+
+def _by_release(t: Tally, words: Sequence[RingWords], flags: Sequence[RingWords]) -> list[list[RingWords]]:
+    left = iter(words)
+    return [[*(next(left) for _ in r.words), flags[t.rules.index(r.entities)]] for r in t.releases]
 
 
 def _evaluated(form: Form, shares: Sequence[Sequence[int]], bits: int) -> RingWords:

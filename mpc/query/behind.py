@@ -5,7 +5,8 @@
       FROM "table" WHERE …
       UNION ALL …) GROUP BY k0, …, c, e, x
 
-Run by the owner's node for itself only; nothing of it leaves. ``c`` numbers the forms of key that the tables have, so
+where keys are not declared unique; else without grouping. Run by the owner's node for itself only; nothing of it
+leaves. ``c`` numbers the forms of key that the tables have, so
 ``e`` is an entity within ``c``; without a key every row is one, known again by its content. ``a0 …`` are the absolute
 *addends* of sums, ``p0 …`` digests of what an entity contributes to a *population* (mpc/policy/differencing.py).
 
@@ -15,7 +16,8 @@ SUM(x + 1000) that is x. Where no entity brings more than a share s of any adden
 of them either: max |Σ a| ≤ Σ max |a| ≤ s · Σ total |a|.
 
 A population is that of one column, for the same reason: the rows that count for the measure, each with the column's
-value; and one of the rows themselves, whatever their values.
+value; and one of the rows themselves, whatever their values. Of a sum whose value is made of several pieces, the rows
+that bring each piece are a population too (mpc/query/pieces.py).
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ from mpc.query.nodes import (
     aggregates,
     numeric,
 )
+from mpc.query.pieces import picked_out
 from mpc.query.plan import Behind, BehindMeasure, Number
 from mpc.query.printer import identifier, literal, sql, units
 from mpc.query.rules.cancel import constant_factor, linear_terms
@@ -82,22 +85,42 @@ def _measure(q: _Query, d: Draft) -> BehindMeasure:
 
 
 def _populations(q: _Query, agg: Agg) -> Iterator[int]:
-    """The populations of an aggregate: of its rows, and of each column that enters its values."""
+    """The populations of an aggregate: of its rows, and of each column that enters its values; and the same of each
+    piece of its values."""
+    scans = scans_of(agg)
     found: dict[tuple[str, str], dict[Scan, str]] = {}
-    for scan, t in _scans(agg).items():
+    for scan, t in scans.items():
         value = t.value if agg.func != "rows" else None
         mark = counting(value) if value is not None and agg.func not in ("count", "distinct") else None
         row = "" if mark is None else f"{sql(mark)} = 1"
-        found.setdefault((t.table.lower(), "*"), {})[scan] = _where("CAST(1 AS UBIGINT)", row)
+        found.setdefault((t.table.lower(), "*"), {})[scan] = _where(_ONE, row)
         for c in dict.fromkeys(value_columns(value)) if value is not None else ():
-            text = f"md5_number_lower(COALESCE(CAST({identifier(c.name)} AS VARCHAR), ''))"
             known = _known(value) if value is not None and mark is None else row
-            found.setdefault((t.table.lower(), c.name.lower()), {})[scan] = _where(text, known)
-    for population in found.items():
+            found.setdefault((t.table.lower(), c.name.lower()), {})[scan] = _where(_content_of(c), known)
+    several = list(found.items())
+    summed = agg.func in ("sum", "squares")
+    for part in picked_out({scan: t.value for scan, t in scans.items() if t.value is not None} if summed else {}):
+        of_piece: dict[tuple[str, str], dict[Scan, str]] = {}
+        for scan, marked in part.marks.items():
+            of_piece.setdefault((scan.table.lower(), "*"), {})[scan] = _where(_ONE, f"{sql(marked)} = 1")
+            for c in part.columns:
+                if c.table == scan.table:
+                    text = _where(_content_of(c), f"{sql(marked)} = 1")
+                    of_piece.setdefault((scan.table.lower(), c.name.lower()), {})[scan] = text
+        several += of_piece.items()
+    for population in several:
         if population not in q.populations:
             q.populations.append(population)
             q.scans.update(dict.fromkeys(population[1]))
         yield q.populations.index(population)
+
+
+_ONE = "CAST(1 AS UBIGINT)"
+
+
+def _content_of(c: Column) -> str:
+    """A digest of a row's value of a column."""
+    return f"md5_number_lower(COALESCE(CAST({identifier(c.name)} AS VARCHAR), ''))"
 
 
 def _known(value: Expr) -> str:
@@ -140,7 +163,7 @@ def _where(value: str, condition: str) -> str:
 
 def _addends(q: _Query, agg: Agg) -> Iterator[int]:
     """The addends of an aggregate, the first of every branch as one column, and so on."""
-    by_scan = {scan: list(_printed(t, agg.func == "squares")) for scan, t in _scans(agg).items()}
+    by_scan = {scan: list(_printed(t, agg.func == "squares")) for scan, t in scans_of(agg).items()}
     for column in zip_longest(*by_scan.values()):
         addend = {scan: text for scan, text in zip(by_scan, column, strict=True) if text is not None}
         if addend not in q.addends:
@@ -149,7 +172,7 @@ def _addends(q: _Query, agg: Agg) -> Iterator[int]:
         yield q.addends.index(addend)
 
 
-def _scans(agg: Agg) -> dict[Scan, Term]:
+def scans_of(agg: Agg) -> dict[Scan, Term]:
     """The branches of an aggregate; equal ones are told apart by their turn."""
     found: dict[Scan, Term] = {}
     for t in agg.terms:
@@ -226,10 +249,22 @@ def _only(e: Expr, leaf: Expr) -> Expr:
 
 
 def _print(q: _Query, keys: int) -> str:
+    rows = " UNION ALL ".join(_scan(q, s) for s in q.scans)
+    if _once(q):
+        columns = [*(f"k{i}" for i in range(keys)), "c", "x"]
+        columns += [f"COALESCE(a{i}, 0) AS a{i}" for i in range(len(q.addends))]
+        return f"SELECT {', '.join([*columns, *(f'p{i}' for i in range(len(q.populations)))])} FROM ({rows})"
     by = ", ".join([*(f"k{i}" for i in range(keys)), "c", "e", "x"])
     sums = [f"COALESCE(SUM(a{i}), 0) AS a{i}" for i in range(len(q.addends))]
     sums += [f"CAST(SUM(p{i}) % {2**64} AS UBIGINT) AS p{i}" for i in range(len(q.populations))]
-    return f"SELECT {', '.join([by, *sums])} FROM ({' UNION ALL '.join(_scan(q, s) for s in q.scans)}) GROUP BY {by}"
+    return f"SELECT {', '.join([by, *sums])} FROM ({rows}) GROUP BY {by}"
+
+
+def _once(q: _Query) -> bool:
+    """Whether each entity is to be in one row, as the owner declares: grouping a million rows takes a second. Whoever
+    reads the answer puts rows of one entity together all the same."""
+    table = q.catalog.table(next(iter(q.scans)).table)
+    return len(q.scans) == 1 and table is not None and table.unique
 
 
 def _scan(q: _Query, scan: Scan) -> str:

@@ -20,6 +20,7 @@ from mpc.query.aggregates import present, rows
 from mpc.query.behind import behind
 from mpc.query.bounds import check_rows, word_bound
 from mpc.query.catalog import Catalog
+from mpc.query.deposits import as_deposit
 from mpc.query.domains import Domains
 from mpc.query.fold import Draft, Reveals
 from mpc.query.join_pool import join_pool, searched_of, term_of
@@ -45,6 +46,7 @@ from mpc.query.plan import (
 )
 from mpc.query.relations import GroupKey, QueryBinder, Rows, Scalars, Totals
 from mpc.query.reveals import reveals_of
+from mpc.query.rounding import rounding
 from mpc.query.separate import check_weights
 
 #: goes into every job and plan; a change of what is compiled changes the number
@@ -84,7 +86,7 @@ def compile_plan(
     ``epsilon``, ``entity_rows``: noise (P12), as ``Job`` has them.
     Raises LocalError sql.*, plan.*, with line and column among the facts where they are known.
     """
-    noise = read_noise(epsilon, entity_rows)
+    noise = read_noise(epsilon, entity_rows, trust)
     try:
         source, query = parse(sql)
         query = put_in(source, query, parameters)
@@ -96,6 +98,8 @@ def compile_plan(
         raise too_deep() from None
     if verified:
         plan = _verified(plan)
+    if trust == "deposit":
+        return as_deposit(plan, recipients)
     if plan.trust == "helper" and trust == "parties":
         raise LocalError(
             "plan.trust",
@@ -266,7 +270,11 @@ def _pools(
 def _source(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog, noise: Noise | None) -> LocalQuery:
     most = None if noise is None else noise.entity_rows
     query = local_query(party, drafts, keys, catalog, most)
-    return replace(query, behind=behind(party, drafts, keys, catalog, most))
+    return replace(
+        query,
+        behind=behind(party, drafts, keys, catalog, most),
+        rounding=rounding(party, drafts, keys, catalog, most),
+    )
 
 
 def _rankings(drafts: Sequence[Draft], keys: int, catalogs: Mapping[str, Catalog]) -> tuple[Ranking, ...]:

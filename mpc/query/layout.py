@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mpc.errors import LocalError
 from mpc.messages import RingWords
 from mpc.query.catalog import Value
-from mpc.query.plan import Measure, Plan, Pool, Word
+from mpc.query.plan import Measure, Plan, Pool, Rounding, Word
 from mpc.query.reveals import reach_mask
 from mpc.ring import ring
 
@@ -70,7 +70,7 @@ def fill(plan: Plan, pool: int, answer: Answer, *, party: str, min_entities: int
     distinct entities (if that is 2 or more), or none at all (if ``strict_none``). Raises LocalError data.bounds.
     """
     p = plan.pools[pool]
-    at = _cells_of(p, answer)
+    at = _cells_of(p, answer, len(answer["m0e"]))
     words, small = [], []
     for m, measure in enumerate(p.measures):
         words.append(tuple(_word(p, measure, w, answer[f"m{m}w{i}"], at) for i, w in enumerate(measure.words)))
@@ -84,9 +84,22 @@ def fill(plan: Plan, pool: int, answer: Answer, *, party: str, min_entities: int
     return Filled(tuple(words), tuple(small))
 
 
-def _cells_of(p: Pool, answer: Answer) -> NDArray[np.intp]:
+def column_sums(p: Pool, rounding: Rounding, answer: Answer) -> list[list[int]]:
+    """Of each of the sums its value in every cell. ``answer``: that of ``rounding.sql``.
+
+    Raises LocalError data.bounds.
+    """
+    at = _cells_of(p, answer, len(answer["r0"]))
+    found = []
+    for i in range(len(rounding.sums)):
+        dense = ring(128).zeros(p.cells)
+        dense[at] = answer[f"r{i}"]
+        found.append(ring(128).to_ints(dense))
+    return found
+
+
+def _cells_of(p: Pool, answer: Answer, rows: int) -> NDArray[np.intp]:
     """The cell of each row of an answer. Raises LocalError data.bounds where a key is not in its domain."""
-    rows = len(answer["m0e"])
     cells = np.zeros(rows, dtype=np.intp)
     for i, key in enumerate(p.keys):
         index = {_comparable(v): n for n, v in enumerate(key.domain)}

@@ -40,6 +40,8 @@ def ledger(plan: Plan, recipients: tuple[str, ...]) -> tuple[Entry, ...]:
     for party in plan.parties:
         found.append(Entry(party, "the job's text: SQL, purpose, recipients, participants" + _of_others(plan, party)))
         found += [Entry(party, text) for pool in plan.pools for text in (*_searched(pool, party), *_met(pool, party))]
+    if plan.trust == "deposit":
+        return (*found, *_deposited(plan, recipients[0]))
     found.append(Entry("coordinator", _coordinator(plan, recipients)))
     for _, pool in plan.hidden_joins:
         found += [Entry("helper", text) for text in _helper(pool)]
@@ -49,6 +51,25 @@ def ledger(plan: Plan, recipients: tuple[str, ...]) -> tuple[Entry, ...]:
         without = "sums and joins like this one need no helper" if plan.joins else "sums need no helper"
         found.append(Entry("helper", f"nothing: {without}"))
     return tuple(found)
+
+
+def _deposited(plan: Plan, recipient: str) -> tuple[Entry, ...]:
+    """What differs where parties deposit (P10)."""
+    words = sum(c for bits in (64, 128) for _, _, _, c in plan.columns(bits))
+    return (
+        Entry(recipient, "whose deposits are in the total; it is over those that deposited until the closing date"),
+        Entry(
+            "coordinator",
+            f"the job's text and approvals; who deposits and when; of each deposit {words:,} encrypted words, of which "
+            "it can read none",
+        ),
+        Entry(
+            f"coordinator and {recipient} together",
+            "every single deposit: with the key of the one and the ciphertexts of the other; so they must not be of "
+            "one organisation, and owners grant deposits by name",
+        ),
+        Entry("helper", "nothing: sums need no helper"),
+    )
 
 
 def _of_others(plan: Plan, party: str) -> str:
@@ -73,17 +94,17 @@ def _met(pool: Pool, party: str) -> list[str]:
     if not isinstance(pool, TallyPool) or party not in pool.parties:
         return []
     spine, other = pool.sides
-    mine, theirs = (spine, other) if party == spine.party else (other, spine)
+    theirs = other if party == spine.party else spine
     passing = " (of both, the rows that pass their own conditions)" if pool.by_row else ", whatever the conditions"
     texts = [
-        f"which keys of its own {mine.name} are in {theirs.name} too{passing}; of the other keys there only that they "
+        f"which of its own keys the table of {theirs.name} has too{passing}; of the other keys there only that they "
         f"are at most {theirs.rows:,}, as published"
     ]
     if pool.by_row:
         if pool.weighed:
-            texts.append(_weights(mine is spine, spine.party))
+            texts.append(_weights(theirs is other, spine.party))
         return texts
-    if mine is other:
+    if theirs is spine:
         texts.append(
             f"of each of the {pool.groups:,} groups of {spine.name}, in an order that says nothing and without labels, "
             "how many entities each measure counts there, with the conditions of both (0 where fewer than the owners' "

@@ -7,8 +7,9 @@
       ) GROUP BY k0, …)
 
 A value column belongs to one aggregate and is NULL in the scans of others. Entities are the distinct keys among the
-rows that count for the measure: the smallest over its aggregates, and where a party's tables have different keys the
-largest single count, since the same entity may be in both.
+rows that count for the measure: the smallest over its aggregates, and over the pieces of their values that some row
+brings (mpc/query/pieces.py); where a party's tables have different keys the largest single count, since the same entity
+may be in both.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from mpc.query.catalog import Column as Declared
 from mpc.query.fold import Draft, DraftWord
 from mpc.query.linear import part_of
 from mpc.query.nodes import Agg, Case, Column, Const, Expr, aggregates, is_null
+from mpc.query.pieces import picked_out
 from mpc.query.plan import LocalQuery
 from mpc.query.printer import identifier, sql, sql_type, units
 from mpc.query.rules.cancel import linear_terms
@@ -159,6 +161,9 @@ def _entities(q: _Query, measure: int, found: Sequence[Agg]) -> str:
         if agg.func == "count" and any(a.terms == agg.terms and a.func in ("sum", "squares") for a in found):
             continue
         counts.append(_entities_of(q, agg))
+    for agg in found:
+        if agg.func in ("sum", "squares"):
+            counts += [f"NULLIF({_distinct(q, of.marks)}, 0)" for of in picked_out(_by_scan(q, agg))]
     unique = list(dict.fromkeys(counts))
     if not unique:
         return "CAST(0 AS BIGINT)"
@@ -180,14 +185,19 @@ def _counted(agg: Agg) -> Agg:
 
 def _entities_of(q: _Query, agg: Agg) -> str:
     by_scan = _by_scan(q, agg)
-    column = _value_column(q, by_scan)
     active = {scan: counting(e) if agg.func in ("sum", "squares") else None for scan, e in by_scan.items()}
     if any(active.values()):
         marks = {
             s: (a or build.case([(build.negate(build.is_null_test(by_scan[s])), build.integer(1))], build.NULL))
             for s, a in active.items()
         }
-        column = _value_column(q, marks)
+        by_scan = marks
+    return _distinct(q, by_scan)
+
+
+def _distinct(q: _Query, by_scan: dict[Scan, Expr]) -> str:
+    """The distinct entities of the rows in which an expression is not NULL."""
+    column = _value_column(q, by_scan)
     counts = []
     for i, (key, scans) in enumerate(_classes(q).items()):
         if any(s in by_scan for s in scans):

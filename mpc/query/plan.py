@@ -120,8 +120,8 @@ class BehindMeasure:
 class Behind:
     """Who is behind a party's numbers, for its own eyes (mpc/query/behind.py): run where an owner's limits ask for it.
 
-    Columns of the answer, one row for each cell and entity: ``k0 …`` as in ``LocalQuery``; ``c`` the form of the
-    entity's key, ``e`` the entity (NULL: a row without key) and ``x`` a digest of both as UBIGINT; ``a0 …`` absolute
+    Columns of the answer, one row or more for each cell and entity: ``k0 …`` as in ``LocalQuery``; ``c`` the form of
+    the entity's key, and ``x`` a digest of it and the entity as UBIGINT; ``a0 …`` absolute
     addends as DOUBLE, never NULL; ``p0 …`` digests of the entity's rows in each of ``populations``, added up modulo
     2^64, as UBIGINT (NULL: it has none). ``populations``: table and column, in small letters ("*": the rows
     themselves). ``sql`` is "" where there are none.
@@ -130,6 +130,34 @@ class Behind:
     sql: str
     populations: tuple[tuple[str, str], ...]
     measures: tuple[BehindMeasure, ...]
+
+
+@dataclass(frozen=True)
+class ColumnSum:
+    """A sum of a column's values, in its units, of which a word of the owner adds ``weight`` times as many."""
+
+    measure: int
+    word: int
+    weight: int
+    table: str
+    column: str
+    scale: int
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What an owner rounds of its own words (mpc/policy/rounding.py).
+
+    Columns of the answer to ``sql``, one row a non-empty cell: ``k0 …`` as in ``LocalQuery``, ``r0 …`` the ``sums`` as
+    DECIMAL(38,0). ``most``: (measure, word, low, high), between which the owner's part of a word is. ``exact``: table
+    and column, in small letters, of columns that also enter otherwise than in such sums, so that rounding these would
+    not do. ``sql`` is "" where there are no sums.
+    """
+
+    sql: str
+    sums: tuple[ColumnSum, ...]
+    most: tuple[tuple[int, int, int, int], ...]
+    exact: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -146,6 +174,7 @@ class LocalQuery:
     sql: str
     tables: tuple[str, ...]
     behind: Behind = Behind("", (), ())
+    rounding: Rounding = Rounding("", (), (), ())
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ from mpc.query.nodes import (
     is_null,
 )
 from mpc.query.parse import Source
+from mpc.query.pieces import picked_out
 from mpc.query.plan import Input, Linear, Low, Product, Released, Ring, SideColumn, Sign, Step
 from mpc.query.rules.constants import constant_of
 from mpc.query.show import shown
@@ -340,11 +341,10 @@ class Lowering:
         if not sides:
             return []
         if len(sides) == 1:
+            [side] = sides
             marked = counting(e)
-            if marked is None:
-                return [self.value(e)[1]]
-            counts = build.negate(build.is_null_test(marked))
-            return [{frozenset({(sides.pop(), Factor(None, frozenset({counts})))}): 1}]
+            found = [self.value(e)[1] if marked is None else _marked(side, marked)]
+            return found + [_marked(side, part.marks[side]) for part in picked_out({side: e})]
         if isinstance(e, Neg | Cast):
             return self.entities(e.arg)
         if isinstance(e, Arith) and e.op in "+-":
@@ -419,6 +419,11 @@ class Lowering:
             "Over a join: + − *, comparisons, CASE, COALESCE, NULLIF, GREATEST, LEAST, ABS, IN, AND, OR, NOT, IS NULL "
             "across owners, and anything over one owner's columns.",
         )
+
+
+def _marked(side: str, mark: Expr) -> Poly:
+    """1 in the rows of a side whose mark is not NULL."""
+    return {frozenset({(side, Factor(None, frozenset({build.negate(build.is_null_test(mark))})))}): 1}
 
 
 def _is_one_of(e: Expr, keys: set[Column]) -> bool:

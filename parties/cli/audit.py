@@ -228,6 +228,10 @@ def replay(job: str, /, *, consortium: Consortium = None, as_: As = None) -> Non
             f"Attempt {r.attempt}: the role of the {r.role} says the same {r.messages} messages again, byte for byte "
             f"({r.bytes:,} bytes)."
         )
+        if r.remark:
+            plain(
+                f"It was run on the input that was kept, which the log bound it to. Today's tables differ: {r.remark}"
+            )
 
 
 def stamp(*, consortium: Consortium = None, as_: As = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import indent
@@ -19,9 +19,11 @@ from mpc.errors import LocalError
 from mpc.explain import render
 from mpc.query.catalog import Catalog
 from parties.cli.output import As, Consortium, err, limits, out, plain, table_of
+from parties.clock import now
 from parties.config import locate
 from parties.failures import decode
 from parties.modeler.client import Client
+from parties.modeler.deposits import Asked
 from parties.practice import make as make_practice
 from parties.practice import query as practice_query
 from parties.results import Result, json_text
@@ -41,6 +43,17 @@ Verified = Annotated[
     bool, Parameter(negative="", help="verify that totals are of what the parties bound themselves to beforehand")
 ]
 
+Method = Annotated[
+    Literal["masked", "paillier"],
+    Parameter(help="masked: parties online together; else each deposits when it likes, encrypted to the recipient"),
+]
+Closes = Annotated[
+    str, Parameter(help="until when deposits are taken: a day (to its end here), or day and time; with --method")
+]
+Least = Annotated[
+    int | None, Parameter(help="institutions besides the recipient's that must have deposited; by default all")
+]
+Early = Annotated[bool, Parameter(negative="", help="close as soon as all have deposited")]
 Param = Annotated[
     tuple[str, ...], Parameter(name="--param", negative="", help="NAME=VALUE of a $NAME in the query (may repeat)")
 ]
@@ -117,6 +130,9 @@ def explain(
     trust: Trust = "helper",
     allow_two_party: TwoParty = False,
     verified: Verified = False,
+    method: Method = "masked",
+    closes: Closes = "",
+    min_contributors: Least = None,
     param: Param = (),
     epsilon: Epsilon = "",
     entity_rows: EntityRows = 1,
@@ -148,6 +164,7 @@ def explain(
             parameters=parameters(param),
             epsilon=epsilon,
             entity_rows=entity_rows,
+            deposits=asked_for(method, closes or tomorrow(), min_contributors, early=False),
         )
     if json:
         plain(json_text(told))
@@ -178,6 +195,10 @@ def query(
     days: Annotated[
         int | None, Parameter(help="how long it may wait for owners that decide by hand; returns at once with the job")
     ] = None,
+    method: Method = "masked",
+    closes: Closes = "",
+    min_contributors: Least = None,
+    early: Early = False,
     format: Format = "table",
     out: Out = None,
     practice: Annotated[
@@ -202,9 +223,10 @@ def query(
         made_up = practice_query(practice, text, to or ("modeler",), trust, parameters(param))
         deliver(Result(made_up, {"made_up": True}), format, out)
         return
+    deposits = asked_for(method, closes, min_contributors, early=early)
     with client(consortium, as_, to) as heji:
         recipients = to or (heji.name,)
-        if heji.name not in recipients or days is not None:
+        if heji.name not in recipients or days is not None or deposits is not None:
             if days is not None and not 1 <= days <= 31:
                 raise LocalError("config.invalid", "--days takes 1 to 31.")
             job = heji.submit(
@@ -218,8 +240,11 @@ def query(
                 epsilon=epsilon,
                 entity_rows=entity_rows,
                 days=days or 0,
+                deposits=deposits,
             )
             plain(json_text({"job": job.id}) if format == "json" else job.id)
+            if deposits is not None:
+                err.print(f"Deposits are taken until {moment(deposits.closes)}, if the coordinator takes the job.")
             err.print(
                 f"The result goes to {', '.join(recipients)}, not to {heji.name}. Follow it with `heji jobs wait`."
                 if heji.name not in recipients
@@ -240,6 +265,37 @@ def query(
                 watch=watch,
             )
     deliver(result, format, out)
+
+
+def asked_for(method: str, closes: str, least: int | None, *, early: bool) -> Asked | None:
+    """How deposits are to be collected; None for a masked sum. Raises LocalError config.missing, config.invalid."""
+    if method == "masked":
+        if closes and closes != tomorrow():
+            raise LocalError("config.invalid", "--closes goes with --method paillier.", "Leave one of them out.")
+        return None
+    if not closes:
+        raise LocalError(
+            "config.missing",
+            "A deposit job needs a closing date.",
+            "Add --closes 2026-12-31, or with a time: --closes 2026-12-31T12:00.",
+        )
+    try:
+        when = dt.datetime.fromisoformat(closes)
+    except ValueError as problem:
+        raise LocalError("config.invalid", f"{closes!r} is no date.", "Write --closes 2026-12-31.") from problem
+    if len(closes) == len("2026-12-31"):
+        when += dt.timedelta(days=1)
+    return Asked(method, int(when.astimezone().timestamp()), least, early)
+
+
+def tomorrow() -> str:
+    """A closing date for who only wants to see what would happen."""
+    return dt.datetime.fromtimestamp(now() + 86400).date().isoformat()
+
+
+def moment(seconds: int) -> str:
+    """A point in time as people write it here."""
+    return dt.datetime.fromtimestamp(seconds).astimezone().isoformat(sep=" ", timespec="minutes")
 
 
 def jobs_list(*, consortium: Consortium = None, as_: As = None, json: bool = False) -> None:
@@ -357,6 +413,7 @@ def deliver(result: Result, form: str, target: Path | None) -> None:
                 f"job {statement['job'][:16]} · from {', '.join(statement['parties'])} · trust {statement['trust']}"
                 + (" · verified" if statement.get("verified") else "")
                 + (f" · {n} values suppressed" if (n := statement["suppressed_values"]) else "")
+                + _rounded(statement.get("rounded", {}))
                 + (f" · with noise, epsilon {noise['epsilon']}" if (noise := statement.get("noise")) else ""),
                 style="dim",
             )
@@ -381,6 +438,11 @@ def progress() -> Iterator[Callable[[pb.JobStatus], None]]:
             line.update(f"{status.state}{again} {status.phase if status.phase != status.state else ''}{far}")
 
         yield watch
+
+
+def _rounded(by: Mapping[str, Mapping[str, str]]) -> str:
+    said = [f"{party} to {to} ({column})" for party, columns in by.items() for column, to in columns.items()]
+    return f" · sums rounded by {', '.join(said)}" if said else ""
 
 
 def one_line_each(found: Sequence[pb.JobStatus]) -> Iterator[str]:

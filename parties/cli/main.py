@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from mpc.errors import HejiError, LocalError
-from parties.cli import audit, demo, jobs, members, owner, policy
+from parties.cli import audit, demo, deposits, jobs, members, owner, policy
 from parties.cli.output import complain
 
 app = App(
@@ -21,6 +21,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # main answers Ctrl-C
 )
 owner.register(jobs.register(app), members.register(app), policy.register(app))
+deposits.register(app)
 audit.register(app)
 demo.register(app)
 

@@ -63,6 +63,7 @@ def policy_check(place: Place, /) -> None:
             limits = [f"at least {g.min_entities} entities a cell"] if g.min_entities else []
             limits += [f"no entity above {g.max_share} of a sum"] if g.max_share is not None else []
             limits += [f"{g.max_numbers} numbers over one population"] if g.max_numbers is not None else []
+            limits += [f"sums rounded to {g.round_to}"] if g.round_to is not None else []
         limits += [f"{g.min_contributors} institutions"] if g.min_contributors > 1 else []
         limits += [f"until {g.expires}"] if g.expires else []
         said = (

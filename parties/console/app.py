@@ -282,8 +282,8 @@ class Console:
         reason = form.get("reason", "").strip()[:500]
         if form.get("verdict") not in ("stop", "resume") or not reason.isprintable():
             return "This page is not there."
-        word = Word(session.person, self._member.clock(), reason, "console")
         try:
+            word = Word(session.person, self._member.clock(), reason, "console")
             if form["verdict"] == "stop":
                 self._store.decisions.stop(word, now=True)
             else:
@@ -351,6 +351,7 @@ def _limits(g: Grant, say: Callable[..., str]) -> list[str]:
         found = [say("at least {} entities a cell", g.min_entities)] if g.min_entities else []
         found += [say("no entity above {} of a sum", g.max_share)] if g.max_share is not None else []
         found += [say("at most {} numbers over one population", g.max_numbers)] if g.max_numbers is not None else []
+        found += [say("sums rounded to {}", g.round_to)] if g.round_to is not None else []
     found += [say("at least {} institutions", g.min_contributors)] if g.min_contributors > 1 else []
     found += [say("until {}", g.expires)] if g.expires else []
     asked = {0: [], 1: [say("each job waits for you")], 2: [say("each job waits for two persons")]}

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -21,15 +22,17 @@ from mpc.errors import HejiError, LocalError
 from mpc.job import Job, job_id
 from mpc.run import Sent
 from parties.coordinator.attempt import PENDING, AttemptRun, Finished, News, proof_bytes
+from parties.coordinator.catalogs import Catalogs
+from parties.coordinator.deposits import Deposits
 from parties.coordinator.store import FINAL, JobRow, Store
 from parties.evidence.recorder import Recorder
-from parties.failures import abort, encode, from_rpc, is_transient
+from parties.failures import abort, encode, is_transient
 from parties.mail import FRAME_BYTES, PostOffice
 from parties.member import Member
 from parties.metrics import Metrics
 from parties.proposals import Proposed, propose, read_catalogs, read_job
 from parties.rpc.v1 import coordinator_pb2 as pb
-from parties.rpc.v1 import coordinator_pb2_grpc, node_pb2, node_pb2_grpc
+from parties.rpc.v1 import coordinator_pb2_grpc, node_pb2
 
 log = structlog.get_logger("heji.coordinator")
 
@@ -37,8 +40,6 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 #: attempts of one job, pauses between them (seconds), and how many bytes of masked bodies are kept of each job
 ATTEMPTS, PAUSE, SEEN_BYTES = 5, 0.5, 4 << 20
-#: seconds after which a channel has surely tried to connect again (parties.credentials)
-RECONNECT = 0.8
 #: seconds between questions whether owners that decide by hand have decided
 WAIT = 5.0
 
@@ -51,6 +52,8 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         member: Member,
         store: Store,
         post: PostOffice,
+        catalogs: Catalogs,
+        deposits: Deposits,
         *,
         seed: Callable[[], bytes] = lambda: os.urandom(32),
         metrics: Metrics | None = None,
@@ -60,6 +63,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         benchmarks."""
         self._recorder = recorder
         self._member, self._store, self._post, self._seed = member, store, post, seed
+        self._catalogs, self._deposits = catalogs, deposits
         self._metrics = metrics or Metrics()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._news: dict[str, News] = {}
@@ -78,7 +82,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
     async def Catalogs(self, request: pb.CatalogsRequest, context: Context) -> pb.CatalogsReply:
         try:
             self._member.caller(context)
-            found, missing = await self._catalogs(self._member.roster.members_with("party"))
+            found, missing = await self._catalogs.now(self._member.roster.members_with("party"))
             return pb.CatalogsReply(catalogs=list(found.values()), missing={p: e.message for p, e in missing.items()})
         except HejiError as error:
             await abort(context, error)
@@ -158,6 +162,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
                 error=encode(LocalError("job.cancelled", f"{caller} cancelled the job.")),
             )
             self._metrics.job("cancelled")
+            self._deposits.ended(row.id)
             if (task := self._tasks.get(row.id)) is not None:
                 task.cancel()
             await self._tell(row.id)
@@ -194,8 +199,12 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         task.add_done_callback(lambda _task: self._tasks.pop(job, None))
 
     async def _work(self, job: str) -> None:
-        """A job from submission to its final state. While a person decides about it, it holds no slot."""
+        """A job from submission to its final state. While a person decides about it, or deposits are taken, it holds no
+        slot."""
         try:
+            if (row := self._store.get(job)) is not None and Job.from_bytes(row.raw).deposit is not None:
+                await self._deposits.run(row, partial(self._tell_far, job))
+                self._metrics.job("done")
             while (row := self._store.get(job)) is not None and row.state not in FINAL:
                 try:
                     async with self._slots:
@@ -234,6 +243,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
     async def _fail(self, job: str, error: HejiError) -> None:
         with contextlib.suppress(HejiError):
             self._store.transition(job, "failed", self._member.clock(), error=encode(error))
+            self._deposits.ended(job)
             self._metrics.job("failed")
             self._metrics.refused(error.code)
 
@@ -290,7 +300,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
     ) -> tuple[AttemptRun, list[tuple[str, str, bytes]]]:
         """Compile the job here too, on the owners' catalogs, and make an attempt of it."""
         read = read_job(self._member, signed.job, signed.signature if job else None)
-        found, missing = await self._catalogs(sorted(read.catalogs))
+        found, missing = await self._catalogs.now(sorted(read.catalogs))
         for error in missing.values():
             raise error
         catalogs = read_catalogs(self._member, found.values())
@@ -326,29 +336,6 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         )
         return run, seen
 
-    async def _catalogs(
-        self, parties: list[str] | tuple[str, ...]
-    ) -> tuple[dict[str, node_pb2.SignedCatalog], dict[str, HejiError]]:
-        """Signed catalogs of these parties, and why others are missing."""
-
-        async def ask(party: str, again: bool = True) -> node_pb2.SignedCatalog | HejiError:
-            try:
-                stub = node_pb2_grpc.NodeStub(self._member.channel(party))
-                catalog: node_pb2.SignedCatalog = await stub.Publish(
-                    node_pb2.PublishRequest(), timeout=self._member.config.proposal_seconds
-                )
-                return catalog
-            except grpc.aio.AioRpcError as error:
-                if again and error.code() == grpc.StatusCode.UNAVAILABLE:
-                    await asyncio.sleep(RECONNECT)  # the channel may not have noticed yet that the member is back
-                    return await ask(party, again=False)
-                return from_rpc(error, party, "asked for its catalog")
-
-        answers = dict(zip(parties, await asyncio.gather(*(ask(p) for p in parties)), strict=True))
-        found = {p: a for p, a in answers.items() if isinstance(a, node_pb2.SignedCatalog)}
-        missing = {p: a for p, a in answers.items() if isinstance(a, HejiError)}
-        return found, missing
-
     # -- telling
 
     async def _news_since(self, seen: int, seconds: float = 5) -> None:
@@ -357,6 +344,9 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._changed.wait_for(lambda: self._told != seen)
+
+    async def _tell_far(self, job: str, phase: str) -> None:
+        await self._tell(job, News(phase))
 
     async def _tell(self, job: str, news: News | None = None) -> None:
         if news is not None:

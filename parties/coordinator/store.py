@@ -1,5 +1,7 @@
 """What the coordinator remembers: jobs, how far they are, masked totals for recipients without a node, and what it saw.
 
+    submitted ──▶ depositing ──▶ done / failed / cancelled       (deposit jobs: deposits.py)
+
                       waiting        (an owner decides by hand)
                        ▲  │
                        │  ▼
@@ -38,7 +40,8 @@ CREATE TABLE IF NOT EXISTS seen (
 
 FINAL = frozenset({"done", "failed", "cancelled"})
 _MOVES = {
-    "submitted": {"approving", "failed", "cancelled"},
+    "submitted": {"approving", "depositing", "failed", "cancelled"},
+    "depositing": {"done", "failed", "cancelled"},
     "approving": {"running", "failed", "cancelled", "approving", "waiting"},
     "waiting": {"approving", "failed", "cancelled", "waiting"},
     "running": {"approving", "done", "failed", "cancelled"},

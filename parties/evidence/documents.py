@@ -45,8 +45,10 @@ class Documents:
         catalogs: Iterable[node_pb2.SignedCatalog],
         approvals: Mapping[str, node_pb2.Approval],
         agreement: Agreement | None = None,
+        deposits: Mapping[str, Signed] | None = None,
     ) -> None:
-        """Write what is known of an attempt; once agreed, again with the agreement."""
+        """Write what is known of an attempt; once agreed, again with the agreement. ``deposits``: statements of a
+        deposit job, which has no agreement."""
         body: dict[str, Any] = {
             "attempt": attempt,
             "coordinator": coordinator,
@@ -55,6 +57,7 @@ class Documents:
             "approvals": {p: Signed(a.statement, a.signature).to_json() for p, a in approvals.items()},
             "announced": {},
             "agreed": {},
+            "deposits": {p: s.to_json() for p, s in (deposits or {}).items()},
         }
         if agreement is not None:
             body["announced"] = {p: [a.public_key.hex(), a.signature.hex()] for p, a in agreement.announced.items()}

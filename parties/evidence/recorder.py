@@ -17,6 +17,7 @@ import structlog
 from mpc.crypto.labels import digest
 from mpc.errors import HejiError, PeerError
 from mpc.evidence.data import Block
+from mpc.evidence.entry import Entry
 from mpc.evidence.note import Checkpoint
 from mpc.evidence.receipt import RECEIPT, receipt_bytes
 from mpc.query.compile import PLANNER
@@ -56,6 +57,14 @@ class Recorder:
     def note(self, event: str, key: tuple[bytes, int], **facts: Any) -> None:
         """An entry about an attempt, (job id, number)."""
         self.log.append(event, key[0].hex(), key[1], **facts)
+
+    def has(self, key: tuple[bytes, int], event: str, peer: str, number: int) -> bool:
+        """Whether the log tells of this message already."""
+        told = (Entry.from_bytes(raw).event for raw in self.log.of_job(key[0].hex()).values())
+        return any(
+            (e.attempt, e.event, e.facts.get("peer"), e.facts.get("number")) == (key[1], event, peer, number)
+            for e in told
+        )
 
     def failed(self, key: tuple[bytes, int], error: HejiError) -> None:
         """An attempt ended without a result; a log that cannot be written changes nothing about that."""

@@ -58,6 +58,10 @@ class Retained:
             blocks = ()
         return Keeping(os.fdopen(descriptor, "wb"), self._cipher(key), seed, blocks, messages=expected <= self._limit)
 
+    def forget(self, key: Key) -> None:
+        """Destroy what was kept of an attempt that begins again."""
+        self._path(key).unlink(missing_ok=True)
+
     def seed(self, key: Key) -> bytes:
         """The seed of an attempt. Raises LocalError evidence.missing, evidence.invalid."""
         return _take(self._records(key), 1)[0]

@@ -113,8 +113,10 @@ def _text(raw: bytes) -> str:
 
 
 def participants_of(document: dict[str, Any]) -> set[str]:
-    """Who took part in an attempt."""
-    return {*document["approvals"], document["coordinator"]}
+    """Who took part in an attempt; of a deposit job, whoever could have deposited."""
+    job = Job.from_bytes(bytes.fromhex(document["job"][0]))
+    named = job.catalogs if job.deposit is not None else ()
+    return {*document["approvals"], document["coordinator"], *named}
 
 
 def concerned_by(document: dict[str, Any]) -> set[str]:

@@ -68,7 +68,7 @@ class Stamps:
         path = member.folder / member.config.tsa_certificate
         trusted = files.read(path, "the timestamp authority's certificate")
         kept = self.of(checkpoint)
-        token = kept or _asked(url, stamp.request(checkpoint))
+        token = kept or _asked(url, stamp.request(checkpoint, trusted))
         try:
             made = stamp.verify(token, checkpoint, trusted)
         except Malformed as problem:

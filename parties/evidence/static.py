@@ -34,14 +34,20 @@ def app(folder: Path) -> Starlette:
 
     async def shown(request: Request) -> Response:
         path = request.scope["path"]
+        found = await asyncio.to_thread(file, log, path)
         if path == "/checkpoint":
-            found = await asyncio.to_thread(_read, log / "checkpoint")
             return _answer(found, "text/plain; charset=utf-8", "no-cache")
-        name = _TILE.fullmatch(path)
-        found = await asyncio.to_thread(_tile, log, name) if name else None
         return _answer(found, "application/octet-stream", "public, max-age=31536000, immutable")
 
     return Starlette(routes=[Route("/{path:path}", shown)])
+
+
+def file(log: Path, path: str) -> bytes | None:
+    """What is shown at ``path``, None for nothing. ``log``: the folder."""
+    if path == "/checkpoint":
+        return _read(log / "checkpoint")
+    name = _TILE.fullmatch(path)
+    return _tile(log, name) if name else None
 
 
 def _answer(found: bytes | None, kind: str, cached: str) -> Response:

@@ -18,7 +18,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -36,14 +36,16 @@ from mpc.messages import Agreed, Announce
 from mpc.protocols.agree import Agreement
 from mpc.protocols.verified import Binding, Bound
 from mpc.query.catalog import Catalog
-from mpc.query.compile import PLANNER, compile_job, compile_plan, parties_of
+from mpc.query.compile import PLANNER, compile_plan, parties_of
 from mpc.query.plan import Plan
 from mpc.roles import Outcome, Totals, cast_of, open_outside
 from parties import files
+from parties.depositing import ATTEMPT
 from parties.evidence.log import Log
 from parties.failures import decode, from_rpc
 from parties.member import Member
-from parties.proposals import APPROVAL, JOB, Proposed, helper_of, propose, read_catalogs
+from parties.modeler.deposits import Asked, collect, prepare, terms_for
+from parties.proposals import APPROVAL, JOB, Proposed, compiled, propose, read_catalogs
 from parties.results import Result, opened_result
 from parties.rpc.v1 import coordinator_pb2 as pb
 from parties.rpc.v1 import coordinator_pb2_grpc, node_pb2, node_pb2_grpc
@@ -69,7 +71,7 @@ class Submitted:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Wishes:
     """What a modeler asks for besides the SQL; named as in ``Job``."""
 
     purpose: str = ""
@@ -150,10 +152,11 @@ class Client:
         epsilon: str = "",
         entity_rows: int = 1,
         parameters: Mapping[str, str] = NONE,
+        deposits: Asked | None = None,
     ) -> dict[str, Any]:
         """What would happen, and what every owner would say, before anything runs (JSON-able)."""
-        asked = Asked(purpose, trust, allow_two_party, verified, epsilon, entity_rows, parameters)
-        return self._wait(self._explain(sql, to, asked))
+        wishes = Wishes(purpose, trust, allow_two_party, verified, epsilon, entity_rows, parameters)
+        return self._wait(self._explain(sql, to, wishes, 0, deposits))
 
     def plan(
         self,
@@ -166,8 +169,8 @@ class Client:
         entity_rows: int = 1,
     ) -> Plan:
         """The plan of anybody's query, on the catalogs as they are now. Nobody is asked, nothing runs."""
-        asked = Asked(trust=trust, epsilon=epsilon, entity_rows=entity_rows, parameters=parameters)
-        return self._wait(self._planned(sql, recipients, asked))
+        wishes = Wishes(trust=trust, epsilon=epsilon, entity_rows=entity_rows, parameters=parameters)
+        return self._wait(self._planned(sql, recipients, wishes))
 
     # -- jobs
 
@@ -224,14 +227,16 @@ class Client:
         entity_rows: int = 1,
         parameters: Mapping[str, str] = NONE,
         days: int = 0,
+        deposits: Asked | None = None,
     ) -> Submitted:
         """Plan, sign and hand in a job; returns at once. ``days``: how long it may wait for owners that decide by hand
         (else an hour). ``verified``: totals that the recipient verifies. ``epsilon``: numbers with noise, of this
-        privacy loss, as decimal text; of one entity at most ``entity_rows`` rows count then."""
-        asked = Asked(purpose, trust, allow_two_party, verified, epsilon, entity_rows, parameters)
+        privacy loss, as decimal text; of one entity at most ``entity_rows`` rows count then. ``deposits``: the parties
+        deposit, each when it likes, until a closing date."""
+        wishes = Wishes(purpose, trust, allow_two_party, verified, epsilon, entity_rows, parameters)
         handed_in: list[str] = []
         try:
-            return self._wait(self._submit(sql, to, asked, days, handed_in.append))
+            return self._wait(self._submit(sql, to, wishes, days, deposits, handing_in=handed_in.append))
         except KeyboardInterrupt:
             for job in handed_in:  # it may be there already, though nobody has said so yet
                 with contextlib.suppress(HejiError):
@@ -292,16 +297,24 @@ class Client:
         self,
         sql: str,
         to: str | tuple[str, ...] | None,
-        asked: Asked,
+        wishes: Wishes,
         days: int = 0,
+        deposits: Asked | None = None,
     ) -> tuple[Proposed, bytes, list[node_pb2.SignedCatalog]]:
         """An unsigned job with its plan, and the private key for its result (empty if this member has a node)."""
         recipients = (to,) if isinstance(to, str) else tuple(to or (self.name,))
-        reply, catalogs = await self._signed_catalogs()
-        self._explain_missing(sql, dict(reply.missing))
-        plan = compile_plan(sql, catalogs, recipients=recipients, **asked.planned)
+        prepared = None
+        if deposits is None:
+            reply, catalogs = await self._signed_catalogs()
+            signed, missing = list(reply.catalogs), dict(reply.missing)
+        else:
+            wishes, prepared = replace(wishes, trust="deposit"), await prepare(self.member, recipients)
+            signed, missing = list(prepared.catalogs), dict(prepared.missing)
+            catalogs = read_catalogs(self.member, signed)
+        self._explain_missing(sql, missing)
+        plan = compile_plan(sql, catalogs, recipients=recipients, **wishes.planned)
         private, keys = b"", {}
-        if self.name in recipients and not self.member.has_node(self.name):
+        if deposits is None and self.name in recipients and not self.member.has_node(self.name):
             private = os.urandom(32)
             keys[self.name] = public_key(private).hex()
         here = self.member.clock()
@@ -313,13 +326,16 @@ class Client:
             catalogs={p: catalogs[p].digest() for p in plan.parties},
             nonce=secrets.token_hex(16),
             created=here,
-            expires=here + (days * 86400 or JOB_SECONDS),
-            **{**vars(asked), "parameters": dict(asked.parameters)},
+            expires=deposits.closes if deposits else here + (days * 86400 or JOB_SECONDS),
+            **{**vars(wishes), "parameters": dict(wishes.parameters)},
             recipient_keys=keys,
             planner=PLANNER,
+            deposit=await terms_for(self.member, plan, recipients, prepared, deposits)
+            if deposits and prepared
+            else None,
         )
         proposed = await asyncio.to_thread(propose, self.member, job.to_bytes(), None, catalogs)
-        return proposed, private, [c for c in reply.catalogs if c.party in plan.parties]
+        return proposed, private, [c for c in signed if c.party in plan.parties]
 
     def _explain_missing(self, sql: str, missing: Mapping[str, str]) -> None:
         """A table of a party that is away must not read like a misspelt name."""
@@ -331,13 +347,13 @@ class Client:
                 party=party,
             )
 
-    async def _planned(self, sql: str, recipients: tuple[str, ...], asked: Asked) -> Plan:
+    async def _planned(self, sql: str, recipients: tuple[str, ...], wishes: Wishes) -> Plan:
         reply, catalogs = await self._signed_catalogs()
         self._explain_missing(sql, dict(reply.missing))
-        return await asyncio.to_thread(compile_plan, sql, catalogs, recipients=recipients, **asked.planned)
+        return await asyncio.to_thread(compile_plan, sql, catalogs, recipients=recipients, **wishes.planned)
 
-    async def _explain(self, sql: str, to: str | tuple[str, ...] | None, asked: Asked) -> dict[str, Any]:
-        proposed, _private, _catalogs = await self._job(sql, to, asked)
+    async def _explain(self, sql: str, to: str | tuple[str, ...] | None, *options: Any) -> dict[str, Any]:
+        proposed, _private, _catalogs = await self._job(sql, to, *options)
         reply: pb.PreviewReply = await self._call("Preview", pb.PreviewRequest(job=proposed.raw))
         told = explain(proposed.plan, proposed.job.recipients)
         told["verdicts"] = {
@@ -346,14 +362,9 @@ class Client:
         return told
 
     async def _submit(
-        self,
-        sql: str,
-        to: str | tuple[str, ...] | None,
-        asked: Asked,
-        days: int,
-        handing_in: Callable[[str], None],
+        self, sql: str, to: str | tuple[str, ...] | None, *options: Any, handing_in: Callable[[str], None]
     ) -> Submitted:
-        proposed, private, catalogs = await self._job(sql, to, asked, days)
+        proposed, private, catalogs = await self._job(sql, to, *options)
         job = proposed.job
         self._keep(
             job.id,
@@ -399,11 +410,12 @@ class Client:
             for p, c, s in kept["catalogs"]
         ]
         catalogs = read_catalogs(self.member, signed)
-        asked = Job.from_bytes(raw)
-        recipients = asked.recipients
-        plan = compile_job(asked, catalogs)
-        inside = tuple(sorted(r for r in recipients if self.member.has_node(r)))
-        proposed = Proposed(raw, asked, plan, inside, helper_of(self.member, plan, recipients))
+        proposed = compiled(self.member, raw, Job.from_bytes(raw), catalogs)
+        if proposed.job.deposit is not None:
+            result = await collect(self.member, proposed)
+            self._acknowledge(job, ATTEMPT, result)
+            return result
+        plan, inside = proposed.plan, proposed.inside
         proof, bodies = await self._fetch(job)
         approvals = self._approvals(proof, proposed)
         cast = cast_of(

@@ -10,22 +10,23 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from mpc.coins import Coins
+from mpc.errors import LocalError
 from mpc.evidence import data
 from mpc.evidence.data import Block
 from mpc.joint import SideRows
 from mpc.messages import RingWords
-from mpc.policy.disclosure import noised, vector
 from mpc.policy.flow import Limits
+from mpc.policy.rounding import round_words
 from mpc.protocols.ranked import OwnValues
 from mpc.query.catalog import Catalog
-from mpc.query.layout import Filled, Rows, fill
+from mpc.query.layout import Filled, Rows, column_sums, fill
 from mpc.query.plan import Behind, Plan
-from mpc.roles import Cast, pool_of, ring_of
+from mpc.roles import Cast
 from parties.member import Member
 from parties.node.behind import dominated_measures, measured
-from parties.node.committed import columns_of
-from parties.node.joins import own_values, side_rows
-from parties.node.noise_seeds import NoiseSeeds
+from parties.node.committed import Committed
+from parties.node.joins import in_one_order, own_values, side_rows
+from parties.node.noise_seeds import NoiseOf
 from parties.node.ranked import own_values_of
 from parties.node.releases import Releases
 from parties.node.sources.database import Tables
@@ -57,12 +58,12 @@ class Input:
 class Inputs:
     """This member's published tables and what jobs compute over them."""
 
-    def __init__(self, member: Member, releases: Releases | None, noise: NoiseSeeds) -> None:
+    def __init__(self, member: Member, releases: Releases | None, noise: NoiseOf) -> None:
         """``releases``: None where the operator has switched the release ledger off."""
         config = member.config
         self._member = member
         self._releases = releases
-        self.noise = noise
+        self._noise = noise
         self._tables = Tables(
             member.folder, cache_bytes=config.cache_bytes, memory_limit=config.memory_limit, threads=config.threads
         )
@@ -70,6 +71,15 @@ class Inputs:
     def catalog(self) -> Catalog:
         """What this member publishes."""
         return self._tables.catalog()
+
+    def verify_planned_on(self, catalog: Catalog) -> None:
+        """Raises LocalError job.differs where a job was planned on another catalog of this member than it has now."""
+        if catalog.digest() != self.catalog().digest():
+            raise LocalError(
+                "job.differs",
+                f"{self._member.name} changed its catalog since the job was planned.",
+                "Submit the query again: it will be planned on the new catalog.",
+            )
 
     async def vectors(
         self, cast: Cast, plan: Plan, limits: Limits, *, strict_none: bool, coins: Coins, salt: bytes
@@ -93,8 +103,8 @@ class Inputs:
             for p, pool in joins.items():
                 for side in pool.sides:
                     if side.party == me:
-                        answer = database.rows(side.query.sql)
                         order = coins.draw(f"rows/{pool.name}/{side.name}", 32)
+                        answer = in_one_order(pool, side, database.rows(side.query.sql), order)
                         rows.setdefault(p, {})[side.name] = side_rows(pool, side, answer, order)
                         if pool.by_row and side == pool.sides[0]:
                             own[p] = own_values(pool, answer)
@@ -112,6 +122,11 @@ class Inputs:
                 for p, q in queries
                 if p not in joins and q.behind.sql and self._looks_behind(limits)
             }
+            sums = {
+                p: column_sums(plan.pools[p], q.rounding, database.run(q.rounding.sql))
+                for p, q in queries
+                if p not in joins and q.rounding.sql and limits.round_to
+            }
             snapshot = database.snapshot(salt)
         filled = {
             p: fill(
@@ -124,16 +139,10 @@ class Inputs:
             )
             for p, answer in answers.items()
         }
+        for p, q in queries:
+            if p in sums:
+                filled[p] = round_words(plan.pools[p].measures, q.rounding, sums[p], filled[p], limits.round_to)
         self._spoil(cast, plan, limits, {p: (q.behind, behind[p]) for p, q in queries if p in behind}, filled, snapshot)
-        shown, noise = filled, ""
-        if plan.noise is not None:
-            noise_coins, noise = self.noise.coins(cast.context.job, snapshot)
-            shown = {p: noised(plan, p, me, f, noise_coins) for p, f in filled.items()}
-        # one spoiled vector for each recipient; what hides spoiled cells is its own, noise the same for all
-        said = {s: shown[pool_of(s.name)] for s in cast.said_by(me) if pool_of(s.name) in shown}
-        words = {
-            s.name: vector(plan, pool_of(s.name), ring_of(s), f, coins, f"spoil/{s.name}") for s, f in said.items()
-        }
         values = {
             places.search.name: tuple(
                 own_values_of(plan.pools[p], searched[p, m], filled[p].small[m]) for m in places.measures
@@ -142,8 +151,14 @@ class Inputs:
             for p in [places.pool]
             if me in places.search.parties
         }
-        parts = tuple(data.blocks(columns_of(plan, filled, rows, values)))
-        return Input(words, snapshot, rows, own, values, parts, self._commitment(parts, coins), noise)
+        bound = Committed(filled, rows, values)
+        parts = tuple(data.blocks(bound.columns(plan)))
+        commitment = self._commitment(parts, coins)
+        noise = ""
+        if plan.noise is not None:
+            noise_coins, noise = self._noise(cast.context.job, snapshot)
+            bound = bound.noised(plan, me, noise_coins)
+        return Input(bound.vectors(cast, plan, me, coins), snapshot, rows, own, values, parts, commitment, noise)
 
     def _commitment(self, parts: Sequence[Block], coins: Coins) -> bytes:
         with ThreadPoolExecutor(self._member.config.threads) as side_by_side:  # hashing frees the interpreter

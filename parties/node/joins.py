@@ -51,6 +51,20 @@ def side_rows(pool: JoinPool, side: Side, answer: pa.Table, key: bytes) -> SideR
     return _by_key(side, keys, passing, columns, key)
 
 
+def in_one_order(pool: JoinPool, side: Side, answer: pa.Table, key: bytes) -> pa.Table:
+    """The answer in an order that its rows and ``key`` give, so that a replay finds it again.
+
+    One table comes in its own order. Tables that the owner joins itself come as the database's threads finish: their
+    rows are put in the order of keyed tags, of which nobody else can tell anything.
+    """
+    if len(side.query.tables) == 1:
+        return answer
+    tag = tags(key, keys_of(answer, {f"j{i}": f for i, f in enumerate(pool.fields)}).matrix)
+    tagged = answer.append_column("tag0", pa.array(tag[:, 0])).append_column("tag1", pa.array(tag[:, 1]))
+    by = [(name, "ascending") for name in ("tag0", "tag1", *answer.column_names)]
+    return answer.take(pc.sort_indices(tagged, sort_keys=by))
+
+
 def own_values(pool: JoinPool, answer: pa.Table) -> Rows:
     """The spine's own values beside the rows of its result."""
     columns = [answer.column(f"g{i}").to_pylist() for i in range(len(pool.keys))]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import rfc8785
 import structlog
 
 from mpc.errors import LocalError
 from mpc.explain import explain, render
+from mpc.job import Job
 from mpc.policy.budget import Spending, columns_shown, spendings
 from mpc.policy.flow import (
     BitsShown,
@@ -23,14 +26,14 @@ from mpc.policy.flow import (
 )
 from mpc.policy.grants import BITS_DAYS, Policy, parse_policy
 from mpc.policy.standing import Standing
-from mpc.query.compile import compile_job
+from mpc.query.compile import PLANNER, compile_job
 from parties import files
 from parties.member import Member
 from parties.node.decisions import Decision, Word
 from parties.node.earlier import shown_columns
 from parties.node.standing import read_standing
 from parties.node.store import Store
-from parties.proposals import Proposed, request_of
+from parties.proposals import Proposed, request_of, terms_of
 
 log = structlog.get_logger("heji.node")
 
@@ -47,26 +50,30 @@ def read_policy(folder: Path) -> Policy:
 @dataclass(frozen=True)
 class Given:
     """Under what an owner lets a job run. ``words``: of the persons that its grants ask for, if they do; ``standing``:
-    the standing approval that they gave beforehand."""
+    the standing approval that they gave beforehand. ``spendings``: of budgets."""
 
     limits: Limits
     request: Request
     words: tuple[Word, ...] = ()
     standing: Standing | None = None
+    spendings: tuple[Spending, ...] = ()
 
     def told(self) -> dict[str, Any]:
         """As a signed approval says it, beside the limits."""
         found: dict[str, Any] = {"by_hand": [w.told() for w in self.words]} if self.words else {}
         if self.standing is not None:
             found["standing"] = {"name": self.standing.name, "digest": self.standing.digest()}
+        if self.spendings:
+            found["budgets"] = [s.told() for s in self.spendings]
         return found
 
 
 class Permission:
     """Reads the policy anew for every question, so that a changed file is in force without a restart."""
 
-    def __init__(self, member: Member) -> None:
-        self._member = member
+    def __init__(self, member: Member, on_question: Callable[[Job], None] = lambda _job: None) -> None:
+        """``on_question``: hears of each job that persons are asked about."""
+        self._member, self._on_question = member, on_question
 
     def policy(self) -> Policy:
         """The policy in force. Raises LocalError policy.invalid; then no job is approved (fail closed)."""
@@ -81,8 +88,7 @@ class Permission:
         policy = self.policy()
         try:
             given = self._given(store, proposed, policy)
-            self._refuse_forgetting(given.limits)
-            return given
+            return replace(given, spendings=self._spendings(store, proposed, policy, given.request))
         except LocalError as refused:
             if refused.code != "policy.pending":
                 raise
@@ -95,23 +101,32 @@ class Permission:
             if (decision is None or decision.needed < needed) and (ask or known):
                 store.earlier.remember(proposed.job.id, shown_columns(proposed.plan, self._member.name))
                 store.decisions.ask(self._question(proposed, policy, needed))
+                self._on_question(proposed.job)
             raise
 
-    def _refuse_forgetting(self, limits: Limits) -> None:
-        if limits.max_numbers and not self._member.config.release_ledger:
-            raise LocalError(
-                "policy.unenforceable",
-                f"A grant of {self._member.name} has max_numbers, which is counted in the release ledger; that is "
-                "switched off here.",
-                f"Let {self._member.name} set release_ledger = true in its member.toml, or take the limit out.",
-            )
+    def statement(self, proposed: Proposed, given: Given) -> bytes:
+        """What this member signs: exactly this job and plan, under this policy, until the job's expiry; and whose word
+        it was where persons decided."""
+        return rfc8785.dumps(
+            {
+                "v": 1,
+                "job": proposed.job.id,
+                "plan": proposed.plan.digest(),
+                "party": self._member.name,
+                "policy": self.digest(),
+                "roster": proposed.job.roster,
+                "planner": PLANNER,
+                "expires": proposed.job.expires,
+                **given.limits.told(),
+                **given.told(),
+            }
+        )
 
     def _given(self, store: Store, proposed: Proposed, policy: Policy) -> Given:
         """What the policy says, with the word of persons where it asks for some. Raises LocalError policy.*."""
-        me, job, plan = self._member.name, proposed.job, proposed.plan
-        request = request_of(self._member, plan, job.recipients, job.purpose, job.allow_two_party)
+        request = self._request(proposed)
         try:
-            return Given(check(plan, me, policy, request), request)
+            return Given(self._limits(proposed, policy, request), request)
         except LocalError as refused:
             if refused.code != "policy.pending":
                 raise
@@ -127,7 +142,27 @@ class Permission:
                 if len(words) < needed:
                     raise
         request = replace(request, by_hand=needed)
-        return Given(check(plan, me, policy, request), request, words, standing)
+        return Given(self._limits(proposed, policy, request), request, words, standing)
+
+    def _limits(self, proposed: Proposed, policy: Policy, request: Request) -> Limits:
+        limits = check(proposed.plan, self._member.name, policy, request)
+        if limits.max_numbers and not self._member.config.release_ledger:
+            raise LocalError(
+                "policy.unenforceable",
+                f"A grant of {self._member.name} has max_numbers, which is counted in the release ledger; that is "
+                "switched off here.",
+                f"Let {self._member.name} set release_ledger = true in its member.toml, or take the limit out.",
+            )
+        return limits
+
+    def _request(self, proposed: Proposed) -> Request:
+        job = proposed.job
+        request = request_of(self._member, proposed.plan, job.recipients, job.purpose, job.allow_two_party)
+        if job.deposit is None:
+            return request
+        everybody = terms_of(self._member, proposed).all_needed
+        who = "" if everybody else f"whoever deposits for {job.id[:16]}"
+        return replace(request, least=job.deposit.least, open_set=who)
 
     def _decision(self, store: Store, proposed: Proposed, policy: Policy) -> Decision | None:
         """What was decided about exactly this job and plan under the policy as it stands."""
@@ -176,7 +211,7 @@ class Permission:
             job.expires,
         )
 
-    def commit(self, store: Store, proposed: Proposed, snapshot: str, noise: str) -> None:
+    def commit(self, store: Store, proposed: Proposed, snapshot: str, noise: str = "") -> None:
         """Before anything is sent: refuse a column that would enter totals with another set of contributors than
         before over the same snapshot (sums over different sets can be solved), conditions beyond ``max_bits``, and
         privacy loss beyond a budget; else remember these, and the use of a standing approval. ``noise``: a commitment
@@ -213,10 +248,23 @@ class Permission:
         before = [BitsShown(t, c, who, bits) for job, t, c, who, bits in store.bits(since) if job != proposed.job.id]
         return bits_shown(before, proposed.plan, self._member.name, policy, request)
 
-    def spendings(self, store: Store, proposed: Proposed, given: Given) -> tuple[Spending, ...]:
+    def _spendings(self, store: Store, proposed: Proposed, policy: Policy, request: Request) -> tuple[Spending, ...]:
         """What the job spends of budgets, and what is left then. Raises LocalError policy.spent."""
-        others = store.budgets.others(proposed.job.id)
-        return spendings(others, proposed.plan, self._member.name, self.policy(), given.request)
+        return spendings(store.budgets.others(proposed.job.id), proposed.plan, self._member.name, policy, request)
 
     def _today(self) -> dt.date:
         return dt.datetime.fromtimestamp(self._member.clock(), dt.UTC).date()
+
+
+def facts_of(proposed: Proposed, policy: str) -> dict[str, Any]:
+    """What the store keeps of a job. ``policy``: the digest it is approved under, "" for who only receives."""
+    job = proposed.job
+    return {
+        "submitter": job.submitter,
+        "recipients": list(job.recipients),
+        "purpose": job.purpose,
+        "sql": job.shown,
+        "plan": proposed.plan.digest(),
+        "policy": policy,
+        "expires": job.expires,
+    }

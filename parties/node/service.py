@@ -16,8 +16,8 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -30,11 +30,9 @@ from mpc.crypto.labels import digest
 from mpc.crypto.paillier import verify_installed
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.expected import expected_bytes
-from mpc.job import MAX_JOB_BYTES, job_id
-from mpc.policy.budget import Spending
+from mpc.job import MAX_JOB_BYTES, Job, job_id
 from mpc.policy.flow import Limits, several_wanted
 from mpc.protocols.agree import Agreement
-from mpc.query.compile import PLANNER
 from mpc.query.layout import Rows
 from mpc.query.plan import shows_rows
 from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_helper, play_party, rounds_of
@@ -49,9 +47,11 @@ from parties.member import Member
 from parties.metrics import Metrics
 from parties.node.earlier import shown_columns
 from parties.node.inputs import Input, Inputs
-from parties.node.permission import Given, Permission
+from parties.node.noise_seeds import NoiseSeeds
+from parties.node.permission import Permission, facts_of
 from parties.node.stopping import refuse_if_stopped
 from parties.node.store import Store
+from parties.node.webhook import Event, Webhook
 from parties.proposals import APPROVAL, CATALOG, Proposed, propose, read_catalogs
 from parties.results import opened_result
 from parties.rpc.v1 import node_pb2, node_pb2_grpc
@@ -86,11 +86,13 @@ class NodeService(node_pb2_grpc.NodeServicer):
         post: PostOffice,
         inputs: Inputs,
         permission: Permission,
+        seeds: NoiseSeeds,
         *,
         seed: Callable[[], bytes] = lambda: os.urandom(32),
         on_message: Callable[[Sent], None] = lambda _sent: None,
         metrics: Metrics | None = None,
         recorder: Recorder | None = None,
+        webhook: Webhook | None = None,
     ) -> None:
         """``seed`` gives each attempt its 32 secret bytes; tests replay with known ones. ``recorder``: None only in
         benchmarks, to see what evidence costs."""
@@ -100,9 +102,11 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._post = post
         self._inputs = inputs
         self._permission = permission
+        self._seeds = seeds
         self._seed = seed
         self._on_message = on_message
         self._metrics = metrics or Metrics()
+        self._webhook = webhook
         self._attempts: dict[AttemptKey, Attempt] = {}
 
     @property
@@ -129,29 +133,27 @@ class NodeService(node_pb2_grpc.NodeServicer):
             if not request.dry_run:
                 self._metrics.refused(error.code)
                 self._note_refusal(request, error)
+            self._notify_refusal(request, error)
             await abort(context, error)
 
     async def _propose(self, request: node_pb2.Proposal, coordinator: str) -> node_pb2.Approval:
         catalogs = read_catalogs(self._member, request.catalogs)
         mine = catalogs.get(self._member.name)
-        if mine is not None and mine.digest() != self._inputs.catalog().digest():
-            raise LocalError(
-                "job.differs",
-                f"{self._member.name} changed its catalog since the job was planned.",
-                "Submit the query again: it will be planned on the new catalog.",
-            )
+        if mine is not None:
+            self._inputs.verify_planned_on(mine)
         refuse_if_stopped(self._member.name, self._store.decisions)
         signature = None if request.dry_run else request.job.signature
         proposed = await asyncio.to_thread(propose, self._member, request.job.job, signature, catalogs)
+        if proposed.job.deposit is not None and not request.dry_run:
+            raise LocalError("job.invalid", "A deposit job has no attempts: its parties deposit by themselves.")
         if self._member.name not in proposed.participants:
             raise LocalError("job.invalid", f"{self._member.name} has no part in this job.")
         given = self._permission.check(self._store, proposed, ask=not request.dry_run)
         self._permission.unspent(self._store, proposed, given)
-        spendings = self._permission.spendings(self._store, proposed, given)
         self._check_size(proposed)
         if any(self._member.name in pool.parties and pool.ciphertexts for _, pool in proposed.plan.tallies):
             verify_installed()
-        approval = self._approval(proposed, given, spendings)
+        approval = self._permission.statement(proposed, given)
         if not request.dry_run:
             await self._supersede(proposed.job.id, request.attempt, coordinator)
             self._admit(request, coordinator, proposed, given.limits, approval)
@@ -162,7 +164,19 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 coordinator=coordinator,
                 software=SOFTWARE,
             )
+            self._notify("approved", proposed.job, request.attempt)
         return node_pb2.Approval(statement=approval, signature=self._member.sign(APPROVAL, approval))
+
+    def _notify(self, event: Event, job: Job, attempt: int = 0, code: str = "") -> None:
+        if self._webhook is not None:
+            self._webhook.job(event, job, attempt, code)
+
+    def _notify_refusal(self, request: node_pb2.Proposal, error: HejiError) -> None:
+        """Of proposals, and of a person's no, which shows in a question whether it has decided. Not of other questions,
+        nor that a person is asked, who has been told of it."""
+        if error.code == "policy.rejected" or (not request.dry_run and error.code != "policy.pending"):
+            with contextlib.suppress(HejiError):
+                self._notify("refused", Job.from_bytes(request.job.job), request.attempt, error.code)
 
     def _note(self, event: str, key: AttemptKey, **facts: Any) -> None:
         if self._recorder is not None:
@@ -172,7 +186,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         """Destroy the seeds of noise that were kept long enough, of jobs that are over, and say so in the log."""
         now = self._member.clock()
         before = now - self._member.config.noise_days * 86400
-        for job in self._inputs.noise.destroy_before(before, lambda job: self._store.over(job, now)):
+        for job in self._seeds.destroy_before(before, lambda job: self._store.over(job, now)):
             self._note("destroyed", (job, 0), what="seed of the noise")
 
     def _note_refusal(self, request: node_pb2.Proposal, error: HejiError) -> None:
@@ -203,25 +217,6 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 "job.limits", f"{self._member.name} has {config.max_jobs} jobs under way.", "Try again later."
             )
 
-    def _approval(self, proposed: Proposed, given: Given, spendings: Sequence[Spending]) -> bytes:
-        """What this member signs: exactly this job and plan, under this policy, until the job's expiry; what it spends
-        of budgets; and whose word it was where persons decided."""
-        return rfc8785.dumps(
-            {
-                "v": 1,
-                "job": proposed.job.id,
-                "plan": proposed.plan.digest(),
-                "party": self._member.name,
-                "policy": self._permission.digest(),
-                "roster": proposed.job.roster,
-                "planner": PLANNER,
-                "expires": proposed.job.expires,
-                **given.limits.told(),
-                **({"budgets": [s.told() for s in spendings]} if spendings else {}),
-                **given.told(),
-            }
-        )
-
     async def _supersede(self, job: str, number: int, coordinator: str) -> None:
         """A coordinator that was started again proposes the next attempt before we have noticed that the last one lost
         it: that one ends here and now."""
@@ -238,6 +233,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             self._attempts.pop(key, None)
             self._store.transition(attempt.proposed.job.id, "aborted", self._member.clock(), error=reason.code)
             self._metrics.job("aborted")
+            self._notify("aborted", attempt.proposed.job, key[1], reason.code)
         else:
             attempt.run.cancel()
             await asyncio.wait([attempt.run])
@@ -254,15 +250,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             job.id,
             request.attempt,
             self._member.clock(),
-            {
-                "submitter": job.submitter,
-                "recipients": list(job.recipients),
-                "purpose": job.purpose,
-                "sql": job.shown,
-                "plan": proposed.plan.digest(),
-                "policy": self._permission.digest(),
-                "expires": job.expires,
-            },
+            facts_of(proposed, self._permission.digest()),
         )
         self._store.earlier.remember(job.id, shown_columns(proposed.plan, self._member.name))
         attempt = Attempt(proposed, coordinator, limits, approval, request.job, tuple(request.catalogs))
@@ -327,6 +315,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             self._metrics.job("done")
             log.info("done", job=job.id, attempt=key[1])
             self._note("done", key)
+            self._notify("done", job, key[1])
             self._witness(attempt)
         except BaseException as problem:
             error = attempt.ended or (problem if isinstance(problem, HejiError) else None)
@@ -342,6 +331,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 self._metrics.job("aborted")
             if self._recorder is not None:
                 self._recorder.failed(key, error or LocalError(code, "The attempt was ended."))
+            self._notify("aborted", job, key[1], code)
             if error is None and not isinstance(problem, asyncio.CancelledError):
                 raise LocalError("internal", f"A defect at {self._member.name}; its log has the trace.") from problem
             if attempt.ended is not None:
@@ -390,6 +380,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         kept = None
         if self._recorder is not None:
             kept = await asyncio.to_thread(self._recorder.keep, key, seed, heard, given.blocks)
+        given = replace(given, blocks=())  # memory
 
         total = rounds_of(cast, member.name)
         assert attempt.inbox is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
 import structlog
 
@@ -47,8 +48,10 @@ class Watch:
         decisions: Decisions,
         recorder: Recorder | None,
         end_all: Callable[[HejiError], Awaitable[None]],
+        tell: Callable[[Literal["stopped", "resumed"]], None] = lambda _event: None,
     ) -> None:
-        """``end_all``: ends every attempt under way with a reason."""
+        """``end_all``: ends every attempt under way with a reason. ``tell`` hears of stop and end."""
+        self._tell = tell
         self._name, self._decisions, self._recorder, self._end_all = name, decisions, recorder, end_all
         self._task: asyncio.Task[None] | None = None
 
@@ -79,7 +82,9 @@ class Watch:
         for found in self._decisions.not_noted():
             if self._recorder is not None:
                 self._put_on_record(self._recorder, found)
-            log.warning("stopped" if found.resumed is None else "resumed", state="now" if found.now else "")
+            event: Literal["stopped", "resumed"] = "stopped" if found.resumed is None else "resumed"
+            log.warning(event, state="now" if found.now else "")
+            self._tell(event)
             self._decisions.noted(found)
 
     def _put_on_record(self, recorder: Recorder, found: Stop) -> None:

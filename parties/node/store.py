@@ -183,6 +183,11 @@ class Store:
                 [(job, table, column, json.dumps(sorted(who)), snapshot) for table, column, who, snapshot in columns],
             )
 
+    def forget_contributions(self, job: str) -> None:
+        """Nothing of this job was released: its deposit was taken back, or the job ended without a total."""
+        with self._db.transaction() as t:
+            t.execute("DELETE FROM contributions WHERE job = ?", (job,))
+
     def contributions(self) -> list[tuple[str, str, str, frozenset[str], str]]:
         """(job, table, column, contributors, snapshot) of all jobs."""
         rows = self._db.rows("SELECT * FROM contributions")

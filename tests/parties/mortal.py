@@ -2,7 +2,8 @@
 
 The place stands in DIR/die-at: "round N" (before the words of round N are sent), "approve", "query", "release",
 "reserve", "spend", "seed", "done" or "finish" (before that is written), "approved", "released", "reserved", "spent",
-"seeded" or "finished" (after it); "say X" or "hear X": in the first
+"seeded" or "finished" (after it), of deposits "make", "leave", "take", "add" and "made", "left", "taken", "added";
+"say X" or "hear X": in the first
 round that says or hears something at a step with X in its path. The file is removed first, so that the next start
 lives.
 
@@ -20,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import parties.coordinator.attempt as attempt
+import parties.coordinator.deposit_store as taken
 import parties.coordinator.store as coordinator_store
 import parties.node.budgets as budgets
+import parties.node.deposit_store as made
 import parties.node.inputs as inputs
 import parties.node.noise_seeds as noise_seeds
 import parties.node.releases as releases
@@ -94,6 +97,10 @@ around(inputs.Inputs, "_vectors", "query", "queried")
 around(node_store.Store, "keep_result", "keep", "kept")
 around(coordinator_store.Store, "add", "submit", "submitted")
 around(coordinator_store.Store, "finish", "finish", "finished")
+around(made.DepositStore, "make", "make", "made")
+around(made.DepositStore, "receipted", "leave", "left")
+around(taken.DepositStore, "take", "take", "taken")
+around(taken.DepositStore, "release", "add", "added")
 
 if __name__ == "__main__":
     main()

@@ -178,3 +178,25 @@ async def test_numbers_are_not_counted_without_a_ledger(tmp_path: Path) -> None:
         with pytest.raises(LocalError) as refused:
             await running.query(world.TOGETHER)
     assert refused.value.code == "policy.unenforceable"
+
+
+# ---- rounded sums
+
+
+async def test_sums_are_rounded_by_their_owner_and_the_statement_says_so(tmp_path: Path) -> None:
+    folder = with_limits(tmp_path, {"bank_a": "round_to = 100000", "bank_b": "round_to = 250000"})
+    exact = {bank: sum(Decimal(balance) for _, _, balance in world.rows_of(bank)) for bank in world.BANKS}
+    expected = exact["bank_c"] + round(exact["bank_a"], -5) + round(exact["bank_b"] / 250_000) * 250_000
+    async with serving(folder) as running:
+        for verified in (False, True):
+            result = await running.query(world.TOGETHER, verified=verified)
+            assert (result.rows[0]["n"], result.rows[0]["together"]) == (90, expected)
+            assert result.statement["rounded"] == {
+                "bank_a": {"accounts.balance": "100000"},
+                "bank_b": {"accounts.balance": "250000"},
+            }
+        with pytest.raises(LocalError) as refused:
+            await running.query(world.TOGETHER.replace("SUM(balance)", "VARIANCE(balance)"))
+    assert refused.value.facts["missing"][0]["reasons"] == ["rounded"]
+    [found] = await again(folder, "bank_b", result.statement["job"])
+    assert found.role == "party"

@@ -83,31 +83,38 @@ async def test_three_parties_one_total(firms: Running) -> None:
     assert result.statement["trust"] == "helper"
 
 
-async def test_an_owner_joins_its_own_tables_itself(tmp_path: Path) -> None:
-    consortium = make(tmp_path)
-    accounts = [(f"N{i}", FIRMS[i % 20].lower(), f"{i}.25") for i in range(45)]
-    cards = [(f"N{i % 30}", i) for i in range(90)]
+ACCOUNTS = [(f"N{i}", FIRMS[i % 20].lower(), f"{i}.25") for i in range(45)]
+CARDS = [(f"N{i % 30}", i) for i in range(90)]
+#: the bank joins two tables of its own
+OWN_TABLES = (
+    "SELECT t.industry, COUNT(*) AS n, SUM(c.spent) AS s FROM tax.firms t JOIN bank.accounts a USING (uscc) "
+    "JOIN bank.cards c ON c.account = a.number WHERE a.held < 25 GROUP BY t.industry ORDER BY t.industry"
+)
+
+
+def make_own_tables(folder: Path) -> Path:
+    consortium = make(folder)
     for name, header, rows, unique in (
-        ("accounts", ("number", "uscc", "held"), accounts, True),
-        ("cards", ("account", "spent"), cards, False),
+        ("accounts", ("number", "uscc", "held"), ACCOUNTS, True),
+        ("cards", ("account", "spent"), CARDS, False),
     ):
         add_table(
             consortium / "bank",
-            write(tmp_path / f"{name}.csv", header, rows),
+            write(folder / f"{name}.csv", header, rows),
             name=name,
             keys=["number"] if unique else [],
             grants=ALL,
             min_entities=1,
         )
-    sql = (
-        "SELECT t.industry, COUNT(*) AS n, SUM(c.spent) AS s FROM tax.firms t JOIN bank.accounts a USING (uscc) "
-        "JOIN bank.cards c ON c.account = a.number WHERE a.held < 25 GROUP BY t.industry ORDER BY t.industry"
-    )
-    firm_of = {number: u.upper() for number, u, held in accounts if Decimal(held) < 25}
-    async with serving(consortium) as running:
-        rows = (await running.query(sql)).rows
+    return consortium
+
+
+async def test_an_owner_joins_its_own_tables_itself(tmp_path: Path) -> None:
+    async with serving(make_own_tables(tmp_path)) as running:
+        rows = (await running.query(OWN_TABLES)).rows
+    firm_of = {number: u.upper() for number, u, held in ACCOUNTS if Decimal(held) < 25}
     for g, row in zip("AB", rows, strict=True):
-        spent = [s for a, s in cards if a in firm_of and "AB"[FIRMS.index(firm_of[a]) % 2] == g]
+        spent = [s for a, s in CARDS if a in firm_of and "AB"[FIRMS.index(firm_of[a]) % 2] == g]
         assert row == {"industry": g, "n": len(spent), "s": sum(spent)}
 
 

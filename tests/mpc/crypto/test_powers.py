@@ -38,13 +38,15 @@ def test_residues_hold_zero_whichever_way_they_are_made(window, monkeypatch):
             assert pow(r, SECRET.p - 1, SECRET.p**2) == pow(r, SECRET.q - 1, SECRET.q**2) == 1
 
 
-def test_the_table_gives_powers_of_one_residue():
-    """The same exponents on a table of another window give the same powers."""
+def test_the_tables_give_powers_of_one_residue_modulo_each_prime():
+    """The same exponents on tables of another window give the same powers."""
     raw = random.Random(1).randbytes(128)
-    one, two = (powers._by_table(SECRET.p, SECRET.q, b"\x03" * 32, w, raw) for w in (4, 8))
+    one, two = (powers._by_table(SECRET.p, SECRET.q, b"\x03" * 32, w, raw) for w in (4, 10))
     assert one == two
-    (g,) = powers._by_table(SECRET.p, SECRET.q, b"\x03" * 32, 4, (1).to_bytes(64, "big"))
-    assert one == [pow(g, int.from_bytes(raw[i : i + 64], "big"), KEY.square) for i in (0, 64)]
+    (g,) = powers._by_table(SECRET.p, SECRET.q, b"\x03" * 32, 4, ((1).to_bytes(32, "big")) * 2)
+    for i, found in zip((0, 64), one, strict=True):
+        s, t = (int.from_bytes(raw[at : at + 32], "big") for at in (i, i + 32))
+        assert found % SECRET.p**2 == pow(g, s, SECRET.p**2) and found % SECRET.q**2 == pow(g, t, SECRET.q**2)
 
 
 def test_seeds_decide_and_serve_one_key():
@@ -61,17 +63,20 @@ def test_seeds_decide_and_serve_one_key():
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 60])
-def test_product_of_powers(count):
+def test_products_of_powers(count, monkeypatch):
+    monkeypatch.setattr(powers, "_LONG", 25)
+    monkeypatch.setattr(powers, "_PIECES", 2)
     draw = random.Random(count)
     values = [draw.randrange(-(10**9), 10**9) for _ in range(count)]
     exponents = [draw.choice([0, 1, -1, draw.randrange(-(2**63), 2**63)]) for _ in range(count)]
     c = encrypted(values)
-    (total,) = paillier.decrypt(SECRET, [powers.product_of_powers(KEY, c, exponents)])
-    assert signed(total) == sum(v * k for v, k in zip(values, exponents, strict=True))
-    (total,) = paillier.decrypt(SECRET, [powers.product_of_powers(KEY, c, None)])
-    assert signed(total) == sum(values)
+    made = powers.products_of_powers(KEY, [(c, exponents), (c, None), ([], None), (c[:3], exponents[:3])], map)
+    totals = [signed(m) for m in paillier.decrypt(SECRET, made)]
+    weighed = [v * k for v, k in zip(values, exponents, strict=True)]
+    assert totals == [sum(weighed), sum(values), 0, sum(weighed[:3])]
 
 
 def test_stacked():
-    (found,) = paillier.decrypt(SECRET, [powers.stacked(KEY, encrypted([5, 7, 2**99]), 100)])
-    assert found == 5 + (7 << 100) + (2**99 << 200)
+    c = encrypted([5, 7, 2**99])
+    found = paillier.decrypt(SECRET, powers.stacked(KEY, [c, c[:1]], 100, map))
+    assert found == [5 + (7 << 100) + (2**99 << 200), 5]

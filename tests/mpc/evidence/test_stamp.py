@@ -36,6 +36,19 @@ def test_openssl_asks_the_same_and_its_token_verifies() -> None:
     assert made.authority == "CN=Test timestamp authority" and 1_790_000_000 < made.time < 1_800_000_000
 
 
+def test_a_token_without_certificates(authority: Authority) -> None:
+    """An authority whose own certificate is known is asked to send none; then it verifies with that one only."""
+    own = authority.signer.public_bytes(Encoding.PEM)
+    assert stamp.request(POINT, authority.pem) == stamp.request(POINT) != stamp.request(POINT, authority.pem + own)
+    bare = (VECTORS / "openssl-bare.tsr").read_bytes()
+    root, tsa = ((VECTORS / f"openssl-{name}.pem").read_bytes() for name in ("root", "tsa"))
+    assert stamp.verify(bare, POINT, root + tsa).authority == "CN=Test timestamp authority"
+    for pem in (root, root + own, authority.pem + tsa):
+        with pytest.raises(Malformed, match="not signed under"):
+            stamp.verify(bare, POINT, pem)
+    assert stamp.verify(token(authority), POINT, own + authority.pem).authority == "CN=Test authority"
+
+
 def test_a_token_says_when_and_who(authority: Authority) -> None:
     assert stamp.read(token(authority), POINT) == stamp.Stamp(NOW, "CN=Test authority")
     assert stamp.verify(token(authority), POINT, authority.pem) == stamp.Stamp(NOW, "CN=Test authority")
@@ -55,7 +68,8 @@ def test_a_token_of_another_authority(authority: Authority) -> None:
     other = Authority("Test authority", lambda: NOW)
     with pytest.raises(Malformed, match="not signed under"):
         stamp.verify(token(other), POINT, authority.pem)
-    assert stamp.verify(token(other), POINT, authority.pem + other.pem).time == NOW  # either is believed
+    third = Authority("Third authority", lambda: NOW)
+    assert stamp.verify(token(third), POINT, authority.pem + third.pem).time == NOW  # either is believed
 
 
 def test_a_signer_that_may_not_sign_times() -> None:

@@ -149,13 +149,6 @@ def test_mistakes_outside_of_grants(text: str, line: int, message: str) -> None:
     assert message in error.message
 
 
-@pytest.mark.parametrize("asked", ["round_to = 1000"])
-def test_a_rule_that_is_not_applied_is_never_put_in_force(asked: str) -> None:
-    error = refusal(f'[[grant]]\ntable = "f"\n{asked}')
-    assert (error.code, error.facts["line"]) == ("policy.unenforceable", 3)
-    assert asked.split(" ")[0] in error.message
-
-
 def test_a_budget_as_a_table_of_its_own_has_its_line() -> None:
     text = '[[grant]]\ntable = "f"\n[grant.budget]\nepsilon = 0.5\nper = "7d"\n'
     assert parse_policy(text).grants[0].budget == Budget(Decimal("0.5"), 7)

@@ -8,6 +8,7 @@ are others, and the analyst receives. The grants give what an ordinary statistic
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,10 @@ from mpc.policy.flow import ContributorSet, Limits, Recipient, Request, check, c
 from mpc.policy.grants import parse_policy
 from mpc.policy.numbers import Numbers
 from mpc.policy.populations import Words
+from mpc.policy.rounding import round_words
+from mpc.query.layout import column_sums
 from mpc.query.plan import Plan
+from mpc.ring import ring
 from parties.node.behind import measured
 from tests.mpc.policy.plans import ANALYST, TODAY
 from tests.mpc.query.world import Held, World, boolean, held, integer, text
@@ -149,6 +153,27 @@ def test_cancelling_arithmetic() -> None:
     for reveal in plan(sql).reveals:
         if reveal.what.startswith("SUM"):
             assert reveal.contributors == ("tax",)
+
+
+def test_conditions_read_off_the_sizes_of_groups() -> None:
+    """The tax bureau joins without a helper, where it counts the entities of each group, and picks one firm by a
+    condition of its own: 1 or 0 says what the bank's condition says of that firm, whoever receives the result and
+    whatever min_entities hides. So it is a condition shown of single firms, and needs `threshold`."""
+    sql = f"SELECT b.region, COUNT(*) {JOINED} WHERE b.listed AND t.uscc = 'firm-000' GROUP BY b.region"
+    the_plan = world().plan(sql, trust="parties")
+
+    def missing(*uses: str) -> set[tuple[str, str]]:
+        with pytest.raises(LocalError) as caught:
+            check(the_plan, "bank", parse_policy(with_uses(*uses)), asked())
+        assert all(m["to"] == ["tax"] for m in caught.value.facts["missing"])
+        return uses_missing(caught.value)
+
+    granted = ("join", "aggregate", "filter", "group")
+    assert missing(*granted) == {("uscc", "join_reveal"), ("listed", "threshold")}
+    assert missing(*granted, "join_reveal") == {("listed", "threshold")}
+    check(the_plan, "bank", parse_policy(with_uses(*granted, "join_reveal", "threshold")), asked())
+    # with a helper the tax bureau sees no size, and no more than the totals is needed
+    check(world().plan(sql), "bank", parse_policy(with_uses(*granted)), asked(trust="helper"))
 
 
 def test_huge_weights() -> None:
@@ -429,3 +454,129 @@ def test_total_beside_a_table_with_a_hidden_cell() -> None:
     spoil(behind(rest), known, no_limits(), 10)
     found, _ = spoil(behind("SELECT SUM(debt) FROM bank.firms"), known, no_limits(), 10)
     assert found[0].tolist() == [True]
+
+
+# ---- weights that pick out rows
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "CASE WHEN {who} THEN 2 * balance ELSE balance END",
+        "CASE WHEN NOT ({who}) THEN balance ELSE 2 * balance END",
+        "CASE WHEN {who} AND debt >= 0 THEN 8 ELSE 7 END",
+        "balance + CASE WHEN {who} THEN debt ELSE 0 END",
+        "balance + CASE WHEN {who} THEN balance ELSE 0 END",
+        "balance + CAST({who} AND debt >= 0 AS INTEGER)",
+        "balance * (1 + CAST({who} AS INTEGER))",
+        "balance * CASE WHEN {who} THEN 2 ELSE 1 END",
+        "COALESCE(CASE WHEN {who} THEN NULL ELSE balance END, 3 * balance)",
+        "GREATEST(balance, {top})",
+        "balance - LEAST(balance, {top})",
+        "ABS(balance - {top})",
+        "balance + balance // {top}",
+    ],
+)
+def test_weights_that_pick_out_few_firms(value: str) -> None:
+    """Shows a sum of all firms' values in which few weigh otherwise: beside the plain sum it shows these few. What each
+    weight, and each arm of a choice, brings in is counted as a measure of its own is; many may weigh otherwise."""
+    few, many = value.format(who="uscc = 'firm-007'", top=128), value.format(who="region = 'north'", top=115)
+    assert hidden(f"SELECT SUM({few}) FROM bank.firms")[0] == [True]
+    assert hidden(f"SELECT SUM({many}) FROM bank.firms")[0] == [False]
+
+
+def test_weights_in_the_branches_of_a_union() -> None:
+    """The same with a branch for the one firm and another for the rest."""
+    branches = "SELECT balance AS x FROM bank.firms WHERE uscc <> '{0}' UNION ALL SELECT 2 * balance FROM bank.firms"
+    assert hidden(f"SELECT SUM(x) FROM ({branches.format('firm-007')} WHERE uscc = 'firm-007')")[0] == [True]
+
+
+def test_what_a_weight_picks_out_is_remembered() -> None:
+    """Doubles the north, then the north but one firm: the difference is that firm's, though all are in both."""
+    sql = "SELECT SUM(CASE WHEN {} THEN 2 * balance ELSE balance END) FROM bank.firms"
+    known: dict[Any, Any] = {}
+    first, _ = spoil(behind(sql.format("region = 'north'")), known, no_limits(), 10)
+    second, _ = spoil(behind(sql.format("region = 'north' AND uscc <> 'firm-006'")), known, no_limits(), 10)
+    assert (any(f.any() for f in first), any(f.any() for f in second)) == (False, True)
+
+
+def test_the_rest_of_what_a_weight_picks_out() -> None:
+    """Adds 1 for all but two firms: the count beside the sum gives the two away."""
+    found, _ = spoil(behind("SELECT SUM(7 + CAST(debt > 5 AS INTEGER)) FROM bank.firms"), {}, no_limits(), 10)
+    assert found[0].tolist() == [True]
+
+
+# ---- rounded sums
+
+ROUNDED = PLAIN.replace('columns = ["balance"', 'round_to = 1000\ncolumns = ["balance"')
+
+
+def shown(sql: str) -> list[int]:
+    """The words of the bank's values of each measure, in its only cell, rounded as it asks for."""
+    w, the_plan = world(), plan(sql)
+    found = []
+    for p, pool in enumerate(the_plan.pools):
+        for source in (s for s in pool.sources if s.party == "bank"):
+            sums = column_sums(pool, source.rounding, w.local("bank").run(source.rounding.sql))
+            filled = w.filled(the_plan, p, "bank")
+            words = round_words(pool.measures, source.rounding, sums, filled, judged(sql, ROUNDED).round_to)
+            for measure, of in zip(pool.measures, words.words, strict=True):
+                for word, cells in zip(measure.words, of, strict=True):
+                    found += ring(word.ring).to_ints(cells) if word.kind == "sum" else []
+    return found
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SUM(balance)", [3000]),
+        ("SUM(1000 * balance)", [3_000_000]),
+        ("SUM(balance + 17)", [3000 + 17 * 30]),
+        ("SUM(balance + 66)", [3000 + 66 * 30]),
+        ("SUM(balance + debt), SUM(balance - debt)", [4000, 2000]),
+        ("SUM(3 * balance - 2 * debt)", [7000]),
+        ("AVG(balance)", [3000]),
+        ("SUM(balance) + SUM(debt), SUM(balance) - SUM(debt)", [4000, 2000]),
+        ("SUM(CASE WHEN region = 'north' THEN 999 * balance ELSE balance END)", [999 * 2000 + 2000]),
+        ("SUM(balance) FILTER (WHERE region = 'north')", [2000]),
+        ("SUM(CASE WHEN region = 'north' THEN balance ELSE 7 END)", [2000 + 7 * 15]),
+        ("SUM(balance * 0.001)", [3000]),
+    ],
+)
+def test_rounding_that_scales_and_shifts_are_to_undo(sql: str, expected: list[int]) -> None:
+    """Asks for a multiple, for a sum moved over the edge of the next step, for sums and differences with another
+    column: each column's own sum is rounded by itself, so that every question shows the same. Σ balance is 3435, Σ debt
+    1305."""
+    assert shown(f"SELECT {sql} FROM bank.firms") == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "SUM(balance * balance)",
+        "SUM((balance + 1000000) * (balance + 1000000))",
+        "SUM(balance * debt)",
+        "VARIANCE(balance)",
+        "SUM(balance // 2)",
+        "SUM(ROUND(balance, -1))",
+        "SUM(CAST(balance AS INTEGER) % 1000)",
+        "SUM(balance * CASE WHEN region = 'north' THEN 1 ELSE 2 END)",
+        "COUNT(DISTINCT balance)",
+        "SUM(NULLIF(balance, 5))",
+    ],
+)
+def test_values_that_rounding_would_not_cover(value: str) -> None:
+    """(x + c)² is x² + 2cx + c²: whatever steps its sum is shown in, c makes them fine for x. Such a grant does not
+    fit."""
+    error = stopped(f"SELECT {value} FROM bank.firms", ROUNDED)
+    assert "rounded" in error.facts["missing"][0]["reasons"]
+
+
+def test_limits_of_single_columns_are_the_strictest_of_the_grants_used_for_them() -> None:
+    """Those of columns whose values are added: counting entities needs the key, and shows no value of it."""
+    powers = '[[grant]]\ntable = "firms"\ncolumns = ["balance"]\nto = "any"\nuses = ["arithmetic"]\napproval = "auto"\n'
+    policy = ROUNDED.replace(', "arithmetic"', "") + powers + "min_entities = 2\nmax_numbers = 3\nround_to = 0.5\n"
+    found = judged("SELECT SUM(2 * balance), SUM(debt), COUNT(*) FROM bank.firms", policy)
+    assert found.max_numbers == {("firms", "balance"): 3}
+    assert found.round_to == {("firms", "balance"): Decimal(1000), ("firms", "debt"): Decimal(1000)}
+    assert Limits.from_told(found.told()) == found

@@ -107,10 +107,10 @@ def test_what_leaves_the_holder_is_blinded_anew():
         key = secret().public
         weights = paillier.decode(key, heard, 6, party="bank", step="weights")
         told = paillier.decode(key, raw, SCORES.ciphertexts(3), party="tax", step="scores")
-        first = powers.product_of_powers(key, weights[:2], [2 * 10, -1])
+        (first,) = powers.products_of_powers(key, [(weights[:2], [2 * 10, -1])], map)
         assert first not in told
         # the bare sums times nothing but (1 + n)^m would keep the holder's exponents of the asker's r
-        bare = powers.stacked(key, [first], SCORES.slot)
+        (bare,) = powers.stacked(key, [[first]], SCORES.slot, map)
         shift = (1 + (SCORES.bound + 70) * key.n) % key.square
         assert bare * shift % key.square not in told
         said.append(told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -193,3 +194,16 @@ def test_rfc_9496() -> None:
     for bad in ("00" * 32, "01" + "00" * 31, "ed" + "ff" * 30 + "7f", "ff" * 32, "00" * 31):
         with pytest.raises(LocalError):
             curve.check(bytes.fromhex(bad))
+
+
+def test_blocks_are_committed_to_on_all_cores() -> None:
+    """A chunk for each block, whose work can go to other processes, and the same points."""
+    x, r = list(range(-20, 2 * BLOCK + 20)), [11, 12, 13]
+    asked = []
+
+    def spread(f: Any, chunks: Any) -> Any:
+        asked.extend(chunks)
+        return map(pickle.loads(pickle.dumps(f)), pickle.loads(pickle.dumps(chunks)))
+
+    assert verified.commit(x, r, spread) == verified.commit(x, r)
+    assert [len(part) for part, _ in asked] == [BLOCK, BLOCK, 40]

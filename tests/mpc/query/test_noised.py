@@ -331,3 +331,10 @@ def test_explain_says_what_is_added_and_how_far_it_moves_a_number() -> None:
     assert "noise of bank_a and bank_b: ± 25 (95 %)" in text
     assert "the number of rows, with noise of bank_a and bank_b" in text
     assert "epsilon 0.5 for the whole job" in text and "at most 3 row(s)" in text
+
+
+def test_deposits_carry_no_noise() -> None:
+    sql = f"SELECT COUNT(*) FROM {UNION} AS u"
+    with pytest.raises(LocalError) as refused:
+        compile_plan(sql, bureau().catalogs, recipients=ANALYST, trust="deposit", epsilon="1")
+    assert refused.value.code == "plan.noise" and "Deposits" in refused.value.message

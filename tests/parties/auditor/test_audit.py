@@ -35,7 +35,7 @@ from parties.auditor.export import export
 from parties.auditor.judge import judge, listed, text
 from parties.member import Member
 from parties.roster import Roster
-from tests.parties import world
+from tests.parties import test_tallies, world
 from tests.parties.auditor.forge import Forge
 from tests.parties.conftest import serving
 
@@ -85,6 +85,16 @@ def test_a_good_bundle_passes(collected: tuple[Path, Bundle]) -> None:
     told = [f.text for f in checks[1].findings if "cosigned by" in f.text]
     assert len(told) == 5
     assert all(t.count("bank_") + t.count("coordinator") >= 3 for t in told)
+
+
+def test_a_join_without_a_helper(tmp_path: Path) -> None:
+    """Both have logged every ciphertext that went between them, and are bound to the rows they joined."""
+    folder = test_tallies.make(tmp_path)
+    bundle = asyncio.run(asked(folder, test_tallies.BY_INDUSTRY, with_result=True, trust="parties"))
+    case, checks = judged(folder, bundle)
+    assert first_failed(checks) is None
+    steps = {str(e.facts["step"]) for part in case.parts.values() for e in part.events if e.event == "sent"}
+    assert {"pool0/pair/blind/points/block/0", "pool0/pair/totals/rows/part/0/block/0"} <= steps
 
 
 def test_it_holds_no_data(collected: tuple[Path, Bundle]) -> None:

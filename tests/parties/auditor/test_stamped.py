@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +13,15 @@ from typing import Any
 import pytest
 
 from mpc.errors import LocalError
+from mpc.evidence import stamp
 from mpc.evidence.bundle import Bundle
 from mpc.evidence.case import read_case
 from mpc.evidence.note import Checkpoint
 from mpc.evidence.verify import Check, Settings, overall, verify
 from parties.auditor.export import export
 from parties.auditor.judge import authority as certificates
-from parties.auditor.judge import listed
+from parties.auditor.judge import listed, main
+from parties.cli import audit as commands
 from parties.clock import now
 from parties.evidence.stamps import Stamps
 from parties.member import Member
@@ -212,3 +215,73 @@ def test_a_certificate_file_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(LocalError) as refused:
         certificates(path)
     assert refused.value.code == "config.invalid" and certificates(None) == b""
+
+
+class Killed(BaseException):
+    pass
+
+
+async def test_killed_while_a_timestamp_is_kept(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between any two writes: there is none, or a whole one, and the next try gets it."""
+    folder = world.make(tmp_path, banks=world.BANKS[:2]) / "bank_a"
+    use(folder, "http://localhost", authority)
+    member, stamps = Member(folder), Stamps(folder)
+    monkeypatch.setattr("parties.evidence.stamps._asked", lambda _url, query: authority.token(query[-35:-3]))
+    kills = 0
+    for after in range(20):
+        point = Checkpoint("heji/bank_a", after + 1, bytes([after]) * 32)
+        with monkeypatch.context() as here:
+            killing(here, after)
+            try:
+                await stamps.ask(member, point)
+            except Killed:
+                kills += 1
+        kept = stamps.of(point)
+        assert not kept or stamp.verify(kept, point, authority.pem)
+        assert (await stamps.ask(member, point)).time and stamps.of(point)
+        if kills < after:
+            break
+    assert kills >= 5
+    await member.close()
+
+
+def killing(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """The write after so many never happens."""
+    writes = 0
+
+    def mortal(real: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal writes
+            writes += 1
+            if writes > after:
+                raise Killed
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in ("open", "fdopen", "fsync", "replace"):
+        monkeypatch.setattr(f"parties.files.os.{name}", mortal(getattr(os, name)))
+
+
+def test_commands(
+    stamped: tuple[Path, Bundle],
+    authority: Authority,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`heji audit stamp`, and `--tsa` of `heji audit verify` and `heji-verify`."""
+    folder, bundle = stamped
+    commands.stamp(consortium=folder, as_="bank_a")
+    assert "entries of bank_a were so at 20" in capsys.readouterr().out
+    path, pem, roster = tmp_path / "evidence.zip", tmp_path / "tsa.pem", folder / "analyst" / "roster.json"
+    path.write_bytes(bundle.write())
+    pem.write_bytes(authority.pem)
+    commands.verify(path, roster=roster, tsa=pem)
+    assert "the log of bank_a was so at 20" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["heji-verify", str(path), "--roster", str(roster), "--tsa", str(pem)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0 and "by the word of CN=Test authority" in capsys.readouterr().out

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tlog_scales.reader import TilesReader
 
 from mpc.errors import LocalError
 from mpc.evidence import tiles
@@ -18,6 +19,7 @@ from mpc.evidence.merkle import Tree, consistent, included, leaf_hash
 from mpc.evidence.note import Checkpoint, cosign
 from parties import files
 from parties.config import template
+from parties.evidence import static
 from parties.evidence.log import Log, origin_of
 from parties.identity import Identity, load_identity, make_identity, save_identity
 
@@ -181,6 +183,25 @@ def killing(monkeypatch: pytest.MonkeyPatch, after: int) -> Callable[[], int]:
     return lambda: writes
 
 
+class Shown:
+    """What whoever serves the folder shows, for another implementation's reader."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "state" / "log"
+
+    def get(self, *path: str) -> bytes | None:
+        return static.file(self.log, "/" + "/".join(path))
+
+
+def readable(folder: Path) -> tuple[int, bytes]:
+    """Size and root of the checkpoint that lies there; all its tiles are there too."""
+    log = TilesReader(Shown(folder))
+    found = log.get_checkpoint()
+    assert log.calculate_root_hash() == found.root_hash
+    assert leaf_hash(log.get_entry(found.size - 1)) == log.mth(found.size - 1, found.size)
+    return found.size, found.root_hash
+
+
 def test_killed_between_any_two_writes_it_opens_and_goes_on(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +229,7 @@ def test_killed_between_any_two_writes_it_opens_and_goes_on(
             except Killed:
                 kills += 1
                 os.close(log._held)  # as the end of a process does
+        readable(folder)
         again = opened(folder)
         again.append("aborted", JOB, 1)
         point = again.checkpoint()
@@ -220,6 +242,7 @@ def test_killed_between_any_two_writes_it_opens_and_goes_on(
         assert [e.seq for e in entries] == list(range(len(entries)))
         assert all(b.prev == a.digest() for a, b in itertools.pairwise(entries))
         again.close()
+        assert readable(folder) == (point.size, point.root)
         if len(signed) == 4 and kills < after:
             break
     assert kills > 20

@@ -1,0 +1,139 @@
+"""``python -m benchmarks.tallies``: a join of two parties without a helper, its parts and the whole job.
+
+The parts in this process, the work of both parties spread over the cores: blinding (all points of both, both ways) and
+totals by group on ciphertexts. Then the job between real processes, from SQL to result. Beside it a plain intersection
+by openmined-psi, where that is installed; spu's ECDH has its own row (benchmarks/spu_psi.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from benchmarks.joins import make_tables, timed
+from benchmarks.sharing import sessions
+from mpc.crypto.paillier import key_from_seed
+from mpc.ids import INTEGER, Integers, lay_out
+from mpc.protocols.blind import Blind, meet
+from mpc.protocols.tally import GroupRows, group_side, value_side
+from mpc.protocols.tally_terms import Form, Release, Tally
+from mpc.run import Trace, run
+from parties.consortium import init_consortium
+from parties.cores import Cores
+from parties.modeler.client import Client
+from parties.node.tables import add_table
+from parties.processes import Processes
+
+PARTIES = ("bank", "tax")
+GROUPS = 100
+SQL = """
+    SELECT t.sector, COUNT(*) AS n, SUM(b.amount) AS held, AVG(b.grade) AS grade
+    FROM tax.firms t JOIN bank.firms b USING (id) WHERE b.grade < 5 GROUP BY t.sector ORDER BY t.sector
+"""
+
+Row = dict[str, Any]
+
+
+def parts(rows: int) -> Row:
+    """Seconds of the two halves, two thirds of the keys in common."""
+    random = np.random.Generator(np.random.PCG64(7))
+    own = {p: lay_out([INTEGER], [Integers(random.permutation(rows + rows // 4)[:rows])]).matrix for p in PARTIES}
+    cores, trace = Cores(os.cpu_count() or 1), Trace()
+    try:
+        list(cores(partial(len), [b""] * 8))  # workers are started once in a job
+        s = sessions(PARTIES, 1)
+        b = Blind("blind", PARTIES, (rows, rows))
+        blinding, found = timed(lambda: run({p: meet(s[p], b, own[p], cores) for p in PARTIES}, trace))
+        shared = len(found["tax"])
+        met = np.full(rows, -1)
+        met[found["tax"]] = np.arange(shared)
+        columns = [np.ones(shared, np.uint64), *(random.integers(0, 10**10, shared).astype(np.uint64) for _ in "ab")]
+        forms = tuple(Form(64, ((1, i),)) for i in range(3))
+        t = Tally(
+            "totals", "tax", "bank", GROUPS, rows, rows, (), 3, 64, tuple((None, i) for i in range(3)),
+            tuple(Release((f,), (forms[0],)) for f in forms), 10,
+        )  # fmt: skip
+        mine = GroupRows(met, random.integers(0, GROUPS, rows), ())
+        key = key_from_seed(os.urandom(32))
+        roles = {
+            "tax": group_side(s["tax"], t, shared, mine, cores),
+            "bank": value_side(s["bank"], t, columns, key, cores),
+        }
+        totals, said = timed(lambda: run(roles, trace))
+        (words, others) = (said[p][0][0] for p in ("tax", "bank"))
+        assert int((words + others).sum()) == shared
+    finally:
+        cores.close()
+    return {
+        "ids_a_side": rows,
+        "shared": shared,
+        "groups": GROUPS,
+        "blinding_seconds": blinding,
+        "points_a_second": int(4 * rows / blinding),
+        "totals_seconds": totals,
+        "totals_to_blinding": totals / blinding,
+        "mib_said": sum(len(m.raw) for m in trace.sent) / 2**20,
+    }
+
+
+def whole(scratch: Path, rows: int) -> Row:
+    """Seconds from submit to result in a running client."""
+    folder = scratch / f"tally{rows}"
+    folder.mkdir()
+    consortium = folder / "consortium"
+    init_consortium(consortium, parties=list(PARTIES), modelers=["analyst"])
+    make_tables(folder, rows)
+    for party in PARTIES:
+        add_table(
+            consortium / party,
+            str(folder / f"{party}.parquet"),
+            name="firms",
+            keys=["id"],
+            bounds={"sector": "0:99", "grade": "0:9", "amount": "0:9999999999"},
+            grants=["join", "join_reveal", "aggregate", "group", "filter"],
+        )
+    plain = SQL.replace("tax.firms", f"'{folder}/tax.parquet'").replace("bank.firms", f"'{folder}/bank.parquet'")
+    duck, expected = timed(lambda: duckdb.execute(plain).fetchall())
+    with Processes(consortium), Client(consortium / "analyst") as client:
+        told = client.explain(SQL, "analyst", trust="parties")["seconds"]
+        seconds, result = timed(lambda: client.query(SQL, to="analyst", trust="parties"))
+    assert [(r["sector"], r["n"], int(r["held"])) for r in result.rows] == [tuple(map(int, r[:3])) for r in expected]
+    return {"ids_a_side": rows, "seconds": seconds, "expected_seconds": told, "duckdb_seconds": duck}
+
+
+def openmined(rows: int) -> list[Row]:
+    """A plain intersection by openmined-psi in one process on one core; only where it is installed."""
+    if importlib.util.find_spec("private_set_intersection") is None:
+        return []
+    psi = importlib.import_module("private_set_intersection.python")
+    ids = [[f"F{i:012d}" for i in range(start, start + rows)] for start in (0, rows // 3)]
+    began = time.perf_counter()
+    client, server = psi.client.CreateWithNewKey(True), psi.server.CreateWithNewKey(True)
+    setup = server.CreateSetupMessage(0.0, rows, ids[1], psi.DataStructure.RAW)
+    found = client.GetIntersection(setup, server.ProcessRequest(client.CreateRequest(ids[0])))
+    return [{"ids_a_side": rows, "shared": len(found), "openmined_seconds": time.perf_counter() - began}]
+
+
+def tallies(scratch: Path, sizes: tuple[int, ...] = (10_000, 100_000)) -> list[Row]:
+    """All of it for each number of ids a side."""
+    return [row for n in sizes for row in (parts(n), whole(scratch, n), *openmined(n))]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", type=int, nargs="*", default=[10_000, 100_000])
+    with tempfile.TemporaryDirectory(prefix="heji-bench-") as folder:
+        for row in tallies(Path(folder), tuple(parser.parse_args().rows)):
+            print(
+                "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v:,}" for k, v in row.items()), flush=True
+            )

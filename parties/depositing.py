@@ -1,0 +1,97 @@
+"""What coordinator, depositors and recipients of a deposit job do alike: terms, messages as bytes, opening a total."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from typing import Any, Final
+
+from mpc.crypto.labels import framed
+from mpc.errors import LocalError, PeerError
+from mpc.protocols.deposit import Terms, open_total, read_statement
+from parties.deposit_keys import DepositKeys, SignedKey
+from parties.mail import FRAME_BYTES
+from parties.member import Member
+from parties.proposals import APPROVAL, Proposed, terms_of
+from parties.results import Result, opened_result
+from parties.rpc.v1 import deposits_pb2 as pb
+
+#: steps of messages from a depositor to the coordinator, as logs name them
+LEAVE: Final = "deposit"
+WITHDRAW: Final = "withdraw"
+#: the attempt that entries and documents of a deposit job belong to: it has one
+ATTEMPT = 1
+#: seconds for which the coordinator tells of a job that has ended
+TOLD = 31 * 86400
+
+
+def said(statement: bytes, signature: bytes, body: bytes = b"") -> bytes:
+    """A depositor's message as both ends put its digest on record."""
+    return framed(statement, signature, body)
+
+
+def read_approval(member: Member, terms: Terms, party: str, statement: bytes, signature: bytes) -> None:
+    """An owner's approval that goes with its deposit. Raises PeerError protocol.signature, job.differs."""
+    member.verify(party, APPROVAL, statement, signature)
+    told = json.loads(statement)
+    if (told.get("job"), told.get("plan"), told.get("party")) != (terms.job, terms.plan, party):
+        raise PeerError("job.differs", f"{party} approved another job or plan than it deposited for.", party=party)
+    if int(told.get("min_contributors", 1)) > terms.least:
+        raise PeerError("job.differs", f"{party} asks for more contributors than the job.", party=party)
+
+
+def opened(
+    member: Member, proposed: Proposed, deposits: Sequence[pb.DepositHead], body: bytes, keys: DepositKeys
+) -> Result:
+    """The recipient's result from what it collected: every deposit that is in the total bears its owner's signature."""
+    terms = terms_of(member, proposed)
+    approvals: dict[str, bytes] = {}
+    for d in deposits:
+        party = str(json.loads(d.approval.statement).get("party"))
+        stated = read_statement(terms, d.statement, d.signature, party, member.verify)
+        read_approval(member, terms, party, d.approval.statement, d.approval.signature)
+        if party in approvals or stated.approval != hashlib.sha256(d.approval.statement).hexdigest():
+            raise PeerError(
+                "job.differs", f"The deposit of {party} is there twice, or under another approval.", party=party
+            )
+        approvals[party] = d.approval.statement
+    totals = open_total(terms, sorted(approvals), body, keys.secret(terms.key))
+    return opened_result(proposed, totals, terms.recipient, approvals)
+
+
+def to_wire(key: SignedKey) -> pb.SignedKey:
+    return pb.SignedKey(member=key.member, method=key.method, key=key.key, made=key.made, signature=key.signature)
+
+
+def from_wire(key: pb.SignedKey) -> SignedKey:
+    return SignedKey(key.member, key.method, key.key, key.made, key.signature)
+
+
+def pieces(body: bytes) -> Iterator[bytes]:
+    """A body in what a message may hold."""
+    return (body[at : at + FRAME_BYTES] for at in range(0, len(body), FRAME_BYTES))
+
+
+async def left(head: pb.DepositHead, body: bytes) -> AsyncIterator[pb.Left]:
+    """A deposit as it is streamed."""
+    yield pb.Left(head=head)
+    for piece in pieces(body):
+        yield pb.Left(data=piece)
+
+
+async def gathered(parts: AsyncIterable[Any], most: int) -> tuple[Any, bytes]:
+    """Head and body of a stream of ``Left`` or ``Collected``. Raises LocalError protocol.malformed, protocol.size."""
+    head, body = None, bytearray()
+    async for part in parts:
+        if part.WhichOneof("part") == "head" and head is None:
+            head = part.head
+        elif part.WhichOneof("part") == "data" and head is not None:
+            body += part.data
+        else:
+            raise LocalError("protocol.malformed", "A stream of a deposit begins with its head, which comes once.")
+        if len(body) > most:
+            raise LocalError("protocol.size", f"A deposit of more than {most:,} bytes is not taken.")
+    if head is None:
+        raise LocalError("protocol.malformed", "A deposit without its head.")
+    return head, bytes(body)

@@ -1,0 +1,80 @@
+"""A modeler's deposit jobs: what they are planned with, and how their result is collected."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import grpc.aio
+
+from mpc.errors import LocalError
+from mpc.job import DepositTerms
+from mpc.query.plan import Plan
+from parties.deposit_keys import DepositKeys, SignedKey
+from parties.depositing import from_wire, gathered, opened
+from parties.failures import from_rpc
+from parties.member import Member
+from parties.proposals import Proposed, coordinator_of, terms_of
+from parties.results import Result
+from parties.rpc.v1 import deposits_pb2, deposits_pb2_grpc
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How deposits are collected. ``closes``: Unix seconds; ``least``: organisations besides the recipient's that must
+    have deposited, None for all; ``early``: close as soon as all have."""
+
+    method: str
+    closes: int
+    least: int | None = None
+    early: bool = False
+
+
+async def prepare(member: Member, recipients: tuple[str, ...]) -> deposits_pb2.PrepareReply:
+    """Catalogs, of parties that are away those seen last, and the key of a recipient with a node."""
+    elsewhere = [r for r in recipients if member.has_node(r)]
+    request = deposits_pb2.PrepareRequest(recipient=elsewhere[0] if elsewhere else "")
+    try:
+        reply: deposits_pb2.PrepareReply = await _stub(member).Prepare(request, timeout=60)
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc(error, coordinator_of(member), "preparing a deposit job") from None
+    return reply
+
+
+async def terms_for(
+    member: Member, plan: Plan, recipients: tuple[str, ...], reply: deposits_pb2.PrepareReply, asked: Asked
+) -> DepositTerms:
+    """Method, minimum and the recipient's signed key; this member's own is made if there is none yet."""
+    [recipient] = recipients  # the plan has been refused otherwise
+    key = await _key(member, recipient, reply)
+    key.verify(member, recipient)
+    organisation_of = member.roster.organisation_of
+    counted = {organisation_of(p) for p in plan.parties} - {organisation_of(recipient)}
+    least = len(counted) if asked.least is None else asked.least
+    return DepositTerms(asked.method, least, asked.early, key.key.hex(), key.made, key.signature.hex())
+
+
+async def _key(member: Member, recipient: str, reply: deposits_pb2.PrepareReply) -> SignedKey:
+    if member.has_node(recipient):
+        return from_wire(reply.key)
+    if recipient != member.name:
+        raise LocalError(
+            "job.invalid", f"{recipient} has no node, so it must submit a job for itself.", f"Submit it as {recipient}."
+        )
+    keys = DepositKeys(member)
+    known = keys.current()
+    return known if known else await asyncio.to_thread(keys.make)
+
+
+async def collect(member: Member, proposed: Proposed) -> Result:
+    """The result for a recipient without a node: collect the total, verify whose deposits are in it, open."""
+    most = terms_of(member, proposed).bytes
+    try:
+        head, body = await gathered(_stub(member).Collect(deposits_pb2.DepositRef(job=proposed.job.id)), most)
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc(error, coordinator_of(member), "collecting the total") from None
+    return await asyncio.to_thread(opened, member, proposed, head.deposits, body, DepositKeys(member))
+
+
+def _stub(member: Member) -> deposits_pb2_grpc.DepositsStub:
+    return deposits_pb2_grpc.DepositsStub(member.channel(coordinator_of(member)))

@@ -1,0 +1,133 @@
+"""The evidence of a deposit job: it verifies, and the roster's auditor adds the ciphertexts up again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpc.crypto import paillier
+from mpc.crypto.labels import framed, unframed
+from mpc.evidence.bundle import Bundle
+from mpc.evidence.case import Case, read_case
+from mpc.evidence.entry import Event
+from mpc.evidence.sealed import open_sealed, seal
+from mpc.evidence.verify import Check, overall, verify
+from mpc.run import Sent
+from parties.auditor import key
+from parties.auditor.export import export
+from parties.auditor.judge import listed
+from parties.coordinator import deposits as at_coordinator
+from parties.member import Member
+from tests.parties import world
+from tests.parties.auditor.forge import Forge
+from tests.parties.depositing import DAY, at, banks, deposit, make, submit, until
+
+
+@pytest.fixture(autouse=True)
+def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paillier, "MIN_BITS", 1024)
+    monkeypatch.setattr(at_coordinator, "LOOK", 0.05)
+
+
+async def evidence(folder: Path) -> Bundle:
+    """Of a job in which bank_a took its deposit back and made it again, and bank_c deposited nothing; sealed."""
+    (folder / "auditor-key.json").write_bytes(key.make(Member(folder / "auditor")))
+    async with banks(folder) as (running, clock):
+        job = await submit(running, least=2)
+        await deposit(running, job, "bank_a", "bank_b")
+        await at(running, "bank_a", "Withdraw", job)
+        await deposit(running, job, "bank_a")
+        clock.later += 11 * DAY
+        await until(running, "analyst", job, "done")
+        await running.ask("analyst", "result", job)
+        for bank in world.BANKS:
+            await at(running, bank, "List")  # it learns of the end
+        member = await running.apart(Member, folder / "coordinator")
+        try:
+            bundle, absent = await export(member, job, seal_for=folder / "auditor-key.json")
+        finally:
+            await member.close()
+    assert not absent
+    return bundle
+
+
+def case_of(folder: Path, bundle: Bundle, private: bytes = b"") -> Case:
+    return read_case(bundle, listed(Member(folder / "auditor").roster, given=True), private)
+
+
+def judged(folder: Path, bundle: Bundle, private: bytes = b"") -> list[Check]:
+    return verify(case_of(folder, bundle, private))
+
+
+def told(checks: list[Check]) -> list[str]:
+    return [f"{c.number} {f.text}" for c in checks for f in c.findings if f.good is False]
+
+
+async def test_a_bundle_verifies_and_the_auditor_adds_up_again(tmp_path: Path) -> None:
+    folder = make(tmp_path, auditors=["auditor"])
+    bundle = await evidence(folder)
+    plain = judged(folder, bundle)
+    assert overall(plain) == "passed", told(plain)
+    assert plain[8].verdict == "open"
+    assert "bank_a, bank_b deposited" in " ".join(f.text for f in plain[4].findings)
+    private = key.private(folder / "auditor")
+    assert judged(folder, bundle, private)[8].verdict == "passed"
+    _others_cannot_open(folder, bundle)
+    _one_thing_wrong(folder, bundle, private)
+
+
+def _others_cannot_open(folder: Path, bundle: Bundle) -> None:
+    """No member's part holds a ciphertext: only what is sealed to the auditor does."""
+    sealed = bundle.files["bodies/coordinator.sealed"]
+    bodies = [
+        unframed(bytes(s.raw))[2]
+        for s in open_sealed(sealed, bundle.job, "coordinator", key.private(folder / "auditor"))
+    ]
+    assert len(bodies) == 2
+    for name, raw in bundle.files.items():
+        assert not any(b in raw or b.hex().encode() in raw for b in bodies), name
+
+
+def _one_thing_wrong(folder: Path, bundle: Bundle, private: bytes) -> None:
+    def forged(change: Callable[[list[Event]], list[Event]]) -> list[Check]:
+        forge = Forge(folder, bundle)
+        forge.rewrite("coordinator", change)
+        return judged(folder, forge.made(), private)
+
+    def left_out(events: list[Event]) -> list[Event]:
+        return [replace(e, facts={**e.facts, "deposits": ["bank_a"]}) if e.event == "closed" else e for e in events]
+
+    def another_sum(events: list[Event]) -> list[Event]:
+        return [replace(e, facts={"sums": {"deposit": "00" * 32}}) if e.event == "added" else e for e in events]
+
+    def body(change: Callable[[bytes], bytes]) -> list[Check]:
+        forge = Forge(folder, bundle)
+        heard = open_sealed(bundle.files["bodies/coordinator.sealed"], bundle.job, "coordinator", private)
+        statement, signature, ciphertexts = unframed(bytes(heard[-1].raw))
+        raw = framed(statement, signature, change(ciphertexts))
+        public = bytes.fromhex(json.loads((folder / "auditor-key.json").read_text())["key"])
+        other = [*heard[:-1], Sent(heard[-1].sender, "coordinator", heard[-1].step, raw)]
+        forge.files["bodies/coordinator.sealed"] = seal(other, bundle.job, "coordinator", public, b"e" * 32)
+        return judged(folder, forge.made(), private)
+
+    def deposits(change: Callable[[dict[str, Any]], None]) -> list[Check]:
+        forge = Forge(folder, bundle)
+        forge.documents(lambda d: change(d["deposits"]))
+        return judged(folder, forge.made(), private)
+
+    for checks in (body(lambda c: c[:-1] + bytes([c[-1] ^ 1])), body(lambda c: c[:-1])):
+        assert checks[8].verdict == "failed" and not any(f.by for f in checks[8].findings)
+    for checks in (
+        deposits(lambda d: d.update({p: [t, "00" * 64] for p, (t, _) in d.items()})),
+        deposits(lambda d: d.update({p: d["bank_b"] for p in list(d) if "bank_b" in d})),
+    ):
+        assert any(f.startswith("1 a deposit in the name of") for f in told(checks))
+        assert any("is not for this job, plan, key and approval" in f for f in told(checks))
+    found = told(forged(left_out))
+    assert "5 bank_b holds a receipt for its deposit, which is not in the total" in found
+    assert any(f.startswith("9 the coordinator did not add up") for f in told(forged(another_sum)))
