@@ -94,14 +94,14 @@ class MemberConfig(BaseModel):
     tsa_certificate: str = Field(
         default="tsa.pem", min_length=1, description="file with the root certificate of that authority (PEM)"
     )
+    deposit_seconds: float = Field(
+        default=60, ge=0, description="between two looks for deposits to make or totals to receive; 0: only by hand"
+    )
     noise_days: int = Field(
         default=1,
         ge=0,
         le=36500,
         description="to keep the seeds of noise, encrypted, for replay of jobs with --epsilon",
-    )
-    deposit_seconds: float = Field(
-        default=60, ge=0, description="between two looks for deposits to make or totals to receive; 0: only by hand"
     )
     cache_bytes: int = Field(default=1 << 30, ge=0, description="of tables kept in memory between jobs")
 

@@ -12,9 +12,8 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mpc.coins import Coins, own_coins
 from mpc.errors import LocalError
@@ -33,7 +32,7 @@ from parties.evidence.retained import Retained
 from parties.member import Member
 from parties.node.committed import Committed
 from parties.node.inputs import Input, Inputs
-from parties.node.noise_seeds import NoiseOf, NoiseSeeds
+from parties.node.noise_seeds import NoiseSeeds
 from parties.node.releases import Releases
 from parties.node.store import Store
 from parties.proposals import helper_of
@@ -94,7 +93,7 @@ async def _attempt(member: Member, part: Part, d: Document) -> Replayed:
         approvals={p: s.text for p, s in d.approvals.items()},
         helper=helper_of(member, plan, d.what.recipients),
     )
-    name, role, remark = await _role(member, cast, plan, d, committed[0].facts, kept)
+    name, role, remark = await _role(member, cast, plan, d, str(committed[0].facts["data"]), kept)
     sent = sorted(part.about(d.attempt, "sent"), key=lambda e: int(e.facts["number"]))
     said = [Said(str(e.facts["peer"]), str(e.facts["step"]), bytes.fromhex(e.facts["sha256"])) for e in sent]
     await asyncio.to_thread(rerun, member.name, role, heard, said)
@@ -102,10 +101,9 @@ async def _attempt(member: Member, part: Part, d: Document) -> Replayed:
 
 
 async def _role(
-    member: Member, cast: Cast, plan: Plan, d: Document, facts: Mapping[str, Any], kept: Retained
+    member: Member, cast: Cast, plan: Plan, d: Document, committed: str, kept: Retained
 ) -> tuple[str, Rounds[Outcome], str]:
-    """Its name, the role, and what is to be said about the tables. ``facts``: what the log says it bound itself to."""
-    committed = str(facts["data"])
+    """Its name, the role, and what is to be said about the tables. ``committed``: the root of the input in the log."""
     key, me = (cast.context.job, cast.context.attempt), member.name
     seed = kept.seed(key)
     session = Session(me, own_coins(seed, *key))
@@ -113,16 +111,12 @@ async def _role(
         return "coordinator", play_coordinator(session, cast, member.sign, member.verify), ""
     if me == cast.helper:
         return "helper", play_helper(session, cast, member.sign, member.verify), ""
-    seeds = NoiseSeeds(member.folder, member.identity)
-
-    def noise(job: bytes, _snapshot: bytes) -> tuple[Coins, str]:
-        return seeds.committed(job, str(facts.get("noise", ""))), ""
-
     try:
-        given = await _from_tables(member, cast, plan, d, session.own, noise)
+        given = await _from_tables(member, cast, plan, d, session.own)
         now, trouble = given.blocks, ""
     except LocalError as problem:
-        if not problem.code.startswith(("data.", "plan.")):
+        noise_gone = plan.noise is not None and problem.code == "evidence.missing"  # it stands in the input kept
+        if not problem.code.startswith(("data.", "plan.")) and not noise_gone:
             raise
         given, now, trouble = Input({}, b""), (), problem.message
     sign, verify = member.sign, member.verify
@@ -141,22 +135,20 @@ async def _role(
     if data.root(then, data.salts(again, len(then))).hex() != committed:
         raise LocalError("protocol.replay", f"The input kept is not the one {me} bound itself to.")
     bound = Committed.read(cast, plan, me, then)
-    if plan.noise is not None:
-        bound = bound.noised(plan, me, noise(cast.context.job, b"")[0])
     vectors = bound.vectors(cast, plan, me, again)
     remark = trouble or _places(data.differences(then, now))
     session = Session(me, again)
     return "party", play_party(session, cast, vectors, sign, verify, bound.rows, bound.values), remark
 
 
-async def _from_tables(member: Member, cast: Cast, plan: Plan, d: Document, coins: Coins, noise: NoiseOf) -> Input:
+async def _from_tables(member: Member, cast: Cast, plan: Plan, d: Document, coins: Coins) -> Input:
     """The input that the tables of today give. Raises LocalError data.*, plan.catalog."""
     approved = {p: Limits.from_told(json.loads(s.text)) for p, s in d.approvals.items()}
     path = member.folder / "state" / "node.db"
     store = Store(path, os.urandom(32))
     releases = Releases(path, remember=False) if member.config.release_ledger else None
     try:
-        return await Inputs(member, releases, noise).vectors(
+        return await Inputs(member, releases, NoiseSeeds(member.folder, member.identity, make=False)).vectors(
             cast,
             plan,
             approved[member.name],

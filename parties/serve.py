@@ -69,22 +69,12 @@ async def serve_node(folder: Path, clock: Clock = now, **hooks: Any) -> tuple[gr
     post = PostOffice(member.caller, recorder)
     config = member.config
     kept = Releases(folder / "state" / "node.db", most=config.release_ledger_bytes) if config.release_ledger else None
-    seeds = NoiseSeeds(folder, member.identity)
-    inputs = Inputs(member, kept, seeds.coins)
+    inputs = Inputs(member, kept, NoiseSeeds(folder, member.identity))
     counters = metrics.Metrics()
     webhook = Webhook(folder, member.name, member.config.webhook, member.clock)
     permission = Permission(member, lambda job: webhook.job("waiting", job))
     service = NodeService(
-        member,
-        store,
-        post,
-        inputs,
-        permission,
-        seeds,
-        metrics=counters,
-        recorder=recorder,
-        webhook=webhook,
-        **hooks,
+        member, store, post, inputs, permission, metrics=counters, recorder=recorder, webhook=webhook, **hooks
     )
     service.destroy_noise()
     messages = DepositMessages(folder / "state" / "node.db")

@@ -156,8 +156,8 @@ def _allowed(case: Case, d: Document, party: str, text: bytes, plan: Plan | None
         allow_two_party=d.what.allow_two_party,
         today=dt.datetime.fromtimestamp(approved, dt.UTC).date(),
         by_hand=persons(d.approval(party)),
-        epsilon=epsilon_of(plan.noise.epsilon) if plan.noise is not None else None,
         least=None if d.what.deposit is None else d.what.deposit.least,
+        epsilon=epsilon_of(plan.noise.epsilon) if plan.noise is not None else None,
     )
     try:
         policy_allows(plan, party, parse_policy(text.decode()), request)

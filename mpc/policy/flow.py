@@ -180,9 +180,10 @@ def check(plan: Plan, party: str, policy: Policy, request: Request) -> Limits:
 
 
 def _hides(grant: Grant) -> bool:
-    """Whether a grant asks for cells to be hidden by exact counts, or for rounding."""
-    limits = (grant.max_share, grant.max_numbers, grant.round_to)
-    return grant.min_entities > 1 or any(limit is not None for limit in limits)
+    """Whether a grant asks for cells to be hidden by exact counts, or for exact sums to be rounded first, for which
+    noise made for sums of bounded parts is too little."""
+    exact = (grant.max_share, grant.max_numbers, grant.round_to)
+    return grant.min_entities > 1 or any(limit is not None for limit in exact)
 
 
 def several_wanted(party: str, told: Mapping[str, Limits]) -> bool:

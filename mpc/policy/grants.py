@@ -303,7 +303,6 @@ _READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     }
 )
 
-
 # ---- what a person is told
 
 

@@ -74,10 +74,10 @@ class Recipient:
 @dataclass(frozen=True)
 class Request:
     """The job's facts beside its plan. ``organisations``: data party -> organisation. ``today``: the node's date.
-    ``by_hand``: how many persons at the owner's have approved exactly this job and plan. ``epsilon``: the privacy loss
-    of a job with noise (P12). ``least``: of deposits the fewest organisations besides the recipient's that a total is
-    released of; None where all are in every total. ``open_set``: where not all are needed, a name for the set of those
-    that will be in it, which nobody knows before the end."""
+    ``by_hand``: how many persons at the owner's have approved exactly this job and plan. ``least``: of deposits the
+    fewest organisations besides the recipient's that a total is released of; None where all are in every total.
+    ``open_set``: where not all are needed, a name for the set of those that will be in it, which nobody knows before
+    the end. ``epsilon``: the privacy loss of a job with noise (P12)."""
 
     recipients: tuple[Recipient, ...]
     organisations: Mapping[str, str]
@@ -86,9 +86,9 @@ class Request:
     allow_two_party: bool
     today: dt.date
     by_hand: int = 0
-    epsilon: Fraction | None = None
     least: int | None = None
     open_set: str = ""
+    epsilon: Fraction | None = None
 
 
 @dataclass(frozen=True)

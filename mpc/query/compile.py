@@ -50,7 +50,7 @@ from mpc.query.rounding import rounding
 from mpc.query.separate import check_weights
 
 #: goes into every job and plan; a change of what is compiled changes the number
-PLANNER = f"heji-6/sqlglot-{version('sqlglot')}"
+PLANNER = f"heji-7/sqlglot-{version('sqlglot')}"
 
 __all__ = ["PLANNER", "compile_job", "compile_plan", "parties_of"]
 
@@ -86,7 +86,7 @@ def compile_plan(
     ``epsilon``, ``entity_rows``: noise (P12), as ``Job`` has them.
     Raises LocalError sql.*, plan.*, with line and column among the facts where they are known.
     """
-    noise = read_noise(epsilon, entity_rows, trust)
+    noise = read_noise(epsilon, entity_rows)
     try:
         source, query = parse(sql)
         query = put_in(source, query, parameters)
@@ -99,6 +99,12 @@ def compile_plan(
     if verified:
         plan = _verified(plan)
     if trust == "deposit":
+        if noise is not None:
+            raise LocalError(
+                "plan.noise",
+                "Deposits carry no noise.",
+                "Ask for the total with --epsilon without --method, or for deposits without --epsilon.",
+            )
         return as_deposit(plan, recipients)
     if plan.trust == "helper" and trust == "parties":
         raise LocalError(

@@ -37,14 +37,10 @@ TAIL = 40
 ADDITIVE = ("rows", "count", "sum", "squares", "distinct")
 
 
-def read_noise(epsilon: str, entity_rows: int, trust: str) -> Noise | None:
+def read_noise(epsilon: str, entity_rows: int) -> Noise | None:
     """What a job asks for; None: nothing. Raises LocalError plan.noise."""
     if not epsilon:
         return None
-    if trust == "deposit":
-        raise LocalError(
-            "plan.noise", "Deposits carry no noise in this version.", "Ask without --method, or without --epsilon."
-        )
     try:
         epsilon_of(epsilon)
     except ValueError as problem:

@@ -23,7 +23,7 @@ from parties.clock import now
 from parties.config import locate
 from parties.failures import decode
 from parties.modeler.client import Client
-from parties.modeler.deposits import Asked
+from parties.modeler.deposits import Collecting
 from parties.practice import make as make_practice
 from parties.practice import query as practice_query
 from parties.results import Result, json_text
@@ -162,9 +162,9 @@ def explain(
             allow_two_party=allow_two_party,
             verified=verified,
             parameters=parameters(param),
+            deposits=asked_for(method, closes or tomorrow(), min_contributors, early=False),
             epsilon=epsilon,
             entity_rows=entity_rows,
-            deposits=asked_for(method, closes or tomorrow(), min_contributors, early=False),
         )
     if json:
         plain(json_text(told))
@@ -267,7 +267,7 @@ def query(
     deliver(result, format, out)
 
 
-def asked_for(method: str, closes: str, least: int | None, *, early: bool) -> Asked | None:
+def asked_for(method: str, closes: str, least: int | None, *, early: bool) -> Collecting | None:
     """How deposits are to be collected; None for a masked sum. Raises LocalError config.missing, config.invalid."""
     if method == "masked":
         if closes and closes != tomorrow():
@@ -285,7 +285,7 @@ def asked_for(method: str, closes: str, least: int | None, *, early: bool) -> As
         raise LocalError("config.invalid", f"{closes!r} is no date.", "Write --closes 2026-12-31.") from problem
     if len(closes) == len("2026-12-31"):
         when += dt.timedelta(days=1)
-    return Asked(method, int(when.astimezone().timestamp()), least, early)
+    return Collecting(method, int(when.astimezone().timestamp()), least, early)
 
 
 def tomorrow() -> str:

@@ -44,7 +44,7 @@ from parties.depositing import ATTEMPT
 from parties.evidence.log import Log
 from parties.failures import decode, from_rpc
 from parties.member import Member
-from parties.modeler.deposits import Asked, collect, prepare, terms_for
+from parties.modeler.deposits import Collecting, collect, prepare, terms_for
 from parties.proposals import APPROVAL, JOB, Proposed, compiled, propose, read_catalogs
 from parties.results import Result, opened_result
 from parties.rpc.v1 import coordinator_pb2 as pb
@@ -71,7 +71,7 @@ class Submitted:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Asked:
     """What a modeler asks for besides the SQL; named as in ``Job``."""
 
     purpose: str = ""
@@ -152,11 +152,11 @@ class Client:
         epsilon: str = "",
         entity_rows: int = 1,
         parameters: Mapping[str, str] = NONE,
-        deposits: Asked | None = None,
+        deposits: Collecting | None = None,
     ) -> dict[str, Any]:
         """What would happen, and what every owner would say, before anything runs (JSON-able)."""
-        wishes = Wishes(purpose, trust, allow_two_party, verified, epsilon, entity_rows, parameters)
-        return self._wait(self._explain(sql, to, wishes, 0, deposits))
+        asked = Asked(purpose, trust, allow_two_party, verified, epsilon, entity_rows, parameters)
+        return self._wait(self._explain(sql, to, asked, deposits))
 
     def plan(
         self,
@@ -169,8 +169,8 @@ class Client:
         entity_rows: int = 1,
     ) -> Plan:
         """The plan of anybody's query, on the catalogs as they are now. Nobody is asked, nothing runs."""
-        wishes = Wishes(trust=trust, epsilon=epsilon, entity_rows=entity_rows, parameters=parameters)
-        return self._wait(self._planned(sql, recipients, wishes))
+        asked = Asked(trust=trust, epsilon=epsilon, entity_rows=entity_rows, parameters=parameters)
+        return self._wait(self._planned(sql, recipients, asked))
 
     # -- jobs
 
@@ -227,16 +227,16 @@ class Client:
         entity_rows: int = 1,
         parameters: Mapping[str, str] = NONE,
         days: int = 0,
-        deposits: Asked | None = None,
+        deposits: Collecting | None = None,
     ) -> Submitted:
         """Plan, sign and hand in a job; returns at once. ``days``: how long it may wait for owners that decide by hand
         (else an hour). ``verified``: totals that the recipient verifies. ``epsilon``: numbers with noise, of this
         privacy loss, as decimal text; of one entity at most ``entity_rows`` rows count then. ``deposits``: the parties
         deposit, each when it likes, until a closing date."""
-        wishes = Wishes(purpose, trust, allow_two_party, verified, epsilon, entity_rows, parameters)
+        asked = Asked(purpose, trust, allow_two_party, verified, epsilon, entity_rows, parameters)
         handed_in: list[str] = []
         try:
-            return self._wait(self._submit(sql, to, wishes, days, deposits, handing_in=handed_in.append))
+            return self._wait(self._submit(sql, to, asked, days, deposits, handed_in.append))
         except KeyboardInterrupt:
             for job in handed_in:  # it may be there already, though nobody has said so yet
                 with contextlib.suppress(HejiError):
@@ -297,9 +297,9 @@ class Client:
         self,
         sql: str,
         to: str | tuple[str, ...] | None,
-        wishes: Wishes,
+        asked: Asked,
         days: int = 0,
-        deposits: Asked | None = None,
+        deposits: Collecting | None = None,
     ) -> tuple[Proposed, bytes, list[node_pb2.SignedCatalog]]:
         """An unsigned job with its plan, and the private key for its result (empty if this member has a node)."""
         recipients = (to,) if isinstance(to, str) else tuple(to or (self.name,))
@@ -308,11 +308,11 @@ class Client:
             reply, catalogs = await self._signed_catalogs()
             signed, missing = list(reply.catalogs), dict(reply.missing)
         else:
-            wishes, prepared = replace(wishes, trust="deposit"), await prepare(self.member, recipients)
+            asked, prepared = replace(asked, trust="deposit"), await prepare(self.member, recipients)
             signed, missing = list(prepared.catalogs), dict(prepared.missing)
             catalogs = read_catalogs(self.member, signed)
         self._explain_missing(sql, missing)
-        plan = compile_plan(sql, catalogs, recipients=recipients, **wishes.planned)
+        plan = compile_plan(sql, catalogs, recipients=recipients, **asked.planned)
         private, keys = b"", {}
         if deposits is None and self.name in recipients and not self.member.has_node(self.name):
             private = os.urandom(32)
@@ -327,7 +327,7 @@ class Client:
             nonce=secrets.token_hex(16),
             created=here,
             expires=deposits.closes if deposits else here + (days * 86400 or JOB_SECONDS),
-            **{**vars(wishes), "parameters": dict(wishes.parameters)},
+            **{**vars(asked), "parameters": dict(asked.parameters)},
             recipient_keys=keys,
             planner=PLANNER,
             deposit=await terms_for(self.member, plan, recipients, prepared, deposits)
@@ -347,13 +347,15 @@ class Client:
                 party=party,
             )
 
-    async def _planned(self, sql: str, recipients: tuple[str, ...], wishes: Wishes) -> Plan:
+    async def _planned(self, sql: str, recipients: tuple[str, ...], asked: Asked) -> Plan:
         reply, catalogs = await self._signed_catalogs()
         self._explain_missing(sql, dict(reply.missing))
-        return await asyncio.to_thread(compile_plan, sql, catalogs, recipients=recipients, **wishes.planned)
+        return await asyncio.to_thread(compile_plan, sql, catalogs, recipients=recipients, **asked.planned)
 
-    async def _explain(self, sql: str, to: str | tuple[str, ...] | None, *options: Any) -> dict[str, Any]:
-        proposed, _private, _catalogs = await self._job(sql, to, *options)
+    async def _explain(
+        self, sql: str, to: str | tuple[str, ...] | None, asked: Asked, deposits: Collecting | None
+    ) -> dict[str, Any]:
+        proposed, _private, _catalogs = await self._job(sql, to, asked, 0, deposits)
         reply: pb.PreviewReply = await self._call("Preview", pb.PreviewRequest(job=proposed.raw))
         told = explain(proposed.plan, proposed.job.recipients)
         told["verdicts"] = {
@@ -362,9 +364,15 @@ class Client:
         return told
 
     async def _submit(
-        self, sql: str, to: str | tuple[str, ...] | None, *options: Any, handing_in: Callable[[str], None]
+        self,
+        sql: str,
+        to: str | tuple[str, ...] | None,
+        asked: Asked,
+        days: int,
+        deposits: Collecting | None,
+        handing_in: Callable[[str], None],
     ) -> Submitted:
-        proposed, private, catalogs = await self._job(sql, to, *options)
+        proposed, private, catalogs = await self._job(sql, to, asked, days, deposits)
         job = proposed.job
         self._keep(
             job.id,

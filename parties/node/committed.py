@@ -3,8 +3,7 @@ as its tables gave them and which cells it hides, the rows it brings into joins,
 
     tables ── local SQL, the owner's limits ──▶ Committed ──▶ columns, blocks, root: in the log, and kept
                                                     │
-                                                    └──▶ what the role gets: vectors (noise in a job with noise, small
-                                                         cells spoiled), rows, values
+                                                    └──▶ what the role gets: vectors (small cells spoiled), rows, values
 
 A replay makes it from the tables again, or reads it back from the blocks that were kept.
 """
@@ -23,7 +22,7 @@ from mpc.evidence.data import Block, Column
 from mpc.ids import Keys, width
 from mpc.joint import SideRows
 from mpc.messages import RingWords
-from mpc.policy.disclosure import noised, vector
+from mpc.policy.disclosure import vector
 from mpc.protocols.ranked import OwnValues
 from mpc.query.layout import Filled
 from mpc.query.plan import JoinPool, Plan, Side
@@ -39,15 +38,9 @@ class Committed:
     values: Mapping[str, tuple[OwnValues, ...]]
 
     def vectors(self, cast: Cast, plan: Plan, me: str, coins: Coins) -> dict[str, RingWords]:
-        """What ``me`` adds to each of its sums: one vector for each recipient, whose spoiled cells are hidden by
-        coins of its own."""
+        """What ``me`` adds to each of its sums: one spoiled vector for each recipient, with noise of its own."""
         said = {s: self.filled[pool_of(s.name)] for s in cast.said_by(me) if pool_of(s.name) in self.filled}
         return {s.name: vector(plan, pool_of(s.name), ring_of(s), f, coins, f"spoil/{s.name}") for s, f in said.items()}
-
-    def noised(self, plan: Plan, me: str, coins: Coins) -> Committed:
-        """The same with the noise of ``me`` in its words. ``coins``: of this job over this state of the data."""
-        filled = {p: noised(plan, p, me, f, coins) for p, f in self.filled.items()}
-        return Committed(filled, self.rows, self.values)
 
     def columns(self, plan: Plan) -> Iterator[Column]:
         """All of it, in one order."""

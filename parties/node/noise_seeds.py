@@ -28,41 +28,35 @@ from parties.identity import Identity
 _NAME = re.compile(r"([0-9a-f]{64})-([0-9a-f]{64})")
 
 
-#: the coins of a job's noise over a state of the data, and a commitment to their seed
-NoiseOf = Callable[[bytes, bytes], tuple[Coins, str]]
-
-
 class NoiseSeeds:
     """A member's folder of seeds."""
 
-    def __init__(self, folder: Path, identity: Identity) -> None:
-        self._folder, self._identity = folder / "state" / "noise", identity
+    def __init__(self, folder: Path, identity: Identity, *, make: bool = True) -> None:
+        """``make``: False to use only seeds that are there (replay)."""
+        self._folder, self._identity, self._make = folder / "state" / "noise", identity, make
 
     def coins(self, job: bytes, snapshot: bytes) -> tuple[Coins, str]:
         """The coins of a job's noise over this state of the data, and a commitment to their seed (hex), of which nobody
-        can search the seed. Raises LocalError evidence.invalid, store.failed."""
+        can search the seed. Raises LocalError evidence.missing, evidence.invalid, store.failed."""
         path = self._folder / f"{job.hex()}-{snapshot.hex()}"
         if not path.exists():
+            if not self._make and any(self._folder.glob(f"{job.hex()}-*")):
+                raise LocalError(
+                    "data.changed",
+                    "The tables are not those that the noise of this job was drawn for.",
+                    "Restore them as they were (their source as of the time of the job) in a copy of the folder; then "
+                    "replay.",
+                )
+            if not self._make:
+                raise LocalError(
+                    "evidence.missing",
+                    "The seed of this job's noise is not kept here (any more).",
+                    "It is destroyed noise_days after the job; without it the noise cannot be made again.",
+                )
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             nonce = os.urandom(12)
             files.write(path, nonce + self._cipher(path.name).encrypt(nonce, os.urandom(32), None), 0o600)
-        return self._read(path)
-
-    def committed(self, job: bytes, commitment: str) -> Coins:
-        """The coins of the seed that a member bound itself to, whatever its data is now. Raises LocalError
-        evidence.missing, evidence.invalid."""
-        for path in sorted(self._folder.glob(f"{job.hex()}-*")):
-            coins, told = self._read(path)
-            if told == commitment:
-                return coins
-        raise LocalError(
-            "evidence.missing",
-            "The seed of this job's noise is not kept here (any more).",
-            "It is destroyed noise_days after the job; without it the noise cannot be made again.",
-        )
-
-    def _read(self, path: Path) -> tuple[Coins, str]:
-        raw, (job, snapshot) = files.read(path, "the seed of a job's noise"), map(bytes.fromhex, path.name.split("-"))
+        raw = files.read(path, "the seed of a job's noise")
         try:
             seed = self._cipher(path.name).decrypt(raw[:12], raw[12:], None)
         except (InvalidTag, ValueError):

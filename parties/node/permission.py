@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,21 +50,18 @@ def read_policy(folder: Path) -> Policy:
 @dataclass(frozen=True)
 class Given:
     """Under what an owner lets a job run. ``words``: of the persons that its grants ask for, if they do; ``standing``:
-    the standing approval that they gave beforehand. ``spendings``: of budgets."""
+    the standing approval that they gave beforehand."""
 
     limits: Limits
     request: Request
     words: tuple[Word, ...] = ()
     standing: Standing | None = None
-    spendings: tuple[Spending, ...] = ()
 
     def told(self) -> dict[str, Any]:
         """As a signed approval says it, beside the limits."""
         found: dict[str, Any] = {"by_hand": [w.told() for w in self.words]} if self.words else {}
         if self.standing is not None:
             found["standing"] = {"name": self.standing.name, "digest": self.standing.digest()}
-        if self.spendings:
-            found["budgets"] = [s.told() for s in self.spendings]
         return found
 
 
@@ -87,8 +84,7 @@ class Permission:
         persons have to decide, who are asked then (``ask``)."""
         policy = self.policy()
         try:
-            given = self._given(store, proposed, policy)
-            return replace(given, spendings=self._spendings(store, proposed, policy, given.request))
+            return self._given(store, proposed, policy)
         except LocalError as refused:
             if refused.code != "policy.pending":
                 raise
@@ -104,9 +100,9 @@ class Permission:
                 self._on_question(proposed.job)
             raise
 
-    def statement(self, proposed: Proposed, given: Given) -> bytes:
-        """What this member signs: exactly this job and plan, under this policy, until the job's expiry; and whose word
-        it was where persons decided."""
+    def statement(self, proposed: Proposed, given: Given, spendings: Sequence[Spending] = ()) -> bytes:
+        """What this member signs: exactly this job and plan, under this policy, until the job's expiry; what it spends
+        of budgets; and whose word it was where persons decided."""
         return rfc8785.dumps(
             {
                 "v": 1,
@@ -118,6 +114,7 @@ class Permission:
                 "planner": PLANNER,
                 "expires": proposed.job.expires,
                 **given.limits.told(),
+                **({"budgets": [s.told() for s in spendings]} if spendings else {}),
                 **given.told(),
             }
         )
@@ -211,7 +208,7 @@ class Permission:
             job.expires,
         )
 
-    def commit(self, store: Store, proposed: Proposed, snapshot: str, noise: str = "") -> None:
+    def commit(self, store: Store, proposed: Proposed, snapshot: str, noise: str) -> None:
         """Before anything is sent: refuse a column that would enter totals with another set of contributors than
         before over the same snapshot (sums over different sets can be solved), conditions beyond ``max_bits``, and
         privacy loss beyond a budget; else remember these, and the use of a standing approval. ``noise``: a commitment
@@ -248,9 +245,10 @@ class Permission:
         before = [BitsShown(t, c, who, bits) for job, t, c, who, bits in store.bits(since) if job != proposed.job.id]
         return bits_shown(before, proposed.plan, self._member.name, policy, request)
 
-    def _spendings(self, store: Store, proposed: Proposed, policy: Policy, request: Request) -> tuple[Spending, ...]:
+    def spendings(self, store: Store, proposed: Proposed, given: Given) -> tuple[Spending, ...]:
         """What the job spends of budgets, and what is left then. Raises LocalError policy.spent."""
-        return spendings(store.budgets.others(proposed.job.id), proposed.plan, self._member.name, policy, request)
+        others = store.budgets.others(proposed.job.id)
+        return spendings(others, proposed.plan, self._member.name, self.policy(), given.request)
 
     def _today(self) -> dt.date:
         return dt.datetime.fromtimestamp(self._member.clock(), dt.UTC).date()

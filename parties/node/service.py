@@ -47,7 +47,6 @@ from parties.member import Member
 from parties.metrics import Metrics
 from parties.node.earlier import shown_columns
 from parties.node.inputs import Input, Inputs
-from parties.node.noise_seeds import NoiseSeeds
 from parties.node.permission import Permission, facts_of
 from parties.node.stopping import refuse_if_stopped
 from parties.node.store import Store
@@ -86,7 +85,6 @@ class NodeService(node_pb2_grpc.NodeServicer):
         post: PostOffice,
         inputs: Inputs,
         permission: Permission,
-        seeds: NoiseSeeds,
         *,
         seed: Callable[[], bytes] = lambda: os.urandom(32),
         on_message: Callable[[Sent], None] = lambda _sent: None,
@@ -102,7 +100,6 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._post = post
         self._inputs = inputs
         self._permission = permission
-        self._seeds = seeds
         self._seed = seed
         self._on_message = on_message
         self._metrics = metrics or Metrics()
@@ -150,10 +147,11 @@ class NodeService(node_pb2_grpc.NodeServicer):
             raise LocalError("job.invalid", f"{self._member.name} has no part in this job.")
         given = self._permission.check(self._store, proposed, ask=not request.dry_run)
         self._permission.unspent(self._store, proposed, given)
+        spendings = self._permission.spendings(self._store, proposed, given)
         self._check_size(proposed)
         if any(self._member.name in pool.parties and pool.ciphertexts for _, pool in proposed.plan.tallies):
             verify_installed()
-        approval = self._permission.statement(proposed, given)
+        approval = self._permission.statement(proposed, given, spendings)
         if not request.dry_run:
             await self._supersede(proposed.job.id, request.attempt, coordinator)
             self._admit(request, coordinator, proposed, given.limits, approval)
@@ -186,7 +184,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         """Destroy the seeds of noise that were kept long enough, of jobs that are over, and say so in the log."""
         now = self._member.clock()
         before = now - self._member.config.noise_days * 86400
-        for job in self._seeds.destroy_before(before, lambda job: self._store.over(job, now)):
+        for job in self._inputs.noise.destroy_before(before, lambda job: self._store.over(job, now)):
             self._note("destroyed", (job, 0), what="seed of the noise")
 
     def _note_refusal(self, request: node_pb2.Proposal, error: HejiError) -> None:

@@ -2,8 +2,8 @@
 
 The place stands in DIR/die-at: "round N" (before the words of round N are sent), "approve", "query", "release",
 "reserve", "spend", "seed", "done" or "finish" (before that is written), "approved", "released", "reserved", "spent",
-"seeded" or "finished" (after it), of deposits "make", "leave", "take", "add" and "made", "left", "taken", "added";
-"say X" or "hear X": in the first
+"seeded" or "finished" (after it), of deposits "make", "leave", "take", "add" and "made", "left", "taken", "added"; "say
+X" or "hear X": in the first
 round that says or hears something at a step with X in its path. The file is removed first, so that the next start
 lives.
 

@@ -128,7 +128,7 @@ async def role(consortium: Path, name: str, recorded: Recorded) -> Rounds[Any]:
         return play_helper(session, cast, member.sign, member.verify)
     limits, strict = recorded.given[name]
     releases = Releases(member.folder / "state" / "node.db")
-    given = await Inputs(member, releases, NoiseSeeds(member.folder, member.identity).coins).vectors(
+    given = await Inputs(member, releases, NoiseSeeds(member.folder, member.identity)).vectors(
         cast, recorded.plan, limits, strict_none=strict, coins=coins, salt=bytes(32)
     )
     return play_party(session, cast, given.vectors, member.sign, member.verify, given.rows, given.values)

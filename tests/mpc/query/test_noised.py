@@ -338,3 +338,11 @@ def test_deposits_carry_no_noise() -> None:
     with pytest.raises(LocalError) as refused:
         compile_plan(sql, bureau().catalogs, recipients=ANALYST, trust="deposit", epsilon="1")
     assert refused.value.code == "plan.noise" and "Deposits" in refused.value.message
+
+
+def test_rules_that_look_at_entities_or_sums_look_at_the_rows_that_count() -> None:
+    w = world([("a", "N", m, "1.25") for m in range(1, 9)])
+    (source,) = plan(w, "SELECT SUM(paid) FROM tax.sales", entity_rows=3).pools[0].sources
+    local = w.local("tax")
+    assert local.rows(source.rounding.sql).column("r0").to_pylist() == [3 * 125]
+    assert local.rows(source.behind.sql).column("a0").to_pylist() == [3 * 125.0]
