@@ -11,8 +11,8 @@
 
 Nothing is granted by leaving something out, except purposes and the trust levels "helper" and "parties", which narrow a
 grant; deposits are granted by name.
-Every mistake raises LocalError ``policy.invalid`` naming the line. A key that this version cannot enforce raises
-``policy.unenforceable`` unless its value asks for nothing: an owner must never believe in a rule that is not applied.
+Every mistake raises LocalError ``policy.invalid`` naming the line, and so does a key that this version does not know:
+an owner must never believe in a rule that is not applied.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 
 def parse_policy(text: str) -> Policy:
-    """Read policy.toml. Raises LocalError policy.invalid or policy.unenforceable, with ``line`` among the facts."""
+    """Read policy.toml. Raises LocalError policy.invalid, with ``line`` among the facts."""
     source = text.removeprefix("\ufeff").replace("\r\n", "\n")  # editors on Windows put both in
     try:
         document = tomllib.loads(source, parse_float=Decimal)

@@ -276,7 +276,11 @@ def _pools(
 def _source(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog, noise: Noise | None) -> LocalQuery:
     most = None if noise is None else noise.entity_rows
     query = local_query(party, drafts, keys, catalog, most)
-    return replace(query, behind=behind(party, drafts, keys, catalog, most), rounding=rounding(party, drafts, keys))
+    return replace(
+        query,
+        behind=behind(party, drafts, keys, catalog, most),
+        rounding=rounding(party, drafts, keys, catalog, most),
+    )
 
 
 def _rankings(drafts: Sequence[Draft], keys: int, catalogs: Mapping[str, Catalog]) -> tuple[Ranking, ...]:

@@ -9,17 +9,18 @@ weight (mpc/query/pieces.py); a word is Σ weight · r, and what is made of othe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from mpc.query.behind import scans_of
+from mpc.query.catalog import Catalog
 from mpc.query.fold import Draft, DraftWord
 from mpc.query.linear import part_bounds, part_of
-from mpc.query.local import Scan, key_sql
+from mpc.query.local import Scan, key_sql, rows_of
 from mpc.query.nodes import Agg, Column, aggregates, numeric
 from mpc.query.pieces import parts_of
 from mpc.query.plan import ColumnSum, Rounding
-from mpc.query.printer import identifier, sql, units
+from mpc.query.printer import sql, units
 from mpc.query.uses import value_columns
 
 #: table and column, in small letters
@@ -28,8 +29,10 @@ Released = tuple[str, str]
 Values = dict[Scan, str]
 
 
-def rounding(party: str, drafts: Sequence[Draft], keys: int) -> Rounding:
-    """The sums for the measures of a pool, in their order."""
+def rounding(
+    party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog, entity_rows: int | None = None
+) -> Rounding:
+    """The sums for the measures of a pool, in their order, over the rows that count in them (``local.rows_of``)."""
     sums: list[tuple[ColumnSum, Values]] = []
     most: list[tuple[int, int, int, int]] = []
     exact: set[Released] = set()
@@ -46,7 +49,13 @@ def rounding(party: str, drafts: Sequence[Draft], keys: int) -> Rounding:
                     exact |= {c for agg in aggregates(part) if _shows(word, agg) for c in _entering(agg)}
             if len(sums) > before:
                 most.append((m, w, *part_bounds(word.form, party)))
-    text = _print([values for _, values in sums], keys) if sums else ""
+
+    def rows(scan: Scan) -> str:
+        table = catalog.table(scan.table)
+        assert table is not None
+        return rows_of(table, scan.where, entity_rows)
+
+    text = _print([values for _, values in sums], keys, rows) if sums else ""
     return Rounding(text, tuple(s for s, _ in sums), tuple(most), tuple(sorted(exact)))
 
 
@@ -88,16 +97,16 @@ def _key(c: Column) -> Released:
     return c.table.lower(), c.name.lower()
 
 
-def _print(sums: Sequence[Values], keys: int) -> str:
+def _print(sums: Sequence[Values], keys: int, rows_of_scan: Callable[[Scan], str]) -> str:
     by = ", ".join(f"k{i}" for i in range(keys))
     totals = [f"CAST(COALESCE(SUM(r{i}), 0) AS DECIMAL(38,0)) AS r{i}" for i in range(len(sums))]
-    rows = " UNION ALL ".join(_scan(sums, scan) for scan in dict.fromkeys(scan for values in sums for scan in values))
+    scans = dict.fromkeys(scan for values in sums for scan in values)
+    rows = " UNION ALL ".join(_scan(sums, scan, rows_of_scan(scan)) for scan in scans)
     group = f" GROUP BY {by}" if keys else ""
     return f"SELECT {', '.join([*([by] if keys else []), *totals])} FROM ({rows}){group}"
 
 
-def _scan(sums: Sequence[Values], scan: Scan) -> str:
+def _scan(sums: Sequence[Values], scan: Scan, rows: str) -> str:
     columns = [f"{key_sql(k)} AS k{i}" for i, k in enumerate(scan.keys)]
     columns += [f"CAST({values.get(scan, 'NULL')} AS HUGEINT) AS r{i}" for i, values in enumerate(sums)]
-    where = f" WHERE {sql(scan.where)}" if scan.where is not None else ""
-    return f"SELECT {', '.join(columns)} FROM {identifier(scan.table)}{where}"
+    return f"SELECT {', '.join(columns)} FROM {rows}"

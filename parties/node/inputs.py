@@ -38,7 +38,7 @@ from parties.node.sources.database import Tables
 class Input:
     """Ring words by the name of their sum, a salted digest of the data they were computed from, and by the number of
     the pool the rows this member brings into joins, by name of the side, its own values beside a result by row, and by
-    name of the search those among which it is searched. ``blocks``: all that the role gets of it but noise, for
+    name of the search those among which it is searched. ``blocks``: all that the role gets of it, noise included, for
     ``commitment``, by which the member binds itself to it (mpc.evidence.data); b"" where it has no data in the job.
     ``noise``: of a job with noise a commitment to its seed."""
 

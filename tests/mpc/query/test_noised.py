@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from mpc.coins import Coins
 from mpc.errors import LocalError
+from mpc.explain import explain, render
 from mpc.noise import Scale
 from mpc.policy.disclosure import noised
 from mpc.query.accuracy import CONFIDENCE, half_width
@@ -320,3 +321,28 @@ def test_a_limit_in_the_query_is_a_bound_of_the_noise() -> None:
     # a limit that may be NULL is none
     p = plan(w, "SELECT SUM(LEAST(cards, n)) FROM bank_a.accounts", entity_rows=1)
     assert p.pools[0].measures[0].words[0].noise[0].sensitivity == 10**6
+
+
+def test_explain_says_what_is_added_and_how_far_it_moves_a_number() -> None:
+    told = explain(plan(bureau(), f"SELECT COUNT(*) FROM {UNION} AS u", "0.5", 3), ANALYST)
+    (word,) = told["pools"][0]["measures"][0]["words"]
+    assert word["noise"]["bank_a"] == {"sensitivity": "3", "scale": "6"} and word["off"] == "25"
+    text = render(told)
+    assert "noise of bank_a and bank_b: ± 25 (95 %)" in text
+    assert "the number of rows, with noise of bank_a and bank_b" in text
+    assert "epsilon 0.5 for the whole job" in text and "at most 3 row(s)" in text
+
+
+def test_deposits_carry_no_noise() -> None:
+    sql = f"SELECT COUNT(*) FROM {UNION} AS u"
+    with pytest.raises(LocalError) as refused:
+        compile_plan(sql, bureau().catalogs, recipients=ANALYST, trust="deposit", epsilon="1")
+    assert refused.value.code == "plan.noise" and "Deposits" in refused.value.message
+
+
+def test_rules_that_look_at_entities_or_sums_look_at_the_rows_that_count() -> None:
+    w = world([("a", "N", m, "1.25") for m in range(1, 9)])
+    (source,) = plan(w, "SELECT SUM(paid) FROM tax.sales", entity_rows=3).pools[0].sources
+    local = w.local("tax")
+    assert local.rows(source.rounding.sql).column("r0").to_pylist() == [3 * 125]
+    assert local.rows(source.behind.sql).column("a0").to_pylist() == [3 * 125.0]
