@@ -32,6 +32,7 @@ from parties.member import Clock, Member
 from parties.node.deposit_store import DepositStore as DepositMessages
 from parties.node.deposits import Deposits as OwnDeposits
 from parties.node.inputs import Inputs
+from parties.node.noise_seeds import NoiseSeeds
 from parties.node.permission import Permission
 from parties.node.releases import Releases
 from parties.node.service import NodeService
@@ -66,14 +67,16 @@ async def serve_node(folder: Path, clock: Clock = now, **hooks: Any) -> tuple[gr
     for job in store.abort_unfinished(member.clock()):
         log.info("cut off by the restart", job=job)
     post = PostOffice(member.caller, recorder)
-    releases = Releases(folder / "state" / "node.db") if member.config.release_ledger else None
-    inputs = Inputs(member, releases)
+    config = member.config
+    kept = Releases(folder / "state" / "node.db", most=config.release_ledger_bytes) if config.release_ledger else None
+    inputs = Inputs(member, kept, NoiseSeeds(folder, member.identity))
     counters = metrics.Metrics()
     webhook = Webhook(folder, member.name, member.config.webhook, member.clock)
     permission = Permission(member, lambda job: webhook.job("waiting", job))
     service = NodeService(
         member, store, post, inputs, permission, metrics=counters, recorder=recorder, webhook=webhook, **hooks
     )
+    service.destroy_noise()
     messages = DepositMessages(folder / "state" / "node.db")
     deposits = OwnDeposits(member, store, messages, inputs, permission, recorder)
     console = await _console(member, store, inputs, recorder, lambda: service.under_way)
@@ -99,7 +102,7 @@ async def serve_node(folder: Path, clock: Clock = now, **hooks: Any) -> tuple[gr
             _soon(store.close),
             lambda: asyncio.to_thread(webhook.close),
             _soon(messages.close),
-            *([_soon(releases.close)] if releases else []),
+            *([_soon(kept.close)] if kept else []),
             *([recorder.close] if recorder else []),
         ],
     )

@@ -37,6 +37,8 @@ EVENTS: Mapping[str, str] = {
     "approved": "this node's signed word on an attempt: digest of the approval, coordinator, software",
     "refused": "this node's refusal: code",
     "committed": "digests of the data and of the seed that the role runs on, with 32 random bytes in front",
+    "budget": "privacy loss spent of a grant for a recipient's organisation, before noised data goes out: grant, line, "
+    "recipient, epsilon, of, days, left, and a commitment to the seed of the noise",
     "sent": "a message went out: step, peer, number, length, digest, the peer's signed receipt",
     "received": "a message came in: step, peer, number, length, digest, the receipt that was signed",
     "added": "the coordinator added up the sums: names, digests of the masked totals",

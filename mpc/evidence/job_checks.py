@@ -28,6 +28,7 @@ from mpc.evidence.findings import (
     plan_of,
     signed_by,
 )
+from mpc.job import epsilon_of
 from mpc.policy.flow import Recipient, Request
 from mpc.policy.flow import check as policy_allows
 from mpc.policy.grants import parse_policy
@@ -156,6 +157,7 @@ def _allowed(case: Case, d: Document, party: str, text: bytes, plan: Plan | None
         today=dt.datetime.fromtimestamp(approved, dt.UTC).date(),
         by_hand=persons(d.approval(party)),
         least=None if d.what.deposit is None else d.what.deposit.least,
+        epsilon=epsilon_of(plan.noise.epsilon) if plan.noise is not None else None,
     )
     try:
         policy_allows(plan, party, parse_policy(text.decode()), request)

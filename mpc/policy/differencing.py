@@ -37,6 +37,23 @@ def differing(a: Population, b: Population) -> int:
     return len(a.entities) + len(b.entities) - 2 * len(i) + int(changed)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class _Earlier:
+    """A population that was released, loaded where it must be looked at."""
+
+    load: Callable[[], Population]
+    least: int
+    size: int
+    digest: bytes
+
+    def close_to(self, population: Population, least: int) -> bool:
+        """Whether they differ by at least one entity, and by fewer than the larger of both min_entities."""
+        most = max(least, self.least)
+        if abs(self.size - len(population.entities)) >= most or self.digest == population.digest:
+            return False
+        return 0 < differing(population, self.load()) < most
+
+
 @dataclass(eq=False, repr=False)
 class Known:
     """The populations released of one column, found by their marks.
@@ -47,16 +64,17 @@ class Known:
     of at least d is never too close to one without a mark in common. Otherwise all are looked at.
     """
 
-    _populations: list[tuple[Callable[[], Population], int]] = field(default_factory=list)
+    _populations: list[_Earlier] = field(default_factory=list)
     _by_mark: dict[int, list[int]] = field(default_factory=dict)
     _strictest: int = 0
 
-    def add(self, marks: Iterable[int], load: Callable[[], Population], least: int) -> None:
-        """``load`` gives the population whose ``marks`` they are; ``least``: min_entities when it was released."""
+    def add(self, marks: Iterable[int], load: Callable[[], Population], least: int, size: int, digest: bytes) -> None:
+        """``load`` gives the population of ``size`` entities whose ``marks`` and ``digest`` they are; ``least``:
+        min_entities when it was released."""
         self._strictest = max(self._strictest, least)
         for mark in marks:
             self._by_mark.setdefault(mark, []).append(len(self._populations))
-        self._populations.append((load, least))
+        self._populations.append(_Earlier(load, least, size, digest))
 
     def too_close(self, population: Population, least: int) -> bool:
         """Whether one of them differs by at least one entity, and by fewer than the larger of both min_entities."""
@@ -64,8 +82,7 @@ class Known:
         most = max(least, self._strictest)
         if 2 * most - 1 <= MARKS and len(population.entities) >= most:
             near = sorted({i for mark in population.marks for i in self._by_mark.get(mark, ())})
-        found = (self._populations[i] for i in near)
-        return any(0 < differing(population, load()) < max(least, theirs) for load, theirs in found)
+        return any(self._populations[i].close_to(population, least) for i in near)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -88,10 +105,12 @@ class Entities:
 
     def union(self, shown: Flags) -> Population:
         """Of the cells that are ``shown``: an entity in several of them has the rows of all."""
-        at = shown[self.cells]
-        entities, which = np.unique(self.entities[at], return_inverse=True)
-        sums = np.zeros(len(entities), dtype=np.uint64)
-        np.add.at(sums, which, self.sums[at])
+        at = np.flatnonzero(shown[self.cells])
+        at = at[np.argsort(self.entities[at])]
+        entities, sums = self.entities[at], self.sums[at]
+        starts = np.flatnonzero(np.concatenate(([True], entities[1:] != entities[:-1]))) if len(at) else at
+        if len(starts) < len(at):
+            entities, sums = entities[starts], np.add.reduceat(sums, starts)
         return self._population(entities, sums)
 
     def _population(self, entities: Words, sums: Words) -> Population:
@@ -162,13 +181,17 @@ def _there(found: Iterable[tuple[Released, Population]]) -> list[tuple[Released,
 def _too_close(found: Sequence[tuple[Released, Population]], known: Mapping[Released, Known], least: int) -> bool:
     """Whether one of them is too close to what was let out before, or to another of them."""
     return any(column in known and known[column].too_close(p, least) for column, p in found) or any(
-        column == other and 0 < differing(p, q) < least for (column, p), (other, q) in combinations(found, 2)
+        column == other and _earlier(q, least).close_to(p, least) for (column, p), (other, q) in combinations(found, 2)
     )
+
+
+def _earlier(p: Population, least: int) -> _Earlier:
+    return _Earlier(partial(_itself, p), least, len(p.entities), p.digest)
 
 
 def _remember(found: Iterable[tuple[Released, Population]], known: dict[Released, Known], least: int) -> None:
     for column, p in found:
-        known.setdefault(column, Known()).add(p.marks, partial(_itself, p), least)
+        known.setdefault(column, Known()).add(p.marks, partial(_itself, p), least, len(p.entities), p.digest)
 
 
 def _itself(p: Population) -> Population:

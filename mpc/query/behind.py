@@ -5,7 +5,8 @@
       FROM "table" WHERE …
       UNION ALL …) GROUP BY k0, …, c, e, x
 
-Run by the owner's node for itself only; nothing of it leaves. ``c`` numbers the forms of key that the tables have, so
+where keys are not declared unique; else without grouping. Run by the owner's node for itself only; nothing of it
+leaves. ``c`` numbers the forms of key that the tables have, so
 ``e`` is an entity within ``c``; without a key every row is one, known again by its content. ``a0 …`` are the absolute
 *addends* of sums, ``p0 …`` digests of what an entity contributes to a *population* (mpc/policy/differencing.py).
 
@@ -32,7 +33,7 @@ from mpc.query import build
 from mpc.query.catalog import Catalog, Table
 from mpc.query.fold import Draft, DraftWord
 from mpc.query.linear import part_of
-from mpc.query.local import Scan, counting, key_sql
+from mpc.query.local import Scan, counting, key_sql, row_text, rows_of
 from mpc.query.nodes import (
     Agg,
     Arith,
@@ -58,15 +59,16 @@ from mpc.query.uses import bare, value_columns
 class _Query:
     party: str
     catalog: Catalog
+    entity_rows: int | None
     scans: dict[Scan, None] = field(default_factory=dict)
     classes: list[tuple[object, ...]] = field(default_factory=list)
     addends: list[dict[Scan, str]] = field(default_factory=list)
     populations: list[tuple[tuple[str, str], dict[Scan, str]]] = field(default_factory=list)
 
 
-def behind(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog) -> Behind:
-    """The query for the measures of a pool, in their order."""
-    q = _Query(party, catalog)
+def behind(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog, entity_rows: int | None = None) -> Behind:
+    """The query for the measures of a pool, in their order, over the rows that count in them (``local.rows_of``)."""
+    q = _Query(party, catalog, entity_rows)
     measures = tuple(_measure(q, d) for d in drafts)
     columns = tuple(column for column, _ in q.populations)
     return Behind(_print(q, keys) if q.scans else "", columns, measures)
@@ -247,10 +249,22 @@ def _only(e: Expr, leaf: Expr) -> Expr:
 
 
 def _print(q: _Query, keys: int) -> str:
+    rows = " UNION ALL ".join(_scan(q, s) for s in q.scans)
+    if _once(q):
+        columns = [*(f"k{i}" for i in range(keys)), "c", "x"]
+        columns += [f"COALESCE(a{i}, 0) AS a{i}" for i in range(len(q.addends))]
+        return f"SELECT {', '.join([*columns, *(f'p{i}' for i in range(len(q.populations)))])} FROM ({rows})"
     by = ", ".join([*(f"k{i}" for i in range(keys)), "c", "e", "x"])
     sums = [f"COALESCE(SUM(a{i}), 0) AS a{i}" for i in range(len(q.addends))]
     sums += [f"CAST(SUM(p{i}) % {2**64} AS UBIGINT) AS p{i}" for i in range(len(q.populations))]
-    return f"SELECT {', '.join([by, *sums])} FROM ({' UNION ALL '.join(_scan(q, s) for s in q.scans)}) GROUP BY {by}"
+    return f"SELECT {', '.join([by, *sums])} FROM ({rows}) GROUP BY {by}"
+
+
+def _once(q: _Query) -> bool:
+    """Whether each entity is to be in one row, as the owner declares: grouping a million rows takes a second. Whoever
+    reads the answer puts rows of one entity together all the same."""
+    table = q.catalog.table(next(iter(q.scans)).table)
+    return len(q.scans) == 1 and table is not None and table.unique
 
 
 def _scan(q: _Query, scan: Scan) -> str:
@@ -265,9 +279,11 @@ def _scan(q: _Query, scan: Scan) -> str:
     columns += [f"{q.classes.index(form)} AS c", f"{entity} AS e", f"{digest} AS x"]
     columns += [f"{a.get(scan, 'CAST(NULL AS DOUBLE)')} AS a{i}" for i, a in enumerate(q.addends)]
     columns += [f"{p.get(scan, 'CAST(NULL AS UBIGINT)')} AS p{i}" for i, (_, p) in enumerate(q.populations)]
+    if table.keys:
+        return f"SELECT {', '.join(columns)} FROM {rows_of(table, scan.where, q.entity_rows)}"
     where = f" WHERE {sql(scan.where)}" if scan.where is not None else ""
     name = identifier(table.name)
-    rows = name if table.keys else f"(SELECT *, {_content(table)} AS {_row(table)} FROM {name}) AS {name}"
+    rows = f"(SELECT *, {_content(table)} AS {_row(table)} FROM {name}) AS {name}"
     return f"SELECT {', '.join(columns)} FROM {rows}{where}"
 
 
@@ -283,7 +299,7 @@ def _entity(table: Table) -> str:
 
 def _content(table: Table) -> str:
     """A row's content, and its number among equal rows."""
-    text = f"CAST(ROW({', '.join(identifier(c.name) for c in table.columns)}) AS VARCHAR)"
+    text = row_text(table)
     return f"{text} || CAST(row_number() OVER (PARTITION BY {text}) AS VARCHAR)"
 
 

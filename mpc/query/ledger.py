@@ -94,17 +94,17 @@ def _met(pool: Pool, party: str) -> list[str]:
     if not isinstance(pool, TallyPool) or party not in pool.parties:
         return []
     spine, other = pool.sides
-    mine, theirs = (spine, other) if party == spine.party else (other, spine)
+    theirs = other if party == spine.party else spine
     passing = " (of both, the rows that pass their own conditions)" if pool.by_row else ", whatever the conditions"
     texts = [
-        f"which keys of its own {mine.name} are in {theirs.name} too{passing}; of the other keys there only that they "
+        f"which of its own keys the table of {theirs.name} has too{passing}; of the other keys there only that they "
         f"are at most {theirs.rows:,}, as published"
     ]
     if pool.by_row:
         if pool.weighed:
-            texts.append(_weights(mine is spine, spine.party))
+            texts.append(_weights(theirs is other, spine.party))
         return texts
-    if mine is other:
+    if theirs is spine:
         texts.append(
             f"of each of the {pool.groups:,} groups of {spine.name}, in an order that says nothing and without labels, "
             "how many entities each measure counts there, with the conditions of both (0 where fewer than the owners' "
@@ -154,7 +154,10 @@ def _revealed(pool: Pool) -> list[str]:
         behind = " + ".join(r.party for r in m.reach) or parties
         if isinstance(pool, JoinPool):
             behind = f"the joined rows of {' and '.join(pool.parties)}"
-        texts.append(f"{_cells(pool.keys)}, {m.name} of {behind}: {words}; or only that it is suppressed")
+        noised = (
+            f", with noise of {' and '.join(n)}" if (n := sorted({n.party for w in m.words for n in w.noise})) else ""
+        )
+        texts.append(f"{_cells(pool.keys)}, {m.name} of {behind}: {words}{noised}; or only that it is suppressed")
     return texts
 
 

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import rfc8785
 
 from mpc.ids import Field
+from mpc.noise import Scale
 from mpc.protocols.ranked import Search, Searched
 from mpc.query.catalog import Kind, Value
 from mpc.query.nodes import Expr
@@ -35,13 +36,27 @@ Use = Literal[
 
 
 @dataclass(frozen=True)
+class PartyNoise:
+    """What a party adds to a word in each cell: discrete Laplace noise of this scale, since one entity of its changes
+    the word by ``sensitivity`` units at most, all cells together."""
+
+    party: str
+    sensitivity: int
+    scale: Scale
+
+
+@dataclass(frozen=True)
 class Word:
-    """One ring word per cell. Its total t satisfies |t| <= bound; the number it stands for is t / 10^scale."""
+    """One ring word per cell. Its total t satisfies |t| <= bound; the number it stands for is t / 10^scale.
+
+    ``noise``: with P12, by party. The bound then holds but for 2^-40 of all jobs.
+    """
 
     kind: WordKind
     ring: Ring
     scale: int
     bound: int
+    noise: tuple[PartyNoise, ...] = ()
 
 
 #: a block of cells: for each key the indices into its domain, None for all of them
@@ -105,8 +120,8 @@ class BehindMeasure:
 class Behind:
     """Who is behind a party's numbers, for its own eyes (mpc/query/behind.py): run where an owner's limits ask for it.
 
-    Columns of the answer, one row for each cell and entity: ``k0 …`` as in ``LocalQuery``; ``c`` the form of the
-    entity's key, ``e`` the entity (NULL: a row without key) and ``x`` a digest of both as UBIGINT; ``a0 …`` absolute
+    Columns of the answer, one row or more for each cell and entity: ``k0 …`` as in ``LocalQuery``; ``c`` the form of
+    the entity's key, and ``x`` a digest of it and the entity as UBIGINT; ``a0 …`` absolute
     addends as DOUBLE, never NULL; ``p0 …`` digests of the entity's rows in each of ``populations``, added up modulo
     2^64, as UBIGINT (NULL: it has none). ``populations``: table and column, in small letters ("*": the rows
     themselves). ``sql`` is "" where there are none.
@@ -437,6 +452,15 @@ class Finish:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """The privacy loss of a job with noise (P12), as the job writes it, and how many rows of one entity count at most
+    wherever its table is read."""
+
+    epsilon: str
+    entity_rows: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that follows from job and catalogs."""
 
@@ -448,6 +472,7 @@ class Plan:
     reveals: tuple[Reveal, ...]
     notes: tuple[str, ...]  # what explain tells besides ("HAVING hides nothing from the recipient")
     verified: bool = False  # sums of Z_2^128, which the recipient verifies (mpc.protocols.verified)
+    noise: Noise | None = None
 
     @property
     def joins(self) -> tuple[tuple[int, JoinPool], ...]:

@@ -83,8 +83,8 @@ CHINESE: Mapping[str, str] = {
         "任务将按现行 policy.toml 重新运行。已撤回的仍然撤回。"
     ),
     "Running jobs end at once, nothing is approved until somebody resumes, also after a restart. "
-    "What waits, and what was approved and has not run, is withdrawn.": (
-        "正在运行的任务立即结束；在有人恢复之前不批准任何请求，重新启动后也是如此。等待中的、以及已批准而未运行的，一律撤回。"
+    "What waits, what was approved and has not run, and all standing approvals are withdrawn.": (
+        "正在运行的任务立即结束；在有人恢复之前不批准任何请求，重新启动后也是如此。等待中的、已批准而未运行的，以及所有常设批准，一律撤回。"
     ),
     "Whoever asked for what is withdrawn is told.": "会告知被撤回请求的提交者。",
     "Decided before": "此前的决定",
@@ -105,6 +105,10 @@ CHINESE: Mapping[str, str] = {
     "each job waits for two persons": "每个任务都等待两人决定",
     "at least {} entities a cell": "每格至少 {} 个主体",
     "at least {} institutions": "至少 {} 家机构",
+    "with noise, epsilon {} in {} days": "带噪声：ε 为 {}，周期 {} 天",
+    "Budgets of privacy loss": "隐私预算",
+    "Left": "剩余",
+    "epsilon {} in {} days": "ε 为 {}，周期 {} 天",
     "no entity above {} of a sum": "任何主体不超过总和的 {}",
     "sums rounded to {}": "合计舍入到 {} 的倍数",
     "at most {} numbers over one population": "同一群体至多披露 {} 个数",

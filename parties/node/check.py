@@ -188,8 +188,21 @@ def _stores(folder: Path, now: int) -> Iterator[Finding]:
             sound, latest = False, 0
         restore = "Stop the member, keep the file aside, restore the state folder from the backup."
         yield Finding(sound, f"{path.name} is {'sound' if sound else 'damaged'}", "" if sound else restore)
+        if sound and path.name == "node.db":
+            yield from _stopped(path, how)
         if latest > now:
             yield Finding(False, f"{path.name} has jobs from the future", "Set this machine's clock right.")
+
+
+def _stopped(path: Path, how: str) -> Iterator[Finding]:
+    """That the node is stopped is no fault, and worth knowing."""
+    with (
+        contextlib.suppress(sqlite3.Error),  # a store that never served with this version
+        contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True)) as database,
+    ):
+        for person, at in database.execute("SELECT person, at FROM stops WHERE resumed IS NULL"):
+            day = dt.datetime.fromtimestamp(at, dt.UTC)
+            yield Finding(True, f"the node is STOPPED since {day:%Y-%m-%d %H:%M} UTC by {person} (heji node resume)")
 
 
 def _tables(folder: Path) -> Iterator[Finding]:

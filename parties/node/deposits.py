@@ -214,7 +214,7 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         given = await self._inputs.vectors(
             cast, proposed.plan, allowed.limits, strict_none=True, coins=coins, salt=self._store.salt
         )
-        self._permission.commit(self._store, proposed, given.snapshot.hex())
+        self._permission.commit(self._store, proposed, given.snapshot.hex(), given.noise)
         body = await asyncio.to_thread(encrypt, terms, given.vectors, coins, pool)
         data = given.commitment.hex()
         self._note("committed", job, data=data, seed=seed_commitment(_key(job), seed).hex())

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from mpc.crypto.labels import digest, framed, label
 from mpc.crypto.tags import tags
+from mpc.errors import LocalError
 from mpc.policy.differencing import Flags, Known, LetOut, Measured, spoil
 from mpc.policy.numbers import Numbers
 from mpc.policy.populations import Population, Released, Words
@@ -62,9 +63,10 @@ CREATE TABLE IF NOT EXISTS numbers (     -- that were let out of populations
 class Releases:
     """The ledger, in ``state/node.db``, with a connection of its own: it is used from worker threads."""
 
-    def __init__(self, path: Path, *, remember: bool = True) -> None:
-        """``remember``: False to look up only what was decided (replay)."""
+    def __init__(self, path: Path, *, remember: bool = True, most: int = 8 << 30) -> None:
+        """``remember``: False to look up only what was decided (replay). ``most``: bytes of populations."""
         self._remember = remember
+        self._most = most
         self._db = Database(path, _SCHEMA)
         self._turn = threading.Lock()  # what is decided for one job is on disk before the next is looked at
         with self._db.transaction() as t:
@@ -131,14 +133,15 @@ class Releases:
         """What other jobs released of a column."""
         known = Known()
         for row in self._db.rows(
-            "SELECT p.id, p.marks, MAX(r.min_entities) AS least FROM released r"
+            "SELECT p.id, p.digest, p.marks, length(p.body) / 16 AS size, MAX(r.min_entities) AS least FROM released r"
             " JOIN populations p ON p.id = r.population JOIN releases j ON j.id = r.release"
             " WHERE r.table_name = ? AND r.column_name = ? AND j.job <> ?"
             " GROUP BY p.id",
             *column,
             job,
         ):
-            known.add(np.frombuffer(row["marks"], "<u8").tolist(), partial(self._load, row["id"]), row["least"])
+            marks = np.frombuffer(row["marks"], "<u8").tolist()
+            known.add(marks, partial(self._load, row["id"]), row["least"], row["size"], bytes(row["digest"]))
         return known
 
     def _load(self, population: int) -> Population:
@@ -171,6 +174,9 @@ class Releases:
                     "INSERT OR IGNORE INTO released SELECT ?, id, ?, ?, ? FROM populations WHERE digest = ?",
                     (release, table, column, least, p.digest),
                 )
+            held = t.execute("SELECT COALESCE(SUM(length(body)), 0) FROM populations").fetchone()[0]
+            if held > self._most:
+                raise _full(self._most)
             t.executemany(
                 "INSERT OR IGNORE INTO numbers SELECT id, ?, ?, ?, ? FROM populations WHERE digest = ?",
                 [(table, column, name, release, population) for (table, column), population, name in out.numbers],
@@ -181,3 +187,11 @@ def _unpacked(packed: bytes, cells: Sequence[int]) -> list[Flags]:
     flags = np.unpackbits(np.frombuffer(packed, np.uint8), count=sum(cells)).astype(bool)
     found: list[NDArray[np.bool_]] = np.split(flags, np.cumsum(cells)[:-1])
     return found
+
+
+def _full(most: int) -> LocalError:
+    return LocalError(
+        "job.limits",
+        f"The release ledger would pass {most / 1e9:.1f} GB, and what is not remembered is not let out.",
+        "Raise release_ledger_bytes in member.toml. Nothing can be dropped: later jobs are compared with all of it.",
+    )

@@ -31,7 +31,7 @@ from mpc.crypto.paillier import verify_installed
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.expected import expected_bytes
 from mpc.job import MAX_JOB_BYTES, Job, job_id
-from mpc.policy.flow import Limits
+from mpc.policy.flow import Limits, several_wanted
 from mpc.protocols.agree import Agreement
 from mpc.query.layout import Rows
 from mpc.query.plan import shows_rows
@@ -147,10 +147,11 @@ class NodeService(node_pb2_grpc.NodeServicer):
             raise LocalError("job.invalid", f"{self._member.name} has no part in this job.")
         given = self._permission.check(self._store, proposed, ask=not request.dry_run)
         self._permission.unspent(self._store, proposed, given)
+        spendings = self._permission.spendings(self._store, proposed, given)
         self._check_size(proposed)
         if any(self._member.name in pool.parties and pool.ciphertexts for _, pool in proposed.plan.tallies):
             verify_installed()
-        approval = self._permission.statement(proposed, given)
+        approval = self._permission.statement(proposed, given, spendings)
         if not request.dry_run:
             await self._supersede(proposed.job.id, request.attempt, coordinator)
             self._admit(request, coordinator, proposed, given.limits, approval)
@@ -178,6 +179,13 @@ class NodeService(node_pb2_grpc.NodeServicer):
     def _note(self, event: str, key: AttemptKey, **facts: Any) -> None:
         if self._recorder is not None:
             self._recorder.note(event, key, **facts)
+
+    def destroy_noise(self) -> None:
+        """Destroy the seeds of noise that were kept long enough, of jobs that are over, and say so in the log."""
+        now = self._member.clock()
+        before = now - self._member.config.noise_days * 86400
+        for job in self._inputs.noise.destroy_before(before, lambda job: self._store.over(job, now)):
+            self._note("destroyed", (job, 0), what="seed of the noise")
 
     def _note_refusal(self, request: node_pb2.Proposal, error: HejiError) -> None:
         if len(request.job.job) <= MAX_JOB_BYTES:
@@ -316,6 +324,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             if code == "internal":
                 log.error("defect", job=job.id, exc_info=problem)
             with contextlib.suppress(HejiError):
+                self._store.budgets.release(job.id)
                 self._store.transition(job.id, "aborted", self._member.clock(), error=code)
                 self._metrics.job("aborted")
             if self._recorder is not None:
@@ -357,13 +366,14 @@ class NodeService(node_pb2_grpc.NodeServicer):
         seed = self._seed()
         coins = own_coins(seed, *key)
         tell(node_pb2.Progress(phase="local query"))
-        strict = max(json.loads(s)["min_contributors"] for s in statements.values()) > 1
+        strict = several_wanted(member.name, {p: Limits.from_told(json.loads(s)) for p, s in statements.items()})
         given = await self._inputs.vectors(
             cast, proposed.plan, attempt.limits, strict_none=strict, coins=coins, salt=self._store.salt
         )
         self._same_data(job.id, given.snapshot)
-        self._permission.commit(self._store, proposed, given.snapshot.hex())
-        self._note("committed", key, data=given.commitment.hex(), seed=seed_commitment(key, seed).hex())
+        self._permission.commit(self._store, proposed, given.snapshot.hex(), given.noise)
+        facts = {"data": given.commitment.hex(), "seed": seed_commitment(key, seed).hex()}
+        self._note("committed", key, **facts, **({"noise": given.noise} if given.noise else {}))
         heard = sum(allowed_bytes(cast, p, member.name) for p in cast.context.participants if p != member.name)
         kept = None
         if self._recorder is not None:
@@ -378,6 +388,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
             def on_round(number: int, step: Round) -> None:
                 if number == 3 and given.anything:  # keys are agreed: from here on masked data leaves
+                    self._spend(key, attempt, given)
                     self._store.transition(job.id, "sending", member.clock(), input=given.snapshot)
                 phase = "keys" if number <= 2 else "receiving" if step.hear else "sending"
                 sent = sum(o.sent for o in outboxes.values())
@@ -414,6 +425,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
         if session.me == cast.helper:
             return play_helper(session, cast, sign, verify)
         return play_party(session, cast, given.vectors, sign, verify, given.rows, given.values, cores)
+
+    def _spend(self, key: AttemptKey, attempt: Attempt, given: Input) -> None:
+        """What was reserved of budgets is spent, on disk and in the log, whatever becomes of the attempt."""
+        self._store.budgets.spend(key[0].hex(), given.snapshot.hex())
+        for told in json.loads(attempt.approval).get("budgets", ()):
+            self._note("budget", key, **told, noise=given.noise)
 
     def _same_data(self, job: str, snapshot: bytes) -> None:
         """Two attempts over different data could give their difference away, if the first reached its recipient."""
@@ -506,6 +523,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         try:
             self._member.caller_as(context, "coordinator")
             self._store.transition(request.job.hex(), "closed", self._member.clock())
+            self.destroy_noise()
             self._metrics.job("closed")
             return node_pb2.CloseReply()
         except HejiError as error:

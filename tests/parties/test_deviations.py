@@ -152,8 +152,8 @@ async def test_nodes_compile_the_job_and_not_the_coordinators_plan(tmp_path: Pat
 def other_words(change) -> Any:
     honest = service.play_party
 
-    def play(session, cast, vectors, sign, verify, rows, values):
-        role = honest(session, cast, vectors, sign, verify, rows, values)
+    def play(session, *rest):
+        role = honest(session, *rest)
         if session.me != "bank_b":
             return (yield from role)
         step = next(role)

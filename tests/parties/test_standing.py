@@ -11,6 +11,7 @@ import pytest
 import parties.coordinator.service as coordinator
 from mpc.errors import LocalError
 from mpc.policy.standing import parse_standing
+from mpc.run import Sent
 from parties.cli.main import main
 from parties.node.decisions import Word
 from parties.node.permission import read_policy
@@ -120,6 +121,22 @@ async def test_a_change_of_the_text_or_the_policy_takes_it_out_of_force(tmp_path
         put_in_force(consortium, "Li Na")
         (consortium / HAND / FILE).write_text(TEXT + "\n[[standing]]\n")  # a mistake is nobody's word
         await waits(running)
+
+
+async def test_a_use_is_on_disk_before_anything_is_sent(tmp_path: Path) -> None:
+    consortium = by_hand(tmp_path)
+    put_in_force(consortium, "Li Na")
+    counted: list[int] = []
+
+    def on_message(sent: Sent) -> None:
+        if sent.sender == HAND and not counted:
+            beside = Store(consortium / HAND / "state" / "node.db", os.urandom(32))  # as after a crash here
+            counted.append(beside.standing.uses(named(consortium / HAND, "by grade"), dt.date.today()))
+            beside.close()
+
+    async with serving(consortium, hooks={HAND: {"on_message": on_message}}) as running:
+        await runs(running)
+    assert counted == [1]
 
 
 async def test_a_stop_withdraws_it(tmp_path: Path) -> None:

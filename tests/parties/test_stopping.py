@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from mpc.errors import HejiError
+from mpc.errors import HejiError, LocalError
 from mpc.evidence.entry import Entry, Event
 from mpc.evidence.tiles import unbundle
 from parties.cli.main import main
-from parties.node.decisions import Word
+from parties.clock import now
+from parties.node import stopping
+from parties.node.check import check_member
+from parties.node.decisions import Stop, Word
 from parties.node.store import Store
 from tests.parties import world
 from tests.parties.conftest import Running, serving
@@ -90,6 +93,7 @@ async def test_while_the_node_is_down(tmp_path: Path) -> None:
     folder = consortium / "bank_b"
     async with serving(consortium, without=("bank_b",)) as running:
         await command(running, "node", "stop", str(folder), "--now", "--by", "Li Na")
+        assert any("STOPPED" in f.what and "Li Na" in f.what and f.ok for f in check_member(folder, now()))
         await running.start("bank_b")
         assert (await failure(running)).code == "policy.stopped"
         await running.stop("bank_b")
@@ -139,3 +143,21 @@ def test_what_waits_and_what_was_approved_is_withdrawn(tmp_path: Path) -> None:
     assert first.now and first.person == "Wang Wei"
     assert words.stop(Word("Li Na", 22, "", "command"), now=False).now
     store.close()
+
+
+async def test_who_cannot_tell_whether_it_is_stopped_ends_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def stopped(self) -> None:
+            raise LocalError("store.failed", "The disk is gone.")
+
+        def not_noted(self) -> list[Stop]:
+            return []
+
+    ended: asyncio.Queue[HejiError] = asyncio.Queue()
+    monkeypatch.setattr(stopping, "LOOK", 0)
+    watch = stopping.Watch("bank_b", Broken(), None, ended.put)  # type: ignore[arg-type]
+    watch.start()
+    assert (await ended.get()).code == "store.failed"
+    await watch.stop()
+    with pytest.raises(LocalError, match="disk is gone"):
+        stopping.refuse_if_stopped("bank_b", Broken())  # type: ignore[arg-type]

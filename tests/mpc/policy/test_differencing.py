@@ -34,7 +34,7 @@ def released(*of: People, least: int = 10) -> Known:
     known = Known()
     for people in of:
         p = population(people)
-        known.add(p.marks, lambda p=p: p, least)
+        known.add(p.marks, lambda p=p: p, least, len(p.entities), p.digest)
     return known
 
 

@@ -155,6 +155,27 @@ def test_cancelling_arithmetic() -> None:
             assert reveal.contributors == ("tax",)
 
 
+def test_conditions_read_off_the_sizes_of_groups() -> None:
+    """The tax bureau joins without a helper, where it counts the entities of each group, and picks one firm by a
+    condition of its own: 1 or 0 says what the bank's condition says of that firm, whoever receives the result and
+    whatever min_entities hides. So it is a condition shown of single firms, and needs `threshold`."""
+    sql = f"SELECT b.region, COUNT(*) {JOINED} WHERE b.listed AND t.uscc = 'firm-000' GROUP BY b.region"
+    the_plan = world().plan(sql, trust="parties")
+
+    def missing(*uses: str) -> set[tuple[str, str]]:
+        with pytest.raises(LocalError) as caught:
+            check(the_plan, "bank", parse_policy(with_uses(*uses)), asked())
+        assert all(m["to"] == ["tax"] for m in caught.value.facts["missing"])
+        return uses_missing(caught.value)
+
+    granted = ("join", "aggregate", "filter", "group")
+    assert missing(*granted) == {("uscc", "join_reveal"), ("listed", "threshold")}
+    assert missing(*granted, "join_reveal") == {("listed", "threshold")}
+    check(the_plan, "bank", parse_policy(with_uses(*granted, "join_reveal", "threshold")), asked())
+    # with a helper the tax bureau sees no size, and no more than the totals is needed
+    check(world().plan(sql), "bank", parse_policy(with_uses(*granted)), asked(trust="helper"))
+
+
 def test_huge_weights() -> None:
     """Adds 10^4 · balance + paid: the high digits would be the bank's, the low ones the tax bureau's."""
     sql = "SELECT (SELECT SUM(balance) FROM bank.firms) * 10000 + (SELECT SUM(paid) FROM tax.firms)"

@@ -26,10 +26,14 @@ def keys(ids: list[int]) -> np.ndarray:
     return lay_out([INTEGER], [integers(ids)]).matrix
 
 
-def met(mine: list[int], theirs: list[int], *, seed: int = 0, trace: Trace | None = None, tamper=None, rows=(0, 0)):
+def roles(mine: list[int], theirs: list[int], *, seed: int = 0, rows=(0, 0)):
     s = sessions(["a", "b"], seed)
     b = Blind("blind", ("a", "b"), (max(rows[0], len(mine)), max(rows[1], len(theirs))))
-    return run({"a": meet(s["a"], b, keys(mine), map), "b": meet(s["b"], b, keys(theirs), map)}, trace, tamper)
+    return {"a": meet(s["a"], b, keys(mine), map), "b": meet(s["b"], b, keys(theirs), map)}
+
+
+def met(mine: list[int], theirs: list[int], *, trace: Trace | None = None, tamper=None, **how):
+    return run(roles(mine, theirs, **how), trace, tamper)
 
 
 @settings(max_examples=25)

@@ -9,7 +9,7 @@ import pytest
 
 from mpc.crypto.labels import framed
 from mpc.run import Trace, run
-from tests.mpc.protocols import test_align, test_joined_totals
+from tests.mpc.protocols import test_align, test_blind, test_joined_totals, test_tally
 
 
 def transcript(roles: dict[str, Any]) -> str:
@@ -22,15 +22,23 @@ def transcript(roles: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("world", "digest"),
+    ("roles", "digest"),
     [
-        (lambda: test_align.WORLD, "c38fda29ec872ba0227be627f679fe85dceb57efc75ec25c817a7978e1e40a31"),
+        (lambda: test_align.WORLD.roles(), "c38fda29ec872ba0227be627f679fe85dceb57efc75ec25c817a7978e1e40a31"),
         (
-            lambda: test_joined_totals.Job(test_joined_totals.SPINE, test_joined_totals.TABLES),
+            lambda: test_joined_totals.Job(test_joined_totals.SPINE, test_joined_totals.TABLES).roles(),
             "3c5aece4018d2f12b6dd79de0ffd6c9db76b1a475002436d85b9c57961f8b3ca",
         ),
+        (
+            lambda: test_blind.roles([1, 2, 3], [2, 3, 4], rows=(5, 4)),
+            "6ebfc68919a07e176c95c416257a84169f0f6a8dbd42ba2a2a19d156f337cd31",
+        ),
+        (
+            lambda: test_tally.roles(test_tally.tally(), *test_tally.DATA),
+            "2a93437671721bb960a75ac98804c5cee24a5cadd9a6cfff5de77175f2712dec",
+        ),
     ],
-    ids=["align", "joined totals"],
+    ids=["align", "joined totals", "blind", "tally"],
 )
-def test_golden(world, digest):
-    assert transcript(world().roles()) == digest
+def test_golden(roles, digest):
+    assert transcript(roles()) == digest

@@ -41,6 +41,19 @@ def tally(**changed: Any) -> Tally:
     return replace(usual, **changed)
 
 
+def roles(
+    t: Tally, met: list[int], group: list[int], weights: list[list[int]], columns: list[list[int]], seed: int = 0
+) -> dict[str, Any]:
+    r = ring(t.bits)
+    s = sessions(["tax", "bank"], seed)
+    rows = GroupRows(np.array(met, dtype=np.int64), np.array(group, dtype=np.int64), tuple(map(r.from_ints, weights)))
+    mine = [r.from_ints(c) for c in columns]
+    return {
+        "tax": group_side(s["tax"], t, len(columns[0]), rows, map),
+        "bank": value_side(s["bank"], t, mine, secret(), map),
+    }
+
+
 def totals(
     t: Tally,
     met: list[int],
@@ -53,18 +66,7 @@ def totals(
     tamper: Callable[[Sent], Raw] | None = None,
 ) -> list[list[int]]:
     """What the recipient opens, word by word and flag by flag."""
-    r = ring(t.bits)
-    s = sessions(["tax", "bank"], seed)
-    rows = GroupRows(np.array(met, dtype=np.int64), np.array(group, dtype=np.int64), tuple(map(r.from_ints, weights)))
-    mine = [r.from_ints(c) for c in columns]
-    said = run(
-        {
-            "tax": group_side(s["tax"], t, len(columns[0]), rows, map),
-            "bank": value_side(s["bank"], t, mine, secret(), map),
-        },
-        trace,
-        tamper,
-    )
+    said = run(roles(t, met, group, weights, columns, seed), trace, tamper)
     out = []
     for release, one, other in zip(t.releases, said["tax"], said["bank"], strict=True):
         for bits, x, y in zip((*(w.bits for w in release.words), 64), one, other, strict=True):

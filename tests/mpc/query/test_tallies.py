@@ -275,9 +275,9 @@ def test_explain_says_who_learns_what():
     for words in (
         "Trust: parties",
         "join without a helper, of which both learn the keys they share",
-        "which keys of its own tax are in bank too, whatever the conditions; of the other keys there only that they "
-        "are at most 25, as published",
-        "which keys of its own bank are in tax too",
+        "which of its own keys the table of bank has too, whatever the conditions; of the other keys there only that "
+        "they are at most 25, as published",
+        "which of its own keys the table of tax has too",
         "of each of the 3 groups of tax, in an order that says nothing and without labels, how many entities",
         "ciphertexts under a key of bank; neither its values nor which rows pass its conditions",
         "nothing: sums and joins like this one need no helper",

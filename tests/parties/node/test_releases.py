@@ -8,7 +8,9 @@ import sqlite3
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from mpc.errors import LocalError
 from mpc.policy.differencing import Entities, Measured
 from mpc.policy.numbers import Word
 from parties.node.releases import Releases
@@ -75,6 +77,17 @@ def test_what_a_search_finds_is_a_number_of_each_job(tmp_path: Path) -> None:
     assert not over(ledger, "a", 1, "median", None)
     assert over(ledger, "b", 1, "median", None)
     assert not over(ledger, "a", 1, "median", None, snapshot="later")  # an attempt of the same job
+
+
+def test_a_full_ledger_lets_nothing_new_out(tmp_path: Path) -> None:
+    """A population of thirty firms takes 480 bytes; there is room for one."""
+    ledger = Releases(tmp_path / "node.db", most=600)
+    assert not spoiled(ledger, "a", *range(30))
+    for _ in range(2):
+        with pytest.raises(LocalError, match="release ledger would pass"):
+            spoiled(ledger, "b", *range(100, 130))
+    assert not spoiled(ledger, "c", *range(30))  # what is there already takes no room
+    assert spoiled(ledger, "d", *range(29))
 
 
 def test_replay_looks_up_and_writes_nothing(tmp_path: Path) -> None:
