@@ -23,7 +23,7 @@ from parties import files
 from parties.member import Member
 
 #: seconds to wait for the authority
-PATIENCE = 20.0
+PATIENCE = 10.0
 
 
 class Stamps:
