@@ -13,7 +13,7 @@ import io
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
@@ -23,7 +23,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from mpc.crypto.labels import digest
 from mpc.errors import LocalError
+from mpc.evidence.released import Released, columns_of, words_of
+from mpc.protocols.verified import Binding
 from mpc.query import finish, layout
 from mpc.query.accuracy import CONFIDENCE
 from mpc.query.plan import Plan
@@ -31,7 +34,7 @@ from mpc.roles import Totals
 from parties.proposals import Proposed
 
 SUPPRESSED, UNCLEAR, ACCURACY = "_suppressed", "_unclear", "_accuracy"
-_STATEMENT = b"heji.statement"
+_STATEMENT, _RELEASED = b"heji.statement", b"heji.released"
 FORMATS = ("table", "json", "csv", "parquet")
 
 
@@ -41,6 +44,8 @@ class Result:
 
     table: pa.Table
     statement: dict[str, Any]
+    #: what the recipient's log has the digest of (mpc.evidence.released); b"" in what was not opened here
+    released: bytes = field(default=b"", repr=False)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -55,9 +60,8 @@ class Result:
     def to_bytes(self) -> bytes:
         """Arrow IPC stream with the statement inside; ``from_bytes`` is its inverse."""
         sink = io.BytesIO()
-        table = self.table.replace_schema_metadata(
-            {_STATEMENT: json.dumps(self.statement, ensure_ascii=False).encode()}
-        )
+        statement = json.dumps(self.statement, ensure_ascii=False).encode()
+        table = self.table.replace_schema_metadata({_STATEMENT: statement, _RELEASED: self.released})
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
         return sink.getvalue()
@@ -65,8 +69,13 @@ class Result:
     @staticmethod
     def from_bytes(raw: bytes) -> Result:
         table = pa.ipc.open_stream(raw).read_all()
-        statement = json.loads((table.schema.metadata or {}).get(_STATEMENT, b"{}"))
-        return Result(table.replace_schema_metadata(None), statement)
+        kept = table.schema.metadata or {}
+        statement = json.loads(kept.get(_STATEMENT, b"{}"))
+        return Result(table.replace_schema_metadata(None), statement, kept.get(_RELEASED, b""))
+
+    def digest(self) -> str:
+        """What the recipient's log says it was shown."""
+        return digest("result", self.released).hex()
 
     def to_json(self) -> str:
         """``{"rows": [...], "statement": {...}}``; numbers are JSON numbers with all their digits."""
@@ -115,10 +124,12 @@ def opened_result(
     recipient: str,
     approvals: Mapping[str, bytes],
     own: Mapping[int, layout.Rows] = MappingProxyType({}),
+    bindings: Mapping[str, Binding] = MappingProxyType({}),
 ) -> Result:
     """Opened totals to a result: read the words, compute the finish in the clear, state how it came about.
 
-    ``own``: by number of the pool, the recipient's own values beside a result by row.
+    ``own``: by number of the pool, the recipient's own values beside a result by row. ``bindings``: of verified sums,
+    what they were verified with.
     """
     plan, job = proposed.plan, proposed.job
     opened = layout.read(plan, {name.rsplit("/", 1)[0]: words for name, words in totals.items()}, own)
@@ -142,9 +153,10 @@ def opened_result(
         **({} if job.deposit is None else {"deposits": _deposits(plan.parties, approvals)}),
         **_noise(plan, approvals),
         "policies": {p: json.loads(a)["policy"] for p, a in sorted(approvals.items())},
-        "nonce": secrets.token_hex(32),  # in front of a digest of the result, so that nobody searches for it
+        "nonce": secrets.token_hex(32),  # in the digest of what is released, so that nobody searches for it
     }
-    return Result(table, statement)
+    released = Released(statement, columns_of(computed), words_of(totals), bindings)
+    return Result(table, statement, released.to_bytes())
 
 
 def rounded_by(approvals: Mapping[str, bytes]) -> dict[str, dict[str, str]]:

@@ -16,7 +16,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from mpc.errors import LocalError
+from mpc.errors import HejiError, LocalError
 from parties import credentials, https, logs, memory, metrics
 from parties.clock import now
 from parties.coordinator.catalogs import Catalogs
@@ -80,7 +80,12 @@ async def serve_node(folder: Path, clock: Clock = now, **hooks: Any) -> tuple[gr
     messages = DepositMessages(folder / "state" / "node.db")
     deposits = OwnDeposits(member, store, messages, inputs, permission, recorder)
     console = await _console(member, store, inputs, recorder, lambda: service.under_way)
-    watch = Watch(member.name, store.decisions, recorder, service.end_all, webhook.node)
+
+    async def end_all(reason: HejiError) -> None:
+        deposits.take_back_soon()
+        await service.end_all(reason)
+
+    watch = Watch(member.name, store.decisions, recorder, end_all, webhook.node)
     watch.start()
     server = _server(member)
     node_pb2_grpc.add_NodeServicer_to_server(service, server)

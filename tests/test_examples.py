@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from examples.running import HERE, make_tables, names, queries, run
+from examples.walking import commands, walk
 from mpc.errors import LocalError
 from mpc.policy.flow import Recipient, Request, check
 from mpc.policy.grants import ANY, Policy, parse_policy
@@ -36,6 +37,15 @@ def test_example(example: str) -> None:
         assert told.comparison.cells
         assert f"```sql\n{told.query.sql}\n```\n\nTo {told.query.to}" in page
         assert f"```\n{told.table()}\n```" in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", [n for n in names() if commands((HERE / n / "README.md").read_text("utf-8"))])
+def test_commands_print_what_the_page_says(example: str) -> None:
+    steps = list(walk(example))
+    assert len(steps) >= 5
+    for step in steps:
+        assert step.same, f"{step.command}\n{step.printed}"
 
 
 @pytest.mark.parametrize("example", names())

@@ -142,12 +142,19 @@ class ContributorSet:
 
 @dataclass(frozen=True)
 class BitsShown:
-    """So many conditions on a column of the owner were shown for single entities to somebody of this organisation."""
+    """So many conditions on a column of the owner were shown for single entities to somebody of this organisation,
+    whose grants allow it ``allowed`` in ``BITS_DAYS`` days (0 in what is read back from the past)."""
 
     table: str
     column: str
     organisation: str
     bits: int
+    allowed: int = 0
+
+    def told(self) -> dict[str, Any]:
+        """As the owner's log says it."""
+        of, amounts = f"{self.table}.{self.column}", {"amount": str(self.bits), "limit": str(self.allowed)}
+        return {"what": "bits", "of": of, "to": self.organisation, **amounts, "days": BITS_DAYS}
 
 
 def check(plan: Plan, party: str, policy: Policy, request: Request) -> Limits:
@@ -272,12 +279,8 @@ def bits_shown(
     nobody knows, so the bits of all jobs are counted by column. ``previous``: those of other jobs of the last
     ``BITS_DAYS`` days. Raises LocalError policy.spent.
     """
-    now: dict[tuple[str, str, str], tuple[Need, int]] = {}
-    for n in needs_of(plan, party, request) if party in plan.parties else ():
-        if n.use == "threshold":
-            key = (n.table.lower(), n.column.lower(), n.recipient.organisation)
-            now[key] = (n, max(n.bits, now[key][1] if key in now else 0))
-    for (table, column, organisation), (n, bits) in now.items():
+    now, shown = conditions(plan, party, request), []
+    for (table, column, organisation), (n, bits) in sorted(now.items(), key=lambda item: item[0]):
         spent = sum(
             p.bits
             for p in previous
@@ -296,7 +299,18 @@ def bits_shown(
                 spent=spent,
                 allowed=allowed,
             )
-    return tuple(BitsShown(*key, bits) for key, (_, bits) in sorted(now.items()))
+        shown.append(BitsShown(table, column, organisation, bits, allowed))
+    return tuple(shown)
+
+
+def conditions(plan: Plan, party: str, request: Request) -> dict[tuple[str, str, str], tuple[Need, int]]:
+    """How many conditions the plan shows for single entities: by table, column and the recipient's organisation."""
+    found: dict[tuple[str, str, str], tuple[Need, int]] = {}
+    for n in needs_of(plan, party, request) if party in plan.parties else ():
+        if n.use == "threshold":
+            key = (n.table.lower(), n.column.lower(), n.recipient.organisation)
+            found[key] = (n, max(n.bits, found[key][1] if key in found else 0))
+    return found
 
 
 def _refuse_unjudged(plan: Plan, party: str) -> None:

@@ -98,10 +98,11 @@ class Grant:
 
 @dataclass(frozen=True)
 class Policy:
-    """An owner's word: its grants in the order of the file, and the digest that approvals carry."""
+    """An owner's word: its grants in the order of the file, the digest that approvals carry, and the text."""
 
     grants: tuple[Grant, ...]
     digest: str
+    text: str = field(default="", repr=False)
 
 
 #: what a preset stands for; single keys beside it override
@@ -137,7 +138,7 @@ def parse_policy(text: str) -> Policy:
     if not isinstance(tables, list) or len(tables) != len(lines.headers):
         raise _invalid(lines.top["grant"], "a grant is a block of its own.", "Start each with [[grant]] on a line.")
     grants = tuple(_grant(table, lines, n) for n, table in enumerate(tables))
-    return Policy(grants, digest("policy", text.encode()).hex())
+    return Policy(grants, digest("policy", text.encode()).hex(), text)
 
 
 def write_grant(grant: Grant) -> str:

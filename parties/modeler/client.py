@@ -28,7 +28,6 @@ import grpc.aio
 import numpy as np
 
 from mpc.crypto.agree import public_key
-from mpc.crypto.labels import digest
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.explain import explain
 from mpc.job import Job
@@ -448,29 +447,21 @@ class Client:
             {p: Announce(*map(bytes.fromhex, a)) for p, a in proof["announced"].items()},
             {p: Agreed(*map(bytes.fromhex, a)) for p, a in proof["agreed"].items()},
         )
-        totals = open_outside(
-            self.name,
-            private,
-            public_key(private),
-            cast,
-            Outcome(agreement, totals, _bindings(proof, self._coordinator)),
-            self.member.verify,
-        )
-        result = opened_result(proposed, totals, self.name, approvals)
+        outcome = Outcome(agreement, totals, _bindings(proof, self._coordinator))
+        totals = open_outside(self.name, private, public_key(private), cast, outcome, self.member.verify)
+        result = opened_result(proposed, totals, self.name, approvals, bindings=outcome.bindings)
         self._acknowledge(job, int(proof["attempt"]), result)
         return result
 
     def _acknowledge(self, job: str, attempt: int, result: Result) -> None:
         """Keep the result and put on record that it was opened: what an auditor compares with."""
-        raw = result.to_bytes()
         log = Log(self.member.folder, self.member.identity, self.member.clock)
         try:
-            told = digest("result", raw).hex()
-            log.append("revealed", job, attempt, result=told, verified=bool(result.statement["verified"]))
+            log.append("revealed", job, attempt, result=result.digest(), verified=bool(result.statement["verified"]))
             log.checkpoint()
         finally:
             log.close()
-        files.write(self.member.folder / "jobs" / f"{job}.arrow", raw, 0o600)
+        files.write(self.member.folder / "jobs" / f"{job}.arrow", result.to_bytes(), 0o600)
 
     def _approvals(self, proof: Mapping[str, Any], proposed: Proposed) -> dict[str, bytes]:
         """The owners' signed approvals; they go into the digest that the proof of agreement must show."""

@@ -208,11 +208,11 @@ class Permission:
             job.expires,
         )
 
-    def commit(self, store: Store, proposed: Proposed, snapshot: str, noise: str) -> None:
+    def commit(self, store: Store, proposed: Proposed, snapshot: str, noise: str) -> tuple[BitsShown, ...]:
         """Before anything is sent: refuse a column that would enter totals with another set of contributors than
         before over the same snapshot (sums over different sets can be solved), conditions beyond ``max_bits``, and
         privacy loss beyond a budget; else remember these, and the use of a standing approval. ``noise``: a commitment
-        to the seed of a job's noise."""
+        to the seed of a job's noise. Returns what is spent of limits on single entities."""
         policy = self.policy()
         given = self._given(store, proposed, policy)
         before = [
@@ -224,7 +224,6 @@ class Permission:
             store.standing.use(given.standing, proposed.job.id, self._today())
         store.record_contributions(proposed.job.id, [(s.table, s.column, s.contributors, s.snapshot) for s in now])
         store.record_bits(proposed.job.id, self._today(), [(s.table, s.column, s.organisation, s.bits) for s in shown])
-
         if given.request.epsilon is not None:
             store.budgets.reserve(
                 proposed.job.id,
@@ -235,6 +234,7 @@ class Permission:
                 columns_shown(proposed.plan, self._member.name, given.request),
                 lambda others: spendings(others, proposed.plan, self._member.name, policy, given.request),
             )
+        return shown
 
     def unspent(self, store: Store, proposed: Proposed, given: Given) -> None:
         """Raises LocalError policy.spent where the job shows too many conditions on single entities."""

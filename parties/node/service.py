@@ -26,7 +26,6 @@ import rfc8785
 import structlog
 
 from mpc.coins import own_coins
-from mpc.crypto.labels import digest
 from mpc.crypto.paillier import verify_installed
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.expected import expected_bytes
@@ -40,7 +39,7 @@ from mpc.rounds import Round, Rounds, Session
 from mpc.run import Sent
 from parties.cores import Cores
 from parties.drive import drive
-from parties.evidence.recorder import SOFTWARE, Recorder, seed_commitment
+from parties.evidence.recorder import SOFTWARE, Recorder
 from parties.failures import abort, decode
 from parties.mail import AttemptKey, Inbox, Outbox, PostOffice
 from parties.member import Member
@@ -153,6 +152,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
             verify_installed()
         approval = self._permission.statement(proposed, given, spendings)
         if not request.dry_run:
+            if self._recorder is not None:
+                self._recorder.keep_policy(self._permission.policy())
             await self._supersede(proposed.job.id, request.attempt, coordinator)
             self._admit(request, coordinator, proposed, given.limits, approval)
             self._note(
@@ -371,9 +372,10 @@ class NodeService(node_pb2_grpc.NodeServicer):
             cast, proposed.plan, attempt.limits, strict_none=strict, coins=coins, salt=self._store.salt
         )
         self._same_data(job.id, given.snapshot)
-        self._permission.commit(self._store, proposed, given.snapshot.hex(), given.noise)
-        facts = {"data": given.commitment.hex(), "seed": seed_commitment(key, seed).hex()}
-        self._note("committed", key, **facts, **({"noise": given.noise} if given.noise else {}))
+        for spent in self._permission.commit(self._store, proposed, given.snapshot.hex(), given.noise):
+            self._note("spent", key, **spent.told())
+        if self._recorder is not None:
+            self._recorder.bind(key, seed, given.commitment, given.snapshot, given.noise)
         heard = sum(allowed_bytes(cast, p, member.name) for p in cast.context.participants if p != member.name)
         kept = None
         if self._recorder is not None:
@@ -417,7 +419,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._keep_documents(key, attempt, signed, outcome.agreement)
         if member.name in job.recipients:
             shown = self._keep_result(proposed, outcome, cast, statements, given.own)
-            self._note("revealed", key, result=digest("result", shown).hex(), verified=proposed.plan.verified)
+            self._note("revealed", key, result=shown, verified=proposed.plan.verified)
         tell(node_pb2.Progress(phase="done", done=total, total=total))
 
     def _role(self, session: Session, cast: Cast, given: Input, cores: Cores) -> Rounds[Outcome]:
@@ -482,12 +484,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
         cast: Cast,
         statements: dict[str, bytes],
         own: Mapping[int, Rows],
-    ) -> bytes:
+    ) -> str:
+        """Returns what the log says of it."""
         totals = {s.name: outcome.totals[s.name] for s in cast.heard_by(self._member.name)}
-        result = opened_result(proposed, totals, self._member.name, statements, own)
-        raw = result.to_bytes()
-        self._store.keep_result(proposed.job.id, raw)
-        return raw
+        result = opened_result(proposed, totals, self._member.name, statements, own, outcome.bindings)
+        self._store.keep_result(proposed.job.id, result.to_bytes())
+        return result.digest()
 
     def _keep_documents(
         self,
