@@ -50,7 +50,7 @@ def parts(rows: int) -> Row:
     own = {p: lay_out([INTEGER], [Integers(random.permutation(rows + rows // 4)[:rows])]).matrix for p in PARTIES}
     cores, trace = Cores(os.cpu_count() or 1), Trace()
     try:
-        list(cores(partial(len), [b""] * 8))  # workers are started once in a job
+        list(cores._started().map(partial(len), [b""] * 8))  # once in a job
         s = sessions(PARTIES, 1)
         b = Blind("blind", PARTIES, (rows, rows))
         blinding, found = timed(lambda: run({p: meet(s[p], b, own[p], cores) for p in PARTIES}, trace))

@@ -1,10 +1,12 @@
-"""``python -m examples NAME``: run an example and show what it asks, what comes out, and who learns what."""
+"""``python -m examples NAME``: run an example and show what it asks, what comes out, who learns what, and what the
+commands of its page print."""
 
 from __future__ import annotations
 
 import sys
 
 from examples.running import names, run
+from examples.walking import walk
 
 
 def main() -> None:
@@ -20,6 +22,9 @@ def main() -> None:
             print(f"  {entry['role']:12} {entry['learns']}")
         print()
         exact &= told.comparison.exact
+    for step in walk(sys.argv[1]):
+        print(f"$ {step.command}\n{step.printed}")
+        exact &= step.same
     sys.exit(0 if exact else 1)
 
 

@@ -37,6 +37,7 @@ from parties.results import Result
 HERE = Path(__file__).parent
 FIRMS = 2000
 BUYERS = ("bank_a", "telecom")
+AUDITOR = "auditor"
 
 
 def names() -> list[str]:
@@ -85,7 +86,7 @@ def consortium(example: str) -> Iterator[tuple[Path, tuple[DemoTable, ...]]]:
     with tempfile.TemporaryDirectory(prefix="heji-example-") as scratch:
         folder, data = Path(scratch) / "consortium", Path(scratch) / "data"
         tables = make_tables(example, data)
-        init_consortium(folder, parties=sorted({t.party for t in tables}), modelers=[MODELER])
+        init_consortium(folder, parties=sorted({t.party for t in tables}), modelers=[MODELER], auditors=[AUDITOR])
         for table in tables:
             publish_table(folder / table.party, table.table, str(table.path))
         for policy in sorted((HERE / example / "policy").glob("*.toml")):

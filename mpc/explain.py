@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from fractions import Fraction
+from math import ceil
 from typing import Any
 
 from mpc.expected import expected_bytes, expected_seconds
@@ -11,8 +13,9 @@ from mpc.methods import KEY_BITS, advice, ciphertexts_of, methods
 from mpc.pair import Pair
 from mpc.protocols.ranked import Search
 from mpc.protocols.total import BLOCK_WORDS
+from mpc.query.accuracy import CONFIDENCE, half_width
 from mpc.query.ledger import ledger
-from mpc.query.plan import JoinPool, Measure, Plan, Pool, TallyPool, shows_rows
+from mpc.query.plan import JoinPool, Measure, Plan, Pool, TallyPool, Word, shows_rows
 from mpc.traffic import pair_traffic, search_traffic, traffic
 
 
@@ -75,9 +78,25 @@ def _measure(m: Measure) -> dict[str, Any]:
     return {
         "name": m.name,
         "words": [
-            {"kind": w.kind, "ring": w.ring, "scale": w.scale, "low": str(-w.bound), "high": str(w.bound)}
+            {
+                "kind": w.kind,
+                "ring": w.ring,
+                "scale": w.scale,
+                "low": str(-w.bound),
+                "high": str(w.bound),
+                **(_noise(w) if w.noise else {}),
+            }
             for w in m.words
         ],
+    }
+
+
+def _noise(w: Word) -> dict[str, Any]:
+    """What each party adds, in units; ``off``: how far they may move the total together, in 95 of 100 cases."""
+    parts = tuple((Fraction(1), n.scale) for n in w.noise)
+    return {
+        "noise": {n.party: {"sensitivity": str(n.sensitivity), "scale": str(n.scale.value)} for n in w.noise},
+        "off": str(ceil(half_width(parts, CONFIDENCE))),
     }
 
 
@@ -241,6 +260,7 @@ def render(explained: dict[str, Any], width: int | None = None) -> str:
             out.append(f"    {m['name']}")
             out += [
                 f"      {w['kind']:8} |total| ≤ {int(w['high']):,} units of 10^-{w['scale']}, ring 2^{w['ring']}"
+                + (f", noise of {' and '.join(w['noise'])}: ± {int(w['off']):,} (95 %)" if "noise" in w else "")
                 for w in m["words"]
             ]
     out += ["", "Joint steps:"]

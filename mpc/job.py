@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import rfc8785
@@ -13,6 +15,10 @@ import rfc8785
 from mpc.errors import LocalError
 
 MAX_JOB_BYTES = 256 * 1024
+#: the most rows of one entity that a job may let count, and the largest epsilon
+MOST_ENTITY_ROWS, MOST_EPSILON = 10_000, 100
+#: a decimal number in one writing
+_DECIMAL = re.compile(r"(0|[1-9][0-9]{0,2})(\.[0-9]{0,5}[1-9])?")
 #: how depositors encrypt
 METHODS = ("paillier",)
 
@@ -63,6 +69,8 @@ class Job:
     ``recipient_keys``: X25519 public keys of recipients without a node (the submitter itself; it signs the job).
     ``parameters``: values of the ``$name`` in ``sql``, put in where the parsed query has them.
     ``verified``: the recipient is to verify that sums are of what the parties bound themselves to (P11).
+    ``epsilon``: results carry noise of this privacy loss (P12), as decimal text; "": they are exact. With noise at most
+    ``entity_rows`` rows of one entity count.
     ``trust``: the weakest level the modeler accepts, "parties" (nothing rests on a third seat) or "helper"; "deposit"
     goes with ``deposit`` and with one recipient.
     """
@@ -79,6 +87,8 @@ class Job:
     trust: str = "helper"
     allow_two_party: bool = False
     verified: bool = False
+    epsilon: str = ""
+    entity_rows: int = 1
     recipient_keys: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     planner: str = ""
@@ -101,6 +111,8 @@ class Job:
                 "trust": self.trust,
                 "allow_two_party": self.allow_two_party,
                 "verified": self.verified,
+                "epsilon": self.epsilon,
+                "entity_rows": self.entity_rows,
                 "recipient_keys": dict(self.recipient_keys),
                 "parameters": dict(self.parameters),
                 "planner": self.planner,
@@ -134,6 +146,8 @@ class Job:
                 type(job.created) is int and type(job.expires) is int and job.created < job.expires,
                 type(job.allow_two_party) is bool,
                 type(job.verified) is bool,
+                isinstance(job.epsilon, str) and (job.epsilon == "" or epsilon_of(job.epsilon) > 0),
+                type(job.entity_rows) is int and 1 <= job.entity_rows <= (MOST_ENTITY_ROWS if job.epsilon else 1),
                 job.trust in (("helper", "parties") if deposit is None else ("deposit",)),
                 deposit is None or (deposit.check() and len(job.recipients) == 1 and not job.recipient_keys),
                 len(bytes.fromhex(job.nonce)) == 16,
@@ -157,6 +171,14 @@ class Job:
     @property
     def id(self) -> str:
         return job_id(self.to_bytes())
+
+
+def epsilon_of(text: str) -> Fraction:
+    """The privacy loss that a job names: above 0, at most ``MOST_EPSILON``, six digits after the point at most. Raises
+    ValueError."""
+    if not _DECIMAL.fullmatch(text) or not 0 < (value := Fraction(text)) <= MOST_EPSILON:
+        raise ValueError(f"an epsilon is a number above 0 and up to {MOST_EPSILON}, such as 0.5")
+    return value
 
 
 def job_id(raw: bytes) -> str:

@@ -98,7 +98,8 @@ class Outcome:
 
     agreement: Agreement
     totals: Totals = field(default_factory=dict)
-    #: of verified sums, at the coordinator: what recipients without a node verify them with
+    #: of verified sums: at the coordinator what recipients without a node verify them with; at a recipient, without
+    #: masks, what anybody to whom it shows the sum verifies it with
     bindings: dict[str, Binding] = field(default_factory=dict)
 
 
@@ -290,7 +291,8 @@ def play_party(
     for s in cast.heard_by(session.me):
         if cast.verified:
             here = cast.context.digest()
-            outcome.totals[s.name] = yield from verified.receive(speaking, s, cast.coordinator, here, verify)
+            said = yield from verified.receive(speaking, s, cast.coordinator, here, verify)
+            outcome.totals[s.name], outcome.bindings[s.name] = said
         else:
             outcome.totals[s.name] = yield from total.receive(speaking, s, cast.coordinator)
     return outcome
@@ -336,7 +338,8 @@ def add_up(session: Session, cast: Cast) -> Rounds[tuple[Totals, dict[str, Bindi
 
 
 def open_outside(name: str, private: bytes, public: bytes, cast: Cast, outcome: Outcome, verify: Verify) -> Totals:
-    """A recipient without a node: check the proof of agreement, then open the fetched totals (in place)."""
+    """A recipient without a node: check the proof of agreement, then open the fetched totals, and take the masks off
+    what verifies them (in place)."""
     context = cast.context
     verify_agreement(context, outcome.agreement, verify)
     contributors = {i for s in cast.heard_by(name) for i in s.contributors}
@@ -349,7 +352,8 @@ def open_outside(name: str, private: bytes, public: bytes, cast: Cast, outcome: 
         total.open_total(session, s, outcome.totals[s.name])
         if cast.verified:
             binding = outcome.bindings.get(s.name, Binding({}, ()))
-            verified.check(session, s, outcome.totals[s.name], binding, context.digest(), verify)
+            opened = outcome.totals[s.name]
+            outcome.bindings[s.name] = verified.check(session, s, opened, binding, context.digest(), verify)
     return outcome.totals
 
 

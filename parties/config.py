@@ -97,6 +97,12 @@ class MemberConfig(BaseModel):
     deposit_seconds: float = Field(
         default=60, ge=0, description="between two looks for deposits to make or totals to receive; 0: only by hand"
     )
+    noise_days: int = Field(
+        default=1,
+        ge=0,
+        le=36500,
+        description="to keep the seeds of noise, encrypted, for replay of jobs with --epsilon",
+    )
     cache_bytes: int = Field(default=1 << 30, ge=0, description="of tables kept in memory between jobs")
 
 

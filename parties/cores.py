@@ -18,8 +18,8 @@ from typing import TypeVar
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-#: chunks (mpc.protocols.blind.CHUNK points, as many encryptions) from which on it is worth a second to start workers
-ENOUGH = 8
+#: seconds of work left from which on it is worth starting workers, each of which imports for a second or two
+WORTH = 3.0
 
 
 class Cores:
@@ -30,13 +30,27 @@ class Cores:
         self._workers: ProcessPoolExecutor | None = None
 
     def __call__(self, f: partial[Out], chunks: Sequence[In], /) -> Iterator[Out]:
-        if self._count < 2 or len(chunks) < (2 if self._workers else ENOUGH):
+        if self._count < 2 or len(chunks) < 2:
             return map(f, chunks)
-        if self._workers is None:
-            # spawned, as a fork of a process with threads and channels may hang
-            context = multiprocessing.get_context("spawn")
-            self._workers = ProcessPoolExecutor(self._count, context, initializer=_end_with, initargs=(os.getpid(),))
-        return self._workers.map(f, chunks)
+        return self._workers.map(f, chunks) if self._workers else self._begin(f, chunks)
+
+    def _begin(self, f: partial[Out], chunks: Sequence[In]) -> Iterator[Out]:
+        """Here, until it shows that there is enough to do."""
+        spent = 0.0
+        for done, chunk in enumerate(chunks, start=1):
+            began = time.perf_counter()
+            made = f(chunk)
+            spent += time.perf_counter() - began
+            yield made
+            if spent / done * (len(chunks) - done) > WORTH:
+                yield from self._started().map(f, chunks[done:])
+                return
+
+    def _started(self) -> ProcessPoolExecutor:
+        # spawned, as a fork of a process with threads and channels may hang
+        context = multiprocessing.get_context("spawn")
+        self._workers = ProcessPoolExecutor(self._count, context, initializer=_end_with, initargs=(os.getpid(),))
+        return self._workers
 
     def close(self) -> None:
         """End the workers; blocks until they have."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mpc.errors import LocalError
-from mpc.job import Job
+from mpc.job import Job, epsilon_of
 from mpc.policy.flow import Recipient, Request
 from mpc.protocols.deposit import DEPOSIT_KEY, Terms
 from mpc.query.catalog import Catalog
@@ -57,6 +57,7 @@ def request_of(member: Member, plan: Plan, recipients: Iterable[str], purpose: s
         trust=plan.trust,
         allow_two_party=allow_two_party,
         today=dt.datetime.fromtimestamp(member.clock(), dt.UTC).date(),
+        epsilon=epsilon_of(plan.noise.epsilon) if plan.noise is not None else None,
     )
 
 

@@ -20,7 +20,7 @@ from mpc.errors import LocalError
 from mpc.evidence import data
 from mpc.evidence.case import Document, Part
 from mpc.evidence.data import Rows
-from mpc.policy.flow import Limits
+from mpc.policy.flow import Limits, several_wanted
 from mpc.query.compile import PLANNER, compile_job
 from mpc.query.plan import Plan
 from mpc.replay import Said, rerun
@@ -32,6 +32,7 @@ from parties.evidence.retained import Retained
 from parties.member import Member
 from parties.node.committed import Committed
 from parties.node.inputs import Input, Inputs
+from parties.node.noise_seeds import NoiseSeeds
 from parties.node.releases import Releases
 from parties.node.store import Store
 from parties.proposals import helper_of
@@ -141,17 +142,16 @@ async def _role(
 
 async def _from_tables(member: Member, cast: Cast, plan: Plan, d: Document, coins: Coins) -> Input:
     """The input that the tables of today give. Raises LocalError data.*, plan.catalog."""
-    approvals = [json.loads(s.text) for s in d.approvals.values()]
-    mine = next(a for a in approvals if a["party"] == member.name)
+    approved = {p: Limits.from_told(json.loads(s.text)) for p, s in d.approvals.items()}
     path = member.folder / "state" / "node.db"
     store = Store(path, os.urandom(32))
     releases = Releases(path, remember=False) if member.config.release_ledger else None
     try:
-        return await Inputs(member, releases).vectors(
+        return await Inputs(member, releases, NoiseSeeds(member.folder, member.identity, make=False)).vectors(
             cast,
             plan,
-            Limits.from_told(mine),
-            strict_none=max(int(a["min_contributors"]) for a in approvals) > 1,
+            approved[member.name],
+            strict_none=several_wanted(member.name, approved),
             coins=coins,
             salt=store.salt,
         )

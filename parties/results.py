@@ -1,7 +1,9 @@
 """A result: an Arrow table and a statement of how it came about, in every format people take it away in.
 
 A suppressed cell is NULL, and its column's name stands in the row's ``_suppressed`` list (a column that exists only
-where something is suppressed). The statement travels with the table as Arrow schema metadata.
+where something is suppressed). With noise, ``_accuracy`` has beside each row how far each number may be off (± so much,
+in 95 of 100 cases; NULL where nothing is stated), and ``_unclear`` lists the columns that noise left without a value.
+The statement travels with the table as Arrow schema metadata.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import io
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
@@ -21,13 +23,18 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from mpc.crypto.labels import digest
 from mpc.errors import LocalError
+from mpc.evidence.released import Released, columns_of, words_of
+from mpc.protocols.verified import Binding
 from mpc.query import finish, layout
+from mpc.query.accuracy import CONFIDENCE
+from mpc.query.plan import Plan
 from mpc.roles import Totals
 from parties.proposals import Proposed
 
-SUPPRESSED = "_suppressed"
-_STATEMENT = b"heji.statement"
+SUPPRESSED, UNCLEAR, ACCURACY = "_suppressed", "_unclear", "_accuracy"
+_STATEMENT, _RELEASED = b"heji.statement", b"heji.released"
 FORMATS = ("table", "json", "csv", "parquet")
 
 
@@ -37,6 +44,8 @@ class Result:
 
     table: pa.Table
     statement: dict[str, Any]
+    #: what the recipient's log has the digest of (mpc.evidence.released); b"" in what was not opened here
+    released: bytes = field(default=b"", repr=False)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -51,9 +60,8 @@ class Result:
     def to_bytes(self) -> bytes:
         """Arrow IPC stream with the statement inside; ``from_bytes`` is its inverse."""
         sink = io.BytesIO()
-        table = self.table.replace_schema_metadata(
-            {_STATEMENT: json.dumps(self.statement, ensure_ascii=False).encode()}
-        )
+        statement = json.dumps(self.statement, ensure_ascii=False).encode()
+        table = self.table.replace_schema_metadata({_STATEMENT: statement, _RELEASED: self.released})
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
         return sink.getvalue()
@@ -61,8 +69,13 @@ class Result:
     @staticmethod
     def from_bytes(raw: bytes) -> Result:
         table = pa.ipc.open_stream(raw).read_all()
-        statement = json.loads((table.schema.metadata or {}).get(_STATEMENT, b"{}"))
-        return Result(table.replace_schema_metadata(None), statement)
+        kept = table.schema.metadata or {}
+        statement = json.loads(kept.get(_STATEMENT, b"{}"))
+        return Result(table.replace_schema_metadata(None), statement, kept.get(_RELEASED, b""))
+
+    def digest(self) -> str:
+        """What the recipient's log says it was shown."""
+        return digest("result", self.released).hex()
 
     def to_json(self) -> str:
         """``{"rows": [...], "statement": {...}}``; numbers are JSON numbers with all their digits."""
@@ -88,15 +101,21 @@ class Result:
             ) from problem
 
     def to_csv(self) -> str:
-        """CSV with a header; suppressed names joined by semicolons."""
+        """CSV with a header; what is listed beside a row joined by semicolons: ``a;b``, or ``a=12;b=0.5``."""
         table = self.table
-        if SUPPRESSED in table.column_names:
-            at = table.column_names.index(SUPPRESSED)
-            joined = [";".join(names) for names in table.column(SUPPRESSED).to_pylist()]
-            table = table.set_column(at, SUPPRESSED, pa.array(joined, pa.string()))
+        for about in {SUPPRESSED, UNCLEAR, ACCURACY} & set(table.column_names):
+            at = table.column_names.index(about)
+            joined = [";".join(_listed(row)) for row in table.column(about).to_pylist()]
+            table = table.set_column(at, about, pa.array(joined, pa.string()))
         sink = io.BytesIO()
         pyarrow.csv.write_csv(table, sink)
         return sink.getvalue().decode()
+
+
+def _listed(row: list[str] | dict[str, Any]) -> list[str]:
+    if isinstance(row, list):
+        return row
+    return [f"{name}={json_text(value)}" for name, value in row.items() if value is not None]
 
 
 def opened_result(
@@ -105,10 +124,12 @@ def opened_result(
     recipient: str,
     approvals: Mapping[str, bytes],
     own: Mapping[int, layout.Rows] = MappingProxyType({}),
+    bindings: Mapping[str, Binding] = MappingProxyType({}),
 ) -> Result:
     """Opened totals to a result: read the words, compute the finish in the clear, state how it came about.
 
-    ``own``: by number of the pool, the recipient's own values beside a result by row.
+    ``own``: by number of the pool, the recipient's own values beside a result by row. ``bindings``: of verified sums,
+    what they were verified with.
     """
     plan, job = proposed.plan, proposed.job
     opened = layout.read(plan, {name.rsplit("/", 1)[0]: words for name, words in totals.items()}, own)
@@ -130,10 +151,12 @@ def opened_result(
         "verified": plan.verified,
         "rounded": rounded_by(approvals),
         **({} if job.deposit is None else {"deposits": _deposits(plan.parties, approvals)}),
+        **_noise(plan, approvals),
         "policies": {p: json.loads(a)["policy"] for p, a in sorted(approvals.items())},
-        "nonce": secrets.token_hex(32),  # in front of a digest of the result, so that nobody searches for it
+        "nonce": secrets.token_hex(32),  # in the digest of what is released, so that nobody searches for it
     }
-    return Result(table, statement)
+    released = Released(statement, columns_of(computed), words_of(totals), bindings)
+    return Result(table, statement, released.to_bytes())
 
 
 def rounded_by(approvals: Mapping[str, bytes]) -> dict[str, dict[str, str]]:
@@ -148,6 +171,22 @@ def _deposits(parties: tuple[str, ...], approvals: Mapping[str, bytes]) -> dict[
     return {"of": sorted(approvals), "missing": [p for p in parties if p not in approvals]}
 
 
+def _noise(plan: Plan, approvals: Mapping[str, bytes]) -> dict[str, Any]:
+    """What a statement says of noise, and of what the owners' budgets have left; nothing where there is none."""
+    if plan.noise is None:
+        return {}
+    told = {p: json.loads(a).get("budgets", []) for p, a in sorted(approvals.items())}
+    return {
+        "noise": {
+            "distribution": "discrete Laplace, of every owner",
+            "epsilon": plan.noise.epsilon,
+            "entity_rows": plan.noise.entity_rows,
+            "confidence": float(CONFIDENCE),
+        },
+        "budgets": {p: budgets for p, budgets in told.items() if budgets},
+    }
+
+
 def to_arrow(computed: finish.Result) -> pa.Table:
     """The finished rows as an Arrow table of exact types."""
     arrays, fields = [], []
@@ -159,7 +198,20 @@ def to_arrow(computed: finish.Result) -> pa.Table:
     if any(computed.suppressed):
         arrays.append(pa.array([list(names) for names in computed.suppressed], pa.list_(pa.string())))
         fields.append(pa.field(SUPPRESSED, pa.list_(pa.string())))
+    if any(computed.unclear):
+        arrays.append(pa.array([list(names) for names in computed.unclear], pa.list_(pa.string())))
+        fields.append(pa.field(UNCLEAR, pa.list_(pa.string())))
+    if stated := _stated(computed):
+        types = [pa.field(computed.names[i], fields[i].type) for i in stated]
+        rows = [{computed.names[i]: row[i] for i in stated} for row in computed.accuracy]
+        arrays.append(pa.array(rows, pa.struct(types)))
+        fields.append(pa.field(ACCURACY, pa.struct(types)))
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _stated(computed: finish.Result) -> list[int]:
+    """The columns of which some accuracy is stated."""
+    return [i for i in range(len(computed.names)) if any(row[i] is not None for row in computed.accuracy)]
 
 
 def _arrow_type(kind: str, scale: int, values: list[Any]) -> pa.DataType:

@@ -16,7 +16,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from mpc.errors import LocalError
+from mpc.errors import HejiError, LocalError
 from parties import credentials, https, logs, memory, metrics
 from parties.clock import now
 from parties.coordinator.catalogs import Catalogs
@@ -32,6 +32,7 @@ from parties.member import Clock, Member
 from parties.node.deposit_store import DepositStore as DepositMessages
 from parties.node.deposits import Deposits as OwnDeposits
 from parties.node.inputs import Inputs
+from parties.node.noise_seeds import NoiseSeeds
 from parties.node.permission import Permission
 from parties.node.releases import Releases
 from parties.node.service import NodeService
@@ -68,17 +69,23 @@ async def serve_node(folder: Path, clock: Clock = now, **hooks: Any) -> tuple[gr
     post = PostOffice(member.caller, recorder)
     config = member.config
     kept = Releases(folder / "state" / "node.db", most=config.release_ledger_bytes) if config.release_ledger else None
-    inputs = Inputs(member, kept)
+    inputs = Inputs(member, kept, NoiseSeeds(folder, member.identity))
     counters = metrics.Metrics()
     webhook = Webhook(folder, member.name, member.config.webhook, member.clock)
     permission = Permission(member, lambda job: webhook.job("waiting", job))
     service = NodeService(
         member, store, post, inputs, permission, metrics=counters, recorder=recorder, webhook=webhook, **hooks
     )
+    service.destroy_noise()
     messages = DepositMessages(folder / "state" / "node.db")
     deposits = OwnDeposits(member, store, messages, inputs, permission, recorder)
     console = await _console(member, store, inputs, recorder, lambda: service.under_way)
-    watch = Watch(member.name, store.decisions, recorder, service.end_all, webhook.node)
+
+    async def end_all(reason: HejiError) -> None:
+        deposits.take_back_soon()
+        await service.end_all(reason)
+
+    watch = Watch(member.name, store.decisions, recorder, end_all, webhook.node)
     watch.start()
     server = _server(member)
     node_pb2_grpc.add_NodeServicer_to_server(service, server)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from examples.running import HERE, make_tables, names, queries, run
+from examples.walking import commands, walk
 from mpc.errors import LocalError
 from mpc.policy.flow import Recipient, Request, check
 from mpc.policy.grants import ANY, Policy, parse_policy
-from mpc.query.catalog import Catalog
+from mpc.policy.review import ALLOWED, read_case
+from mpc.query.catalog import Catalog, Table
 from mpc.query.compile import compile_plan
 from mpc.query.plan import Plan
+from parties.demo.tables import DECLARED
 
 
 def test_there_are_those_that_the_page_lists() -> None:
@@ -33,6 +37,15 @@ def test_example(example: str) -> None:
         assert told.comparison.cells
         assert f"```sql\n{told.query.sql}\n```\n\nTo {told.query.to}" in page
         assert f"```\n{told.table()}\n```" in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", [n for n in names() if commands((HERE / n / "README.md").read_text("utf-8"))])
+def test_commands_print_what_the_page_says(example: str) -> None:
+    steps = list(walk(example))
+    assert len(steps) >= 5
+    for step in steps:
+        assert step.same, f"{step.command}\n{step.printed}"
 
 
 @pytest.mark.parametrize("example", names())
@@ -82,3 +95,54 @@ def allows(policy: Policy, party: str, plan: Plan, to: Recipient, purpose: str) 
     except LocalError:
         return False
     return True
+
+
+# ---- policies of institutions
+
+
+POLICIES = sorted((HERE / "policies").glob("*/queries/*.sql"))
+
+
+def declared(party: str) -> tuple[Table, ...]:
+    """The demo's tables of a party, as its catalog has them."""
+    return tuple(
+        Table(t, columns, 2000, about, unique=True) for (p, t), (columns, about, _) in DECLARED.items() if p == party
+    )
+
+
+CATALOGS = {
+    **{p: Catalog(p, declared(p)) for p in ("tax", "bank_a", "bank_b", "telecom")},
+    "court": Catalog.from_dict(json.loads((HERE / "policies/court/catalog.json").read_text(encoding="utf-8"))),
+}
+
+
+def test_there_is_a_policy_for_each_kind_of_institution() -> None:
+    page = (HERE / "README.md").read_text(encoding="utf-8")
+    found = {path.parent.parent.name for path in POLICIES}
+    assert found == {"tax", "bank_b", "telecom", "court"}
+    assert all(f"[{name}](policies/{name}/policy.toml)" in page for name in found)
+
+
+@pytest.mark.parametrize("path", POLICIES, ids=lambda p: f"{p.parent.parent.name}-{p.stem}")
+def test_a_policy_says_to_each_query_what_its_owner_expects(path: Path) -> None:
+    owner = path.parent.parent.name
+    policy = parse_policy((path.parent.parent / "policy.toml").read_text(encoding="utf-8"))
+    case = read_case(path.name, path.read_text(encoding="utf-8"))
+    plan = compile_plan(case.sql, CATALOGS, recipients=case.to, trust=case.trust)
+    to = tuple(Recipient(r, r, ("party",) if r in CATALOGS else ("modeler",)) for r in case.to)
+    organisations = {p: p for p in plan.parties}
+    request = Request(to, organisations, case.purpose, plan.trust, case.allow_two_party, dt.date(2026, 12, 1))
+    try:
+        check(plan, owner, policy, request)
+        verdict = ALLOWED
+    except LocalError as refused:
+        verdict = refused.code
+    assert case.met_by(verdict), verdict
+
+
+@pytest.mark.parametrize("owner", sorted({path.parent.parent.name for path in POLICIES}))
+def test_each_policy_allows_something_refuses_something_and_asks_a_person(owner: str) -> None:
+    said = {
+        read_case(p.name, p.read_text(encoding="utf-8")).expect for p in (HERE / "policies" / owner).glob("*/*.sql")
+    }
+    assert {ALLOWED, "policy.refused", "policy.pending"} <= said

@@ -1,4 +1,4 @@
-"""ristretto255 (RFC 9496): a group of prime order ℓ, through libsodium (rbcl, the only place that imports it).
+"""ristretto255 (RFC 9496): a group of prime order ℓ, through libsodium.
 
 Points are 32 canonical bytes, scalars integers modulo ℓ. The identity is no point here: nothing that members say to
 each other may be it (checklist 4).
@@ -6,14 +6,10 @@ each other may be it (checklist 4).
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import importlib
-import os
 from collections.abc import Iterable
-from functools import cache
-from typing import Any
 
+from mpc.crypto import sodium
 from mpc.crypto.labels import framed, label
 from mpc.errors import LocalError
 
@@ -24,16 +20,6 @@ POINT_BYTES = 32
 UNIFORM_BYTES = 64
 
 
-@cache
-def _sodium() -> Any:
-    """The library, loaded when a point is first needed: it writes libsodium to a temporary file, loads that, and leaves
-    it behind. What is loaded stays loaded without the file."""
-    library = importlib.import_module("rbcl")
-    with contextlib.suppress(OSError):  # systems that keep loaded files
-        os.unlink(importlib.import_module("rbcl._sodium").lib_path)
-    return library
-
-
 def hash_to_point(purpose: str, *parts: bytes) -> bytes:
     """A point whose logarithm nobody knows."""
     return point(hashlib.sha512(framed(label(purpose), *parts)).digest())
@@ -42,7 +28,7 @@ def hash_to_point(purpose: str, *parts: bytes) -> bytes:
 def point(uniform: bytes) -> bytes:
     """64 uniform bytes as a uniform point (RFC 9496, 4.3.4)."""
     assert len(uniform) == UNIFORM_BYTES
-    return bytes(_sodium().crypto_core_ristretto255_from_hash(uniform))
+    return bytes(sodium.library().crypto_core_ristretto255_from_hash(uniform))
 
 
 def scalar(uniform: bytes) -> int:
@@ -56,7 +42,7 @@ def multiply(point: bytes, by: int) -> bytes | None:
     by %= ORDER
     if by == 0:
         return None
-    return bytes(_sodium().crypto_scalarmult_ristretto255(by.to_bytes(32, "little"), point))
+    return bytes(sodium.library().crypto_scalarmult_ristretto255(by.to_bytes(32, "little"), point))
 
 
 def raised(point: bytes, by: int) -> bytes:
@@ -65,7 +51,7 @@ def raised(point: bytes, by: int) -> bytes:
     if len(point) != POINT_BYTES:
         raise _no_point()
     try:
-        return bytes(_sodium().crypto_scalarmult_ristretto255(by.to_bytes(32, "little"), point))
+        return bytes(sodium.library().crypto_scalarmult_ristretto255(by.to_bytes(32, "little"), point))
     except RuntimeError:
         raise _no_point() from None
 
@@ -79,7 +65,7 @@ def add(points: Iterable[bytes | None]) -> bytes | None:
         if total is None:
             total = p
             continue
-        total = bytes(_sodium().crypto_core_ristretto255_add(total, p))
+        total = bytes(sodium.library().crypto_core_ristretto255_add(total, p))
         if total == bytes(POINT_BYTES):
             total = None
     return total
@@ -88,7 +74,7 @@ def add(points: Iterable[bytes | None]) -> bytes | None:
 def check(point: bytes) -> None:
     """Raises LocalError protocol.point unless these are the canonical bytes of a point that is not the identity."""
     good = len(point) == POINT_BYTES and point != bytes(POINT_BYTES)
-    if not good or not _sodium().crypto_core_ristretto255_is_valid_point(point):
+    if not good or not sodium.library().crypto_core_ristretto255_is_valid_point(point):
         raise _no_point()
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from mpc.crypto import sodium
 from mpc.crypto.labels import label
 from mpc.errors import PeerError
 
@@ -52,6 +53,21 @@ def verify_raw(public: bytes, message: bytes, signature: bytes) -> None:
     """Plain Ed25519, without label. Raises InvalidSignature, or ValueError for what is no key."""
     verify_public(public)
     Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+
+
+def holds(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether ``verify_raw`` passes, for who verifies thousands: libsodium takes half the time. It accepts nothing that
+    RFC 8032 does not, but refuses some of what it leaves open; there ``verify_raw`` decides."""
+    fast = sodium.verify_ed25519()
+    try:
+        if fast is not None and len(public) == 32 and len(signature) == 64:
+            verify_public(public)
+            if fast(signature, message, len(message), public) == 0:
+                return True
+        verify_raw(public, message, signature)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def verify_public(public: bytes) -> None:

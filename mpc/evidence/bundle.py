@@ -1,11 +1,13 @@
-"""A bundle: the evidence of one job in a zip file that can be written in one way only.
+"""A bundle: the evidence of one job, or of what a member did in a period, in a zip file that can be written in one way.
 
-    bundle.json            {"v": 1, "job", "by", "made", "files": {name: SHA-256}}, canonical JSON
+    bundle.json            {"v": 1, "job", "by", "made", "files": {name: SHA-256}}, canonical JSON; of a period
+                           "period": {"member", "since", "until"} in place of "job"
     bundle.sig             signature of ``by`` over bundle.json, hex
     roster.json            the consortium, as ``by`` holds it
     logs/MEMBER.json       a participant's entries, proofs and documents, as it handed them out
-    policies/PARTY.toml    an owner's policy at the time, if the owner gave it
-    results/MEMBER.arrow   a recipient's result, if the recipient gave it
+    period/MEMBER.json     of a period: a whole range of the member's log, and documents, as it handed them out
+    policies/PARTY.toml    an owner's policy at the time, if the owner gave it; of a period by its digest
+    results/MEMBER.json    what a recipient opened, if the recipient gave it (mpc.evidence.released)
     bodies/MEMBER.sealed   the messages that a coordinator heard, sealed to one auditor (mpc.evidence.sealed)
 
 Nothing is extracted and nothing is compressed: names are of this list, sizes are bounded by the file's own, and a file
@@ -33,22 +35,40 @@ MAX_BUNDLE_BYTES = 1 << 30
 MAX_FILES = 1000
 _MANIFEST, _SIGNATURE = "bundle.json", "bundle.sig"
 _NAMES = re.compile(
-    r"roster\.json|(?:logs/{0}\.json)|(?:policies/{0}\.toml)|(?:results/{0}\.arrow)|(?:bodies/{0}\.sealed)".format(
+    r"roster\.json|(?:(?:logs|period|results)/{0}\.json)|(?:policies/{0}\.toml)|(?:bodies/{0}\.sealed)".format(
         "[a-z0-9_-]{1,64}"
     )
 )
 
 
 @dataclass(frozen=True)
+class Span:
+    """What ``member``'s log tells from ``since`` until ``until`` (Unix seconds, both included)."""
+
+    member: str
+    since: int
+    until: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"member": self.member, "since": self.since, "until": self.until}
+
+
+@dataclass(frozen=True)
 class Bundle:
-    """``manifest``: the exact signed bytes; ``files``: all others but the signature, by name."""
+    """``manifest``: the exact signed bytes; ``about``: a job's id, or a member's period; ``files``: all others but the
+    signature, by name."""
 
     manifest: bytes
     signature: bytes
-    job: str
+    about: str | Span
     by: str
     made: int
     files: Mapping[str, bytes]
+
+    @property
+    def job(self) -> str:
+        """The job's id; "" for a period."""
+        return self.about if isinstance(self.about, str) else ""
 
     def part(self, folder: str) -> dict[str, bytes]:
         """Files of a folder ("logs", "policies", "results") by the member they belong to."""
@@ -84,11 +104,14 @@ class Bundle:
                 files = {i.filename: zipped.read(i) for i in listed}
             manifest, signature = files.pop(_MANIFEST), bytes.fromhex(files.pop(_SIGNATURE).decode())
             body = json.loads(manifest)
-            made = Bundle(manifest, signature, body["job"], body["by"], body["made"], files)
-            typed = all(isinstance(x, str) for x in (made.job, made.by)) and type(made.made) is int
-            canonical = rfc8785.dumps(manifest_of(made.job, made.by, made.made, made.files)) == manifest
+            about = Span(**body["period"]) if "period" in body else body["job"]
+            made = Bundle(manifest, signature, about, body["by"], body["made"], files)
+            typed = _typed(about) and isinstance(made.by, str) and type(made.made) is int
+            canonical = rfc8785.dumps(manifest_of(about, made.by, made.made, made.files)) == manifest
         except LocalError:
             raise
+        except zipfile.BadZipFile as problem:
+            raise invalid("it is no zip file, or a damaged one") from problem
         except Exception as problem:  # whatever a hostile file makes the library say
             raise invalid("it is no bundle of this version") from problem
         if strange := [n for n in files if not _NAMES.fullmatch(n)]:
@@ -100,10 +123,18 @@ class Bundle:
         return made
 
 
-def manifest_of(job: str, by: str, made: int, files: Mapping[str, bytes]) -> dict[str, Any]:
+def manifest_of(about: str | Span, by: str, made: int, files: Mapping[str, bytes]) -> dict[str, Any]:
     """What bundle.json says."""
     digests = {name: hashlib.sha256(raw).hexdigest() for name, raw in files.items()}
-    return {"v": 1, "job": job, "by": by, "made": made, "files": digests}
+    what = {"period": about.to_json()} if isinstance(about, Span) else {"job": about}
+    return {"v": 1, **what, "by": by, "made": made, "files": digests}
+
+
+def _typed(about: str | Span) -> bool:
+    if isinstance(about, Span):
+        times = (about.since, about.until)
+        return isinstance(about.member, str) and all(type(t) is int and 0 <= t < 1 << 53 for t in times)
+    return isinstance(about, str)
 
 
 def invalid(why: str) -> LocalError:

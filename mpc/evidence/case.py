@@ -8,10 +8,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from mpc.errors import LocalError
 from mpc.evidence.bundle import Bundle, invalid
@@ -21,7 +21,11 @@ from mpc.evidence.sealed import open_sealed
 from mpc.job import Job
 from mpc.messages import Agreed, Announce
 from mpc.query.catalog import Catalog
+from mpc.query.compile import PLANNER, compile_job
+from mpc.query.plan import Plan
 from mpc.run import Sent
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,17 @@ class Document:
         return told
 
     @cached_property
+    def plan(self) -> Plan | None:
+        """Compiled again from the job's text and the owners' catalogs; None where the job was planned by another
+        version. Raises LocalError, ValueError for what does not compile."""
+        if self.what.planner != PLANNER:
+            return None
+        for p, catalog in self.published.items():
+            if catalog.digest() != self.what.catalogs.get(p):
+                raise ValueError(f"{p}'s catalog is not the one the job names")
+        return compile_job(self.what, self.published)
+
+    @cached_property
     def published(self) -> dict[str, Catalog]:
         return {p: Catalog.from_dict(json.loads(s.text)) for p, s in self.catalogs.items()}
 
@@ -107,7 +122,8 @@ class Stamped:
 
 @dataclass(frozen=True)
 class Part:
-    """A participant's part of the bundle. ``numbers``: where its entries stand in its log."""
+    """A participant's part of what is known of a job. ``numbers``: where its entries stand in its log; ``inclusion``:
+    their audit paths in ``checkpoint``, none where a whole range of the log shows it (mpc.evidence.period)."""
 
     member: str
     numbers: tuple[int, ...]
@@ -140,17 +156,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Case:
-    """A bundle, read."""
+    """What a bundle holds of one job, read."""
 
+    job: str
     bundle: Bundle
     roster: Roster
     parts: Mapping[str, Part]
+    #: by owner the text of its policy, where it gave it
+    policies: Mapping[str, bytes] = field(default_factory=dict)
+    #: by recipient what it opened, where it gave it
+    results: Mapping[str, bytes] = field(default_factory=dict)
     #: by member the messages it heard, where they were sealed to whoever reads this
     bodies: Mapping[str, tuple[Sent, ...]] = field(default_factory=dict)
-
-    @property
-    def job(self) -> str:
-        return self.bundle.job
 
     @cached_property
     def attempts(self) -> dict[int, Document]:
@@ -183,19 +200,25 @@ class Case:
 
 
 def read_case(bundle: Bundle, roster: Roster, key: bytes = b"") -> Case:
-    """``key``: the X25519 private key of the auditor that bodies are sealed to, if there are any. Raises LocalError
-    evidence.invalid naming the part that has not its form."""
-    parts = {}
-    for name, raw in bundle.part("logs").items():
-        try:
-            parts[name] = read_part(name, raw)
-        except (LocalError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
-            told = f" ({problem})" if isinstance(problem, Malformed) else ""
-            raise invalid(f"the part of {name} has not its form{told}") from None
+    """The bundle of one job. ``key``: the X25519 private key of the auditor that bodies are sealed to, if any are.
+
+    Raises LocalError evidence.invalid naming the part that has not its form.
+    """
+    parts = {name: well_formed(name, raw, read_part) for name, raw in bundle.part("logs").items()}
     if not parts:
         raise invalid("it holds no log")
     sealed = bundle.part("bodies") if key else {}
-    return Case(bundle, roster, parts, {m: open_sealed(raw, bundle.job, m, key) for m, raw in sealed.items()})
+    bodies = {m: open_sealed(raw, bundle.job, m, key) for m, raw in sealed.items()}
+    return Case(bundle.job, bundle, roster, parts, bundle.part("policies"), bundle.part("results"), bodies)
+
+
+def well_formed(name: str, raw: bytes, read: Callable[[str, bytes], T]) -> T:
+    """The part of a member as ``read`` reads it. Raises LocalError evidence.invalid for one that has not its form."""
+    try:
+        return read(name, raw)
+    except (LocalError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
+        told = f" ({problem})" if isinstance(problem, Malformed) else ""
+        raise invalid(f"the part of {name} has not its form{told}") from None
 
 
 _FIELDS = {"member", "entries", "checkpoint", "inclusion", "newest", "consistency", "stamp", "documents"}
@@ -211,18 +234,18 @@ def read_part(name: str, raw: bytes) -> Part:
     numbers, entries = zip(*body["entries"], strict=True) if body["entries"] else ((), ())
     if not all(type(n) is int for n in numbers) or len(body["inclusion"]) != len(numbers):
         raise Malformed("entries without their numbers or proofs")
-    leaves = tuple(map(_bytes, entries))
+    leaves = tuple(map(unbase64, entries))
     return Part(
         name,
         tuple(numbers),
         leaves,
         tuple(map(Entry.from_bytes, leaves)),
-        tuple(tuple(map(_bytes, path)) for path in body["inclusion"]),
+        tuple(tuple(map(unbase64, path)) for path in body["inclusion"]),
         Checkpoint.parse(body["checkpoint"]),
         Checkpoint.parse(body["newest"]),
-        tuple(map(_bytes, body["consistency"])),
+        tuple(map(unbase64, body["consistency"])),
         _stamp(body["stamp"]),
-        tuple(map(_document, body["documents"])),
+        tuple(map(read_document, body["documents"])),
     )
 
 
@@ -231,11 +254,12 @@ def _stamp(body: Any) -> Stamped | None:
         return None
     if body.keys() != _STAMP:
         raise Malformed("a timestamp has not exactly its fields")
-    proof = tuple(map(_bytes, body["consistency"]))
-    return Stamped(Checkpoint.parse(body["checkpoint"]), proof, _bytes(body["token"]))
+    proof = tuple(map(unbase64, body["consistency"]))
+    return Stamped(Checkpoint.parse(body["checkpoint"]), proof, unbase64(body["token"]))
 
 
-def _document(body: Any) -> Document:
+def read_document(body: Any) -> Document:
+    """What was signed about an attempt. Raises as ``read_part`` does."""
     if body.keys() != _DOCUMENT or type(body["attempt"]) is not int or not isinstance(body["coordinator"], str):
         raise Malformed("a document has not exactly its fields")
     made = Document(
@@ -260,7 +284,8 @@ def _two(pair: Any) -> tuple[bytes, bytes]:
     return bytes.fromhex(first), bytes.fromhex(second)
 
 
-def _bytes(text: str) -> bytes:
+def unbase64(text: str) -> bytes:
+    """Raises Malformed."""
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error:

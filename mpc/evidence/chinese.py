@@ -141,6 +141,75 @@ CHINESE: Mapping[str, str] = {
     "{} is earlier than the one before it": "{} 的时间早于前一条",
     "{} cosigned the log of {} before its last entry was made": "{} 在 {} 的最后一条记录产生之前就联署了其日志",
     "{} approved outside of the job's time": "{} 在作业有效期之外批准",
+    # of what was released
+    "{} gave something for a point of {} that is none": "{} 所附 {} 的一个点不是有效的点",
+    "the points of {} that {} gave are not those it signed the hash of": "{} 的点（由 {} 提供）与其签名的摘要不符",
+    "the points of {} that {} gave are not those in its log": "{} 的点（由 {} 提供）与其日志中的不同",
+    "{} points that {} gave are valid, signed before data moved, and those in the logs": (
+        "{} 个点（由 {} 提供）均有效，在数据移动之前已签名，且与日志一致"
+    ),
+    "what {} opened does not verify: {}": "{} 打开的内容未能通过验证：{}",
+    "the equation holds for all {} sums that {} opened": "等式对全部 {} 个总和（由 {} 打开）成立",
+    "the statement of {} is of another job, recipient or plan": "{} 的说明属于另一作业、接收方或计划",
+    "the table of {} is by row, beside rows of its own: not computed again": (
+        "{} 的结果是按行的，与其自己的行并列：未重新计算"
+    ),
+    "the table of {} is what the plan computes from the words it opened": "{} 的结果表正是计划由其打开的数值算得",
+    "the table of {} is not what the plan computes from the words it opened": ("{} 的结果表不是计划由其打开的数值算得"),
+    "{}: a suppressed value of {} is shown": "{}：{} 的一个已隐藏的值被显示",
+    "{}: the statement tells of another number of suppressed values than the table": (
+        "{}：说明中隐藏值的个数与结果表不同"
+    ),
+    "{}: {} values are suppressed, and none of them is shown": "{}：隐藏了 {} 个值，均未显示",
+    "{}: a cell of {} rows is shown, where {} are the fewest": "{}：显示了一个只有 {} 行的单元格，而至少应有 {} 行",
+    "{}: {} shown cells have at least {} rows each": "{}：显示的 {} 个单元格各至少有 {} 行",
+    "{}: a total of {} is shown beside groups of which one is hidden: it gives it back": (
+        "{}：{} 的总计与只隐藏一组的分组并列显示：由此可推出被隐藏的值"
+    ),
+    # of a period
+    "no job began in this period": "这一时期内没有作业开始",
+    "what {} approved in attempt {} is not here, though it sent data": (
+        "{} 在第 {} 次执行中发送了数据，但其批准文件不在此"
+    ),
+    "what {} says of its log before the period does not hold together": "{} 关于此时期之前日志的说法自相矛盾",
+    "the entries of {} do not begin where its log of {} entries ended": (
+        "{} 的记录没有从其日志（当时共 {} 条）的末尾接续"
+    ),
+    "the entries of {} are not all that its log got until it had {}": "{} 的记录不是其日志增至 {} 条期间的全部记录",
+    "the log of {} is here from its first entry on": "{} 的日志从第一条记录起都在此",
+    "others saw the log of {} before the period began": "在此时期开始之前，他方已见证 {} 的日志",
+    "nobody else saw the log of {} before the period began: entries of it may be left out": (
+        "在此时期开始之前没有他方见证 {} 的日志：可能有记录被略去"
+    ),
+    "nobody else saw the log of {} after the period was over: its end rests on its word": (
+        "在此时期结束之后没有他方见证 {} 的日志：其结尾以它自己的说法为据"
+    ),
+    "{} told of {} jobs in {} entries without a gap": "{} 关于 {} 个作业的 {} 条记录没有缺漏",
+    "{} jobs began before: only what {} wrote since is here": "{} 个作业在此之前开始：此处只有 {} 之后写下的记录",
+    "{} approved an attempt twice, or one before an earlier one": "{} 两次批准了同一次执行，或次序颠倒",
+    "no job and no attempt was approved twice": "没有作业或执行被批准两次",
+    "{}: {} comes to {} in {} days, where {} are allowed": "{}：{} 达到 {}（{} 天内），而只允许 {}",
+    "{}: {} came to {} at most": "{}：{} 最多达到 {}，在限额之内",
+    "{}: {} counts what was spent before the period too, which is not here": (
+        "{}：{} 还应计入此时期之前的使用，而那些记录不在此"
+    ),
+    "{} showed {} conditions on {} to {} without writing it down": "{} 展示了 {} 个条件（{}，对 {}）而没有记录",
+    "{} gave nothing that counts against a limit": "{} 没有提供计入限额的内容",
+    "{} opened other tables than it bound itself to in attempt {}": "{} 出示的数据表摘要与其在第 {} 次执行中承诺的不同",
+    "{} gave data to totals for others in {} attempts": "{} 在 {} 次执行中为他方的合计提供了数据",
+    "{} attempts were planned by another version: not compiled again": "{} 次执行由另一版本制定计划：未重新编译",
+    "{}: whether {} had changed when it was added to others' than before": (
+        "{}：{} 与另一组机构相加时，数据是否已有变化，无从得知"
+    ),
+    "{} added the same {} to totals of {} and of {}: their difference shows what others added": (
+        "{} 把同样的 {} 先后加入 {} 与 {} 的合计：两者之差会显示他方的数值"
+    ),
+    "{} added the same {} to totals of {} and of {}, which its policy forbids": (
+        "{} 把同样的 {} 先后加入 {} 与 {} 的合计，而其策略禁止这样做"
+    ),
+    "{} added the same {} to totals of {} and of {}, as its policy allows": (
+        "{} 把同样的 {} 先后加入 {} 与 {} 的合计，其策略允许这样做"
+    ),
     "the log of {} bears no timestamp": "{} 的日志没有时间戳",
     "the checkpoint of {} that bears a timestamp does not bear its signature": "{} 带时间戳的检查点没有它的签名",
     "the checkpoint of {} that bears a timestamp does not hold its entries": ("{} 带时间戳的检查点不包含它的记录"),
@@ -201,6 +270,24 @@ CHINESE: Mapping[str, str] = {
     "What": "事项",
     "said {} messages ({} bytes) and heard {}": "发出 {} 条消息（{} 字节），收到 {} 条",
     "What evidence cannot show": "证据不能说明什么",
+    "The period": "时期",
+    "Whose log": "谁的日志",
+    "Entries": "记录",
+    "Jobs": "作业数",
+    "Every job": "全部作业",
+    "Began (UTC)": "开始（UTC）",
+    "Asked by": "提交者",
+    "Columns used": "所用的列",
+    "End": "结果",
+    "Verdict": "判定",
+    "What was asked": "查询内容",
+    "Spent of limits": "限额使用",
+    "Of": "项目",
+    "Whom it was shown to": "展示对象",
+    "Spent": "使用",
+    "Limit": "限额",
+    "{} in {} days": "{}（{} 天内）",
+    "spent": "使用限额",
     "attempt {}": "第 {} 次执行",
     "approved": "批准",
     "committed": "对数据与种子作出承诺",

@@ -12,7 +12,7 @@ import json
 from mpc.crypto.labels import unframed
 from mpc.errors import HejiError, PeerError
 from mpc.evidence.case import Case, Document
-from mpc.evidence.findings import Findings, bad, events_of, good, if_whole, open_, plan_of, signed_by
+from mpc.evidence.findings import Findings, bad, events_of, good, if_whole, open_, signed_by
 from mpc.protocols.agree import Verify
 from mpc.protocols.deposit import DEPOSIT_KEY, Terms, add_up, read_statement
 from mpc.query.plan import Plan
@@ -22,7 +22,7 @@ from mpc.roles import deposit_terms
 def deposits(case: Case, number: int, d: Document) -> Findings:
     """Every deposit is its owner's, for this job, plan and key; none that was receipted and not taken back is left
     out; the key is the recipient's."""
-    plan, asked = plan_of(d), d.what.deposit
+    plan, asked = d.plan, d.what.deposit
     if plan is None or asked is None:
         return
     [recipient] = d.what.recipients

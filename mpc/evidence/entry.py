@@ -22,9 +22,8 @@ from functools import cached_property
 from typing import Any
 
 import rfc8785
-from cryptography.exceptions import InvalidSignature
 
-from mpc.crypto.sign import verify_raw
+from mpc.crypto.sign import holds
 from mpc.evidence.note import Malformed, SignRaw
 
 PAYLOAD_TYPE = "application/vnd.heji.event.v1+json"
@@ -36,7 +35,10 @@ EVENTS: Mapping[str, str] = {
     "submitted": "the coordinator took a job in: submitter",
     "approved": "this node's signed word on an attempt: digest of the approval, coordinator, software",
     "refused": "this node's refusal: code",
-    "committed": "digests of the data and of the seed that the role runs on, with 32 random bytes in front",
+    "committed": "digests of the data, the tables and the seed that the role runs on, with random bytes in front",
+    "budget": "privacy loss spent of a grant for a recipient's organisation, before noised data goes out: grant, line, "
+    "recipient, epsilon, of, days, left, and a commitment to the seed of the noise",
+    "spent": "what a job spends of a limit, before data leaves: what, of which column, to whom, amount, limit, days",
     "sent": "a message went out: step, peer, number, length, digest, the peer's signed receipt",
     "received": "a message came in: step, peer, number, length, digest, the receipt that was signed",
     "added": "the coordinator added up the sums: names, digests of the masked totals",
@@ -122,11 +124,7 @@ class Entry:
 
     def signed_by(self, public: bytes) -> bool:
         """Whether the Ed25519 key ``public`` signed it."""
-        try:
-            verify_raw(public, pae(self.event.payload), self.signature)
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+        return holds(public, pae(self.event.payload), self.signature)
 
 
 def make_entry(event: Event, keyid: str, sign: SignRaw) -> Entry:

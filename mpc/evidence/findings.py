@@ -7,22 +7,33 @@ nothing bad, and is open otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import datetime as dt
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
-from mpc.crypto.sign import verify as verify_signed
+from mpc.crypto.sign import holds, pae
 from mpc.errors import HejiError
 from mpc.evidence.case import Case, Document, Part
 from mpc.evidence.entry import Event
-from mpc.query.compile import PLANNER, compile_job
+from mpc.job import epsilon_of
+from mpc.policy.flow import Recipient, Request
+from mpc.policy.persons import persons
 from mpc.query.plan import Plan
 from mpc.roles import Cast, cast_of
+
+C = TypeVar("C")
 
 #: seconds that clocks of members may differ by, and that one clock may be set back
 SKEW, SETBACK = 300, 5
 #: steps at which keys are agreed; what is said later is masked data
 KEYS = "keys/"
+
+#: jobs named behind what was seen in several
+SHOWN = 3
+
+#: a template and what stands in it, in some language
+Say = Callable[..., str]
 
 
 @dataclass(frozen=True)
@@ -31,17 +42,25 @@ class Finding:
     in it, so that a report can say it in another language (mpc.evidence.chinese).
 
     ``by``: the member who is to blame, where its own signatures show that nobody else can be. What a forger of bundles
-    could have made or left out is nobody's.
+    could have made or left out is nobody's. ``jobs``: of a period, the jobs it was seen in.
     """
 
     good: bool | None
     template: str
     args: tuple[object, ...] = ()
     by: str = ""
+    jobs: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
-        return self.template.format(*self.args)
+        return self.said(str.format)
+
+    def said(self, say: Say) -> str:
+        """In the language of ``say``; the jobs by the beginnings of their ids, where they are many by the first."""
+        if not self.jobs:
+            return say(self.template, *self.args)
+        more = f", … +{len(self.jobs) - SHOWN}" if len(self.jobs) > SHOWN else ""
+        return f"{say(self.template, *self.args)} [{', '.join(j[:8] for j in self.jobs[:SHOWN])}{more}]"
 
 
 @dataclass(frozen=True)
@@ -72,7 +91,9 @@ class Settings:
     authority: bytes = b""
 
 
-Findings = Iterator[Finding]
+Findings = Generator[Finding, None, None]
+#: findings, and how many things were looked at
+Counted = Generator[Finding, None, int]
 
 
 def good(template: str, *args: object) -> Finding:
@@ -87,6 +108,14 @@ def open_(template: str, *args: object) -> Finding:
     return Finding(None, template, args)
 
 
+def found_by(check: Callable[[C, Settings], Findings], case: C, settings: Settings) -> tuple[Finding, ...]:
+    """What a check finds. Raises nothing: what cannot even be looked at is found bad."""
+    try:
+        return tuple(check(case, settings))
+    except (HejiError, ValueError, KeyError, TypeError, IndexError) as problem:
+        return (bad("cannot be looked at: {}", type(problem).__name__),)
+
+
 def parts_of(case: Case) -> list[Part]:
     return [p for _, p in sorted(case.parts.items())]
 
@@ -98,13 +127,7 @@ def events_of(case: Case, member: str, attempt: int, name: str) -> list[Event]:
 
 def signed_by(case: Case, who: str, label: str, text: bytes, signature: bytes) -> bool:
     listed = case.roster.members.get(who)
-    if listed is None:
-        return False
-    try:
-        verify_signed(listed.identity, label, text, signature, party=who)
-    except HejiError:
-        return False
-    return True
+    return listed is not None and holds(listed.identity, pae(label, text), signature)
 
 
 def is_masked(e: Event) -> bool:
@@ -117,16 +140,6 @@ def where(e: Event, part: Part) -> str:
     arrow = "→" if e.event == "sent" else "←"
     step = f" {facts['step']} {arrow} {facts['peer']}" if "peer" in facts else ""
     return f"{part.member}#{e.seq} ({e.event}{step})"
-
-
-def plan_of(d: Document) -> Plan | None:
-    """The plan, compiled again from the job's text and the owners' signed catalogs; None for another version's."""
-    if d.what.planner != PLANNER:
-        return None
-    for p, catalog in d.published.items():
-        if catalog.digest() != d.what.catalogs.get(p):
-            raise ValueError(f"{p}'s catalog is not the one the job names")
-    return compile_job(d.what, d.published)
 
 
 def cast_in(case: Case, d: Document, plan: Plan) -> Cast:
@@ -152,3 +165,29 @@ def whole(part: Part) -> bool:
 def if_whole(part: Part) -> str:
     """Whom to blame for what is not there: nobody, where somebody may have taken it out of the bundle."""
     return part.member if whole(part) else ""
+
+
+def request_in(case: Case, d: Document, plan: Plan, party: str) -> Request:
+    """What an owner's policy was asked about in an attempt, as of the day it approved."""
+    members = case.roster.members
+    approved = next((e.time for e in events_of(case, party, d.attempt, "approved")), d.what.created)
+    return Request(
+        recipients=tuple(Recipient(r, members[r].organisation, members[r].roles) for r in d.what.recipients),
+        organisations={q: members[q].organisation for q in plan.parties},
+        purpose=d.what.purpose,
+        trust=plan.trust,
+        allow_two_party=d.what.allow_two_party,
+        today=dt.datetime.fromtimestamp(approved, dt.UTC).date(),
+        by_hand=persons(d.approval(party)),
+        least=None if d.what.deposit is None else d.what.deposit.least,
+        epsilon=epsilon_of(plan.noise.epsilon) if plan.noise is not None else None,
+    )
+
+
+def data_given(case: Case) -> Iterator[tuple[str, Document, Plan]]:
+    """The attempts in which members whose logs are here sent masked data, and the plan of each."""
+    for me, part in case.parts.items():
+        for d in part.documents:
+            plan = d.plan
+            if plan is not None and me in plan.parties and any(map(is_masked, part.about(d.attempt, "sent"))):
+                yield me, d, plan

@@ -1,8 +1,7 @@
-"""Checks of what was done: one job, policies, commitments, sums, results, and what only a period shows (5 to 14)."""
+"""Checks of what was done in a job: approvals, policies, commitments, the coordinator's sums (5, 6, 7, 9)."""
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import json
 
@@ -20,18 +19,15 @@ from mpc.evidence.findings import (
     Settings,
     bad,
     cast_in,
-    events_of,
     good,
     if_whole,
     is_masked,
     open_,
-    plan_of,
+    request_in,
     signed_by,
 )
-from mpc.policy.flow import Recipient, Request
 from mpc.policy.flow import check as policy_allows
 from mpc.policy.grants import parse_policy
-from mpc.policy.persons import persons
 from mpc.protocols.agree import AGREED, ANNOUNCE, agreed_digest, announced_bytes
 from mpc.query.compile import PLANNER
 from mpc.query.plan import Plan
@@ -43,6 +39,10 @@ from mpc.rounds import Session
 
 
 def one_job(case: Case, _: Settings) -> Findings:
+    for part in case.parts.values():
+        kept = {d.attempt for d in part.documents}
+        for number in sorted({e.attempt for e in part.events if e.event == "sent" and is_masked(e)} - kept):
+            yield bad("what {} approved in attempt {} is not here, though it sent data", part.member, number)
     for kept_by, d in case.documents():
         same = case.attempts[d.attempt]
         if hashlib.sha256(d.job.text).hexdigest() != case.job:
@@ -76,13 +76,14 @@ def _approvals(case: Case, d: Document) -> Findings:
             yield bad("the approval of {} is not the one in its log", p, by=p if logged else "")
         elif same[0].seq > first:
             yield bad("{} sent data before it approved", p, by=p)
-    plan = plan_of(d)
+    plan = d.plan
     if plan is None:
         yield open_(
             "attempt {}: planned by {}, this verifier has {}: not compiled again", d.attempt, d.what.planner, PLANNER
         )
         return
-    others = [p for p in d.approvals if d.approval(p)["plan"] != plan.digest()]
+    mine = plan.digest()
+    others = [p for p in d.approvals if d.approval(p)["plan"] != mine]
     for p in others:
         yield bad("attempt {}: {} approved another plan than the job's text compiles to", d.attempt, p, by=p)
     if not others:
@@ -105,7 +106,7 @@ def _agreement(case: Case, number: int, d: Document) -> Findings:
     if set(d.agreed) != set(d.participants) or set(d.announced) != set(d.participants):
         yield bad("attempt {}: not all participants agreed, or others did", number)
         return
-    plan = plan_of(d)
+    plan = d.plan
     if plan is not None:
         context = cast_in(case, d, plan).context.digest()
         common = agreed_digest(context, d.announced)
@@ -130,9 +131,9 @@ def _agreement(case: Case, number: int, d: Document) -> Findings:
 
 
 def policies(case: Case, _: Settings) -> Findings:
-    given = case.bundle.part("policies")
+    given = case.policies
     for number, d in case.attempts.items():
-        plan = plan_of(d)
+        plan = d.plan
         for p in sorted(plan.parties if plan else d.what.catalogs):
             if p not in given:
                 yield open_("{} did not give its policy: rests on its signed approval of attempt {}", p, number)
@@ -145,20 +146,8 @@ def _allowed(case: Case, d: Document, party: str, text: bytes, plan: Plan | None
         return bad("the policy given for {} is not the one it approved under", party)
     if plan is None:
         return open_("the policy of {} cannot be tried: the plan is of another version", party)
-    members = case.roster.members
-    approved = next((e.time for e in events_of(case, party, d.attempt, "approved")), d.what.created)
-    request = Request(
-        recipients=tuple(Recipient(r, members[r].organisation, members[r].roles) for r in d.what.recipients),
-        organisations={q: members[q].organisation for q in plan.parties},
-        purpose=d.what.purpose,
-        trust=plan.trust,
-        allow_two_party=d.what.allow_two_party,
-        today=dt.datetime.fromtimestamp(approved, dt.UTC).date(),
-        by_hand=persons(d.approval(party)),
-        least=None if d.what.deposit is None else d.what.deposit.least,
-    )
     try:
-        policy_allows(plan, party, parse_policy(text.decode()), request)
+        policy_allows(plan, party, parse_policy(text.decode()), request_in(case, d, plan, party))
     except LocalError as refused:
         return bad("the policy of {} does not allow the plan: {}", party, refused.code, by=party)
     return good("the policy of {} allows the plan", party)
@@ -186,33 +175,14 @@ def commitments(case: Case, _: Settings) -> Findings:
                 yield good("{} bound itself to its data and seed before it sent data in attempt {}", p, number)
 
 
-# -- 8, 9, 10
-
-
-def points(case: Case, _: Settings) -> Findings:
-    """Every contributor signed the hash of its points before it sent data."""
-    for number, d in case.attempts.items():
-        if not d.what.verified:
-            yield open_("the job asked for no verified sums")
-            continue
-        for p in sorted(d.what.catalogs):
-            part = case.parts.get(p)
-            if part is None:
-                continue
-            sent = part.about(number, "sent")
-            bound = [e.seq for e in sent if str(e.facts["step"]).endswith("/verified/hash")]
-            data = [e.seq for e in sent if "/block/" in str(e.facts["step"])]
-            if data and (not bound or bound[0] > data[0]):
-                yield bad("{} sent data in attempt {} before it bound itself to points", p, number, by=if_whole(part))
-            elif data:
-                yield good("{} bound itself to points before it sent data in attempt {}", p, number)
+# -- 9
 
 
 def additions(case: Case, _: Settings) -> Findings:
     """With the messages that the coordinator heard, its part of the protocol is run again: it has no secret in it."""
     for number, d in case.attempts.items():
         part, heard = case.parts.get(d.coordinator), case.bodies.get(d.coordinator)
-        plan = plan_of(d)
+        plan = d.plan
         if d.what.deposit is not None:
             whole = part is not None and heard is not None and plan is not None and case.done(number)
             yield from added_again(case, number, d, plan) if whole and plan is not None else no_bodies()
@@ -241,62 +211,3 @@ def additions(case: Case, _: Settings) -> Findings:
             yield good("attempt {}: {} messages to the coordinator add up to what it handed on", number, len(bodies))
         else:
             yield bad("the coordinator did not add up what it heard: {}", "-", by=d.coordinator)
-
-
-def equations(case: Case, _: Settings) -> Findings:
-    """Who opened the sum verified it, and signed that it did: nobody else has the sum."""
-    for number, d in case.attempts.items():
-        if not d.what.verified:
-            yield open_("the job asked for no verified sums")
-            continue
-        for r in d.what.recipients:
-            told = events_of(case, r, number, "revealed")
-            if told and told[-1].facts.get("verified"):
-                yield good("{} verified that the sums are of what the parties bound themselves to", r)
-            elif told:
-                yield bad("{} opened the sums without verifying them", r, by=r)
-            else:
-                yield open_("{} acknowledged no result in this bundle", r)
-
-
-# -- 11
-
-
-def results(case: Case, _: Settings) -> Findings:
-    given = case.bundle.part("results")
-    for r in sorted({r for d in case.attempts.values() for r in d.what.recipients}):
-        part = case.parts.get(r)
-        told = [e for e in part.events if e.event == "revealed"] if part else []
-        if r in given:
-            if told and told[-1].facts["result"] == labels.digest("result", given[r]).hex():
-                yield good("the result given for {} is the one it acknowledged", r)
-            else:
-                yield bad("the result given for {} is not the one in its log", r)
-        elif told:
-            yield good("{} acknowledged a result (digest {}); it did not give it", r, told[-1].facts["result"])
-        else:
-            yield open_("{} acknowledged no result in this bundle", r)
-
-
-# -- 12, 13, 14
-
-
-def budgets(case: Case, _: Settings) -> Findings:
-    yield open_("needs all jobs of a period")
-
-
-def suppression(case: Case, _: Settings) -> Findings:
-    for d in case.attempts.values():
-        for p in sorted(d.what.catalogs):
-            if p in d.approvals:
-                told = d.approval(p)
-                yield open_(
-                    "{} kept cells of fewer than {} entities and {} institutions hidden by its signed word",
-                    p,
-                    told["min_entities"],
-                    told["min_contributors"],
-                )
-
-
-def reruns(case: Case, _: Settings) -> Findings:
-    yield open_("needs all jobs of a period")

@@ -99,6 +99,12 @@ class Tree:
         # what is left is the old tree's last complete part; the verifier knows it if it is the whole old tree
         return [*([self._range(low, high)] if low else []), *path[::-1]]
 
+    def peaks(self, size: int) -> list[bytes]:
+        """The roots of the complete subtrees that the first ``size`` leaves fall into, the largest first."""
+        if not 0 <= size <= len(self):
+            raise IndexError("the tree never had this size")
+        return [self.node(level, low >> level) for level, low in _complete(size)]
+
     def _range(self, low: int, high: int) -> bytes:
         """The root over leaves [low, high), where low is a multiple of the range's largest complete subtree."""
         size = high - low
@@ -112,6 +118,42 @@ class Tree:
 def _split(size: int) -> int:
     """The largest power of two below ``size``."""
     return 1 << (size - 1).bit_length() - 1
+
+
+def _complete(size: int) -> list[tuple[int, int]]:
+    """The complete subtrees that ``size`` leaves fall into: level and first leaf."""
+    levels = [level for level in range(size.bit_length() - 1, -1, -1) if size >> level & 1]
+    return [(level, size >> level + 1 << level + 1) for level in levels]
+
+
+class Grown:
+    """A tree of which only the ``peaks`` of the first ``size`` leaves are known, and what was appended since.
+
+    Whoever has the root before, all leaves since and the root after has shown that nothing else was appended.
+    """
+
+    def __init__(self, size: int, peaks: Sequence[bytes]) -> None:
+        """Raises ValueError where these cannot be the peaks of ``size`` leaves."""
+        if size < 0 or len(peaks) != size.bit_count() or not _hashes(peaks):
+            raise ValueError("not the peaks of a tree of this size")
+        self._size, self._peaks = size, list(peaks)
+
+    def append(self, leaf: bytes) -> None:
+        """Add one leaf hash."""
+        self._peaks.append(leaf)
+        for _ in range((self._size ^ (self._size + 1)).bit_length() - 1):
+            right = self._peaks.pop()
+            self._peaks[-1] = node_hash(self._peaks[-1], right)
+        self._size += 1
+
+    def root(self) -> bytes:
+        """The root as of now."""
+        if not self._peaks:
+            return hashlib.sha256().digest()
+        here = self._peaks[-1]
+        for peak in self._peaks[-2::-1]:
+            here = node_hash(peak, here)
+        return here
 
 
 def included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:

@@ -47,6 +47,10 @@ class Line:
     key_id: bytes
     value: bytes
 
+    def time(self) -> int:
+        """When a cosignature says that it was made (Unix seconds)."""
+        return int.from_bytes(self.value[:8], "big")
+
     def text(self) -> str:
         return f"{_MARK}{self.name} {base64.b64encode(self.key_id + self.value).decode()}\n"
 

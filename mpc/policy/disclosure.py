@@ -8,6 +8,7 @@ whether the X of a WHERE is a customer.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from mpc.coins import Coins
 from mpc.messages import RingWords
+from mpc.noise import discrete_laplace
 from mpc.protocols.verified import NOISE_BITS
 from mpc.query.layout import Filled
 from mpc.query.plan import Plan, Ring
@@ -44,6 +46,22 @@ def vector(plan: Plan, pool: int, bits: Ring, filled: Filled, coins: Coins, path
         r.add_into(values, noise)
         columns.append(values)
     return np.concatenate(columns)
+
+
+def noised(plan: Plan, pool: int, party: str, filled: Filled, coins: Coins) -> Filled:
+    """The party's words of a pool with its noise (P12), the same for every recipient.
+
+    ``coins``: of this job and state of the data, whichever attempt it is: another sample would be another release.
+    """
+    words = []
+    for m, measure in enumerate(plan.pools[pool].measures):
+        columns = [w.copy() for w in filled.words[m]]
+        for w, word in enumerate(measure.words):
+            for own in (n for n in word.noise if n.party == party):
+                sample = discrete_laplace(coins, f"noise/pool{pool}/m{m}/w{w}", own.scale, plan.pools[pool].cells)
+                ring(word.ring).add_into(columns[w], sample if word.ring == 128 else sample[:, 0])
+        words.append(tuple(columns))
+    return replace(filled, words=tuple(words))
 
 
 #: sums of doubles are exact below this; above it, a share so close to its limit counts as above it

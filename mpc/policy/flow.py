@@ -10,13 +10,16 @@ recipient, purpose and trust level. What is checked, in order:
     3  every need of this owner has its grant, min_contributors included   policy.refused, policy.contributors
        where grants say approval = "manual" or "two", persons decide first policy.pending
     4  limits: the strictest of the grants that were used                  -> Limits, kept inside the computation
+       of a job with noise (P12), where grants have a budget: none, noise
+       takes their place                                                   policy.refused where some have none
 
     5  before anything is sent: no column enters totals of another set of
        institutions than before over one snapshot                          contributor_sets_conflict
     6  no recipient is shown more conditions on a column than its grant
        says, all jobs of a period together                                 bits_shown -> policy.spent
+    7  nor more privacy loss                                               mpc.policy.budget -> policy.spent
 
-Steps 5 and 6 need the store's memory, so the node calls them apart. Several recipients are each judged by themselves.
+Steps 5 to 7 need the store's memory, so the node calls them apart. Several recipients are each judged by themselves.
 """
 
 from __future__ import annotations
@@ -77,12 +80,15 @@ class Limits:
     ``min_entities``: fewest distinct own entities in a cell that is let out; 0: the result stays in the owner's
     organisation, nothing is hidden. ``min_contributors``: 1 where no pooled total goes outside. ``max_share``: the most
     that one entity may carry of what is added in a cell; None: no limit. ``columns``: what holds of single columns.
+    ``noised``: the owner's entities are protected by its own noise, and nothing may be told that is decided by exact
+    counts.
     """
 
     min_entities: int
     min_contributors: int
     max_share: Decimal | None = None
     columns: tuple[ColumnLimit, ...] = ()
+    noised: bool = False
 
     @property
     def max_numbers(self) -> dict[tuple[str, str], int]:
@@ -97,6 +103,7 @@ class Limits:
     def told(self) -> dict[str, Any]:
         """As a signed approval says it; ``from_told`` reads it back."""
         more: dict[str, Any] = {} if self.max_share is None else {"max_share": str(self.max_share)}
+        more |= {"noised": True} if self.noised else {}
         if self.columns:
             more["columns"] = [
                 {k: str(v) if isinstance(v, Decimal) else v for k, v in vars(c).items() if v is not None}
@@ -112,6 +119,7 @@ class Limits:
             int(told["min_contributors"]),
             None if share is None else Decimal(str(share)),
             tuple(map(_column_limit, told.get("columns", ()))),
+            bool(told.get("noised", False)),
         )
 
 
@@ -134,12 +142,19 @@ class ContributorSet:
 
 @dataclass(frozen=True)
 class BitsShown:
-    """So many conditions on a column of the owner were shown for single entities to somebody of this organisation."""
+    """So many conditions on a column of the owner were shown for single entities to somebody of this organisation,
+    whose grants allow it ``allowed`` in ``BITS_DAYS`` days (0 in what is read back from the past)."""
 
     table: str
     column: str
     organisation: str
     bits: int
+    allowed: int = 0
+
+    def told(self) -> dict[str, Any]:
+        """As the owner's log says it."""
+        of, amounts = f"{self.table}.{self.column}", {"amount": str(self.bits), "limit": str(self.allowed)}
+        return {"what": "bits", "of": of, "to": self.organisation, **amounts, "days": BITS_DAYS}
 
 
 def check(plan: Plan, party: str, policy: Policy, request: Request) -> Limits:
@@ -157,12 +172,45 @@ def check(plan: Plan, party: str, policy: Policy, request: Request) -> Limits:
                 raise refusal.pending(party, unmet, policy, asked)
         raise refusal.refused(party, unmet, policy, request)
     used = [(n, g) for n in wanted if (g := chosen(policy, n, request))]
+    min_contributors = max((g.min_contributors for n, g in used if n.others is not None), default=1)
+    if any(g.budget is not None for _, g in used):
+        exact = [(n, g) for n, g in used if g.budget is None and _hides(g)]
+        if exact:
+            raise refusal.noise_and_exact(party, [n for n, _ in exact], sorted({g.line for _, g in exact}), request)
+        return Limits(0, min_contributors, noised=True)
     return Limits(
         min_entities=max((g.min_entities for _, g in used), default=0),
-        min_contributors=max((g.min_contributors for n, g in used if n.others is not None), default=1),
+        min_contributors=min_contributors,
         max_share=min((g.max_share for _, g in used if g.max_share is not None), default=None),
         columns=_column_limits(used),
     )
+
+
+def _hides(grant: Grant) -> bool:
+    """Whether a grant asks for cells to be hidden by exact counts, or for exact sums to be rounded first, for which
+    noise made for sums of bounded parts is too little."""
+    exact = (grant.max_share, grant.max_numbers, grant.round_to)
+    return grant.min_entities > 1 or any(limit is not None for limit in exact)
+
+
+def several_wanted(party: str, told: Mapping[str, Limits]) -> bool:
+    """Whether this owner hides cells in which it has nothing, since some owner wants several institutions behind each.
+
+    ``told``: what all owners approved. Raises LocalError policy.contributors where it wants that itself, and another's
+    budget forbids the other to tell where it has nothing.
+    """
+    mine = told[party]
+    noised = sorted(p for p, limits in told.items() if limits.noised)
+    if noised and not mine.noised and mine.min_entities and mine.min_contributors > 1:
+        raise LocalError(
+            "policy.contributors",
+            f"{party} wants {mine.min_contributors} institutions behind each cell, and {' and '.join(noised)} may not "
+            "tell exactly where there is nothing, for the budget in the grants there.",
+            f"Ask without --epsilon if {' and '.join(noised)} grants that too, or let {party} grant with a budget or "
+            "with min_contributors = 1.",
+            party=party,
+        )
+    return max(limits.min_contributors for limits in told.values()) > 1
 
 
 def _column_limits(used: Iterable[tuple[Need, Grant]]) -> tuple[ColumnLimit, ...]:
@@ -231,12 +279,8 @@ def bits_shown(
     nobody knows, so the bits of all jobs are counted by column. ``previous``: those of other jobs of the last
     ``BITS_DAYS`` days. Raises LocalError policy.spent.
     """
-    now: dict[tuple[str, str, str], tuple[Need, int]] = {}
-    for n in needs_of(plan, party, request) if party in plan.parties else ():
-        if n.use == "threshold":
-            key = (n.table.lower(), n.column.lower(), n.recipient.organisation)
-            now[key] = (n, max(n.bits, now[key][1] if key in now else 0))
-    for (table, column, organisation), (n, bits) in now.items():
+    now, shown = conditions(plan, party, request), []
+    for (table, column, organisation), (n, bits) in sorted(now.items(), key=lambda item: item[0]):
         spent = sum(
             p.bits
             for p in previous
@@ -255,7 +299,18 @@ def bits_shown(
                 spent=spent,
                 allowed=allowed,
             )
-    return tuple(BitsShown(*key, bits) for key, (_, bits) in sorted(now.items()))
+        shown.append(BitsShown(table, column, organisation, bits, allowed))
+    return tuple(shown)
+
+
+def conditions(plan: Plan, party: str, request: Request) -> dict[tuple[str, str, str], tuple[Need, int]]:
+    """How many conditions the plan shows for single entities: by table, column and the recipient's organisation."""
+    found: dict[tuple[str, str, str], tuple[Need, int]] = {}
+    for n in needs_of(plan, party, request) if party in plan.parties else ():
+        if n.use == "threshold":
+            key = (n.table.lower(), n.column.lower(), n.recipient.organisation)
+            found[key] = (n, max(n.bits, found[key][1] if key in found else 0))
+    return found
 
 
 def _refuse_unjudged(plan: Plan, party: str) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -29,6 +30,7 @@ from typing import Any, Literal, get_args
 
 from mpc.crypto.labels import digest
 from mpc.errors import LocalError
+from mpc.job import MOST_EPSILON
 from mpc.policy.toml_lines import Lines, lines_of
 from mpc.query.plan import Use
 
@@ -44,6 +46,18 @@ _TOP = ("version", "grant")
 PERSONS: Mapping[str, int] = MappingProxyType({"auto": 0, "manual": 1, "two": 2})
 #: the period over which ``max_bits`` counts
 BITS_DAYS = 30
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Privacy loss (P12) that one institution may cause in ``days`` days: its jobs carry noise, and spend."""
+
+    epsilon: Decimal
+    days: int = 30
+
+    def __str__(self) -> str:
+        """As policy.toml has it."""
+        return f'{{ epsilon = {self.epsilon:f}, per = "{self.days}d" }}'
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,7 @@ class Grant:
     max_numbers: int | None = None
     max_bits: int = 1
     round_to: Decimal | None = None
-    budget: None = None
+    budget: Budget | None = None
     approval: Literal["auto", "manual", "two"] = "manual"
     expires: dt.date | None = None
     preset: str = ""
@@ -84,10 +98,11 @@ class Grant:
 
 @dataclass(frozen=True)
 class Policy:
-    """An owner's word: its grants in the order of the file, and the digest that approvals carry."""
+    """An owner's word: its grants in the order of the file, the digest that approvals carry, and the text."""
 
     grants: tuple[Grant, ...]
     digest: str
+    text: str = field(default="", repr=False)
 
 
 #: what a preset stands for; single keys beside it override
@@ -123,7 +138,7 @@ def parse_policy(text: str) -> Policy:
     if not isinstance(tables, list) or len(tables) != len(lines.headers):
         raise _invalid(lines.top["grant"], "a grant is a block of its own.", "Start each with [[grant]] on a line.")
     grants = tuple(_grant(table, lines, n) for n, table in enumerate(tables))
-    return Policy(grants, digest("policy", text.encode()).hex())
+    return Policy(grants, digest("policy", text.encode()).hex(), text)
 
 
 def write_grant(grant: Grant) -> str:
@@ -162,14 +177,6 @@ def _grant(table: Mapping[str, Any], lines: Lines, n: int) -> Grant:
             given[key] = _READERS[key](value)
         except _Wrong as wrong:
             raise _invalid(line, f"{key}: {wrong.what}", wrong.advice) from None
-        if key in _NOT_YET and given[key] != _NOT_YET[key]:
-            raise LocalError(
-                "policy.unenforceable",
-                f"policy.toml, line {line}: this version cannot enforce {key} yet, so the policy is not put in force.",
-                f"Take the line out if the grant is right without it; else take the grant out. {key} = "
-                f"{_toml(_NOT_YET[key] or OFF)} asks for nothing and may stay.",
-                line=line,
-            )
     if "table" not in given:
         raise _invalid(lines.headers[n], "the grant names no table.", 'Write table = "NAME", a table of your catalog.')
     return Grant(**{**PRESETS.get(given.get("preset", ""), {}), **given, "line": lines.headers[n]})
@@ -256,10 +263,16 @@ def _positive(value: Any) -> Decimal:
     return Decimal(value)
 
 
-def _budget(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, dict) or "epsilon" not in value:
-        raise _Wrong("a table with epsilon is expected", 'For example { epsilon = 1.0, per = "30d" }.')
-    return value
+def _budget(value: Any) -> Budget:
+    example = 'For example { epsilon = 1.0, per = "30d" }.'
+    if not isinstance(value, dict) or "epsilon" not in value or set(value) - {"epsilon", "per"}:
+        raise _Wrong("a table of epsilon and per is expected", example)
+    epsilon, per = value["epsilon"], value.get("per", "30d")
+    if not _is_number(epsilon) or not 0 < epsilon <= MOST_EPSILON:
+        raise _Wrong(f"epsilon: a number above 0 and up to {MOST_EPSILON} is expected", example)
+    if not isinstance(per, str) or not re.fullmatch(r"[1-9][0-9]{0,3}d", per):
+        raise _Wrong("per: a number of days in quotes is expected", example)
+    return Budget(Decimal(epsilon), int(per[:-1]))
 
 
 def _day(value: Any) -> dt.date:
@@ -290,10 +303,6 @@ _READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "preset": _one_of(*PRESETS),
     }
 )
-
-#: keys no rule of this version applies -> the value that asks for nothing
-_NOT_YET: Mapping[str, Any] = MappingProxyType({"budget": None})
-
 
 # ---- what a person is told
 

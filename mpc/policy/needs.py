@@ -11,6 +11,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from math import inf
 from typing import Literal
 
@@ -43,6 +44,8 @@ Obstacle = Literal[
     "joined",
     "numbers",
     "rounded",
+    "noise",
+    "epsilon",
 ]
 
 
@@ -74,7 +77,7 @@ class Request:
     ``by_hand``: how many persons at the owner's have approved exactly this job and plan. ``least``: of deposits the
     fewest organisations besides the recipient's that a total is released of; None where all are in every total.
     ``open_set``: where not all are needed, a name for the set of those that will be in it, which nobody knows before
-    the end."""
+    the end. ``epsilon``: the privacy loss of a job with noise (P12)."""
 
     recipients: tuple[Recipient, ...]
     organisations: Mapping[str, str]
@@ -85,6 +88,7 @@ class Request:
     by_hand: int = 0
     least: int | None = None
     open_set: str = ""
+    epsilon: Fraction | None = None
 
 
 @dataclass(frozen=True)
@@ -248,13 +252,17 @@ def reveals_of(plan: Plan, party: str) -> Iterator[Reveal]:
 
 
 def chosen(policy: Policy, need: Need, request: Request) -> Grant | None:
-    """The grant that meets ``need``: of several the one with the smallest min_entities, for each of them suffices."""
+    """The grant that meets ``need``: of several the one with the smallest min_entities, for each of them suffices.
+
+    A job with noise goes by grants with a budget where there are any, of these by the largest.
+    """
     fitting = [g for g in policy.grants if not obstacles(g, need, request)]
     order = {"any": 0, "one": 1}
     return min(
         fitting,
         default=None,
         key=lambda g: (
+            _preferred(g, request),
             g.min_entities,
             -(g.max_share or 1),
             -(g.max_numbers or inf),
@@ -264,6 +272,11 @@ def chosen(policy: Policy, need: Need, request: Request) -> Grant | None:
             g.line,
         ),
     )
+
+
+def _preferred(grant: Grant, request: Request) -> Fraction:
+    """The smaller, the sooner a grant is chosen."""
+    return Fraction(0) if grant.budget is None or request.epsilon is None else -Fraction(grant.budget.epsilon)
 
 
 def not_in_joins(grant: Grant, need: Need) -> tuple[str, ...]:
@@ -291,5 +304,10 @@ def obstacles(grant: Grant, need: Need, request: Request) -> tuple[Obstacle, ...
         ("joined", not need.joined or not not_in_joins(grant, need)),
         ("rounded", grant.round_to is None or not need.exact),
         ("numbers", grant.max_numbers is None or need.numbers <= grant.max_numbers),
+        ("noise", grant.budget is None or request.epsilon is not None),
+        (
+            "epsilon",
+            grant.budget is None or request.epsilon is None or request.epsilon <= Fraction(grant.budget.epsilon),
+        ),
     )
     return tuple(obstacle for obstacle, holds in conditions if not holds)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from mpc.errors import LocalError
-from mpc.policy.grants import ALL, USES, Grant, Policy, write_grant
+from mpc.policy.grants import ALL, USES, Budget, Grant, Policy, write_grant
 from mpc.policy.needs import Need, Obstacle, Request, chosen, not_in_joins, obstacles
 from mpc.query.plan import Use
 
@@ -111,6 +112,9 @@ def _grants(needs: Iterable[Need], request: Request) -> list[Grant]:
                     min_contributors=others,
                     contributor_sets="any" if mixed else "one",
                     max_bits=bits,
+                    budget=None
+                    if request.epsilon is None
+                    else Budget(Decimal(request.epsilon.numerator) / request.epsilon.denominator),
                     approval="auto",
                 )
             )
@@ -167,6 +171,8 @@ def _because(reason: Obstacle, grant: Grant, need: Need, request: Request) -> st
         "rounded": f"rounds sums of the column to {grant.round_to}; that goes for SUM and AVG of it, also weighed or "
         "by CASE, but not for products, powers, VARIANCE, MIN and MAX",
         "numbers": f"lets {grant.max_numbers} number(s) out of one population, and this job asks for {need.numbers}",
+        "noise": "has a budget: its numbers carry noise, and the job asks for exact ones",
+        "epsilon": f"has a budget of {_budget(grant)}, and this job asks for more",
         "bits": f"allows {grant.max_bits} condition(s) to be shown of an entity, and this job shows {need.bits}",
     }[reason]
 
@@ -175,9 +181,33 @@ def _advice(party: str, missing: Sequence[Missing], grant: str, code: str) -> st
     advice = f"If {party} agrees, this in its policy.toml allows it:\n\n{grant}"
     if code == "policy.contributors":
         advice = f"Let more institutions contribute, the same in every total. {advice}"
+    budgets = [m.closest.budget for m in missing if m.closest is not None and m.closest.budget is not None]
+    reasons = {r for m in missing for r in m.reasons}
+    if budgets and reasons <= {"noise", "epsilon"}:
+        most = min(b.epsilon for b in budgets)
+        advice = f'Ask with noise: --epsilon {most:f} or less (Python: epsilon="{most:f}"). {advice}'
     if any(m.need.others == 1 for m in missing):
         advice += f"\nWith min_contributors = 1 the recipient can read {party}'s part of the total."
     return advice
+
+
+def _budget(grant: Grant) -> str:
+    return f"{grant.budget.epsilon:f} in {grant.budget.days} days" if grant.budget else "none"
+
+
+def noise_and_exact(party: str, needs: Sequence[Need], lines: Sequence[int], request: Request) -> LocalError:
+    """``policy.refused``: some of an owner's grants hide by noise, some by exact counts, which would undo the noise."""
+    columns = ", ".join(dict.fromkeys(f"{n.table}.{'COUNT(*)' if n.column == ALL else n.column}" for n in needs))
+    return LocalError(
+        "policy.refused",
+        f"The policy of {party} does not allow this job: it goes by grants with a budget, and for {columns} by grants "
+        f"without one (line {', '.join(map(str, lines))}), whose small cells would be hidden by exact counts. What "
+        "exact counts decide is told without noise.",
+        f"If {party} agrees, these columns get grants with a budget too:\n\n{grant_text(needs, request)}",
+        party=party,
+        lines=list(lines),
+        grant=grant_text(needs, request),
+    )
 
 
 def pending(party: str, needs: Sequence[Need], policy: Policy, request: Request) -> LocalError:

@@ -10,7 +10,7 @@ from mpc.errors import LocalError
 from mpc.policy.grants import Grant, Policy, write_grant
 
 ALLOWED = "allowed"
-_LINE = re.compile(r"--\s*(to|purpose|expect|trust|allow-two-party)\b\s*:?\s*(.*)")
+_LINE = re.compile(r"--\s*(to|purpose|expect|trust|allow-two-party|epsilon|entity-rows)\b\s*:?\s*(.*)")
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Case:
     trust: str
     allow_two_party: bool
     expect: str
+    epsilon: str = ""
+    entity_rows: int = 1
 
     def met_by(self, verdict: str) -> bool:
         """``verdict``: "allowed" or a code."""
@@ -53,6 +55,8 @@ def read_case(name: str, text: str) -> Case:
         said.get("trust") or "helper",
         "allow-two-party" in said,
         said["expect"],
+        said.get("epsilon", ""),
+        int(rows) if (rows := said.get("entity-rows", "1")).isdecimal() else 0,
     )
 
 

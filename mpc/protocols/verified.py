@@ -96,7 +96,7 @@ def contribute(
     for j in sorted(others):
         theirs = expect(heard[j], Agreed, party=j, step=step)
         verify(j, BOUND, theirs.digest, theirs.signature)
-    yield Round(here.at("points").path, {coordinator: _as_words(points)}, NOBODY)
+    yield Round(here.at("points").path, {coordinator: points_message(points)}, NOBODY)
     yield from total.contribute(session, s, x, coordinator)
     masked = [(r[b] + _zero(here, s, b) + _to_recipient(here, s, b)) % ORDER for b in range(len(r))]
     yield Round(here.at("scalars").path, {coordinator: _scalar_words(masked)}, NOBODY)
@@ -127,15 +127,17 @@ def deliver(session: Session, s: Sum, y: RingWords, binding: Binding) -> Rounds[
     here = session.at(f"total/{s.name}/verified")
     for i in s.contributors:
         yield Round(here.at(f"{i}/hash").path, {s.recipient: binding.bound[i].word}, NOBODY)
-        yield Round(here.at(f"{i}/points").path, {s.recipient: _as_words(binding.bound[i].points)}, NOBODY)
+        yield Round(here.at(f"{i}/points").path, {s.recipient: points_message(binding.bound[i].points)}, NOBODY)
     yield Round(here.at("scalars").path, {s.recipient: _scalar_words(binding.scalars)}, NOBODY)
 
 
 # -- the recipient
 
 
-def receive(session: Session, s: Sum, coordinator: str, context: bytes, verify: Verify) -> Rounds[RingWords]:
-    """Hear the masked total and what it is made of; open and verify it. Raises as ``open_verified``."""
+def receive(
+    session: Session, s: Sum, coordinator: str, context: bytes, verify: Verify
+) -> Rounds[tuple[RingWords, Binding]]:
+    """Hear the masked total and what it is made of; open and verify it. Raises as ``check``."""
     y = yield from total.receive(session, s, coordinator)
     here, only = session.at(f"total/{s.name}/verified"), frozenset({coordinator})
     bound = {}
@@ -146,12 +148,28 @@ def receive(session: Session, s: Sum, coordinator: str, context: bytes, verify: 
         bound[i] = Bound(word, _points((yield Round(step, {}, only))[coordinator], s, coordinator, step))
     step = here.at("scalars").path
     scalars = _scalars((yield Round(step, {}, only))[coordinator], s, coordinator, step)
-    check(session, s, y, Binding(bound, tuple(scalars)), context, verify)
-    return y
+    return y, check(session, s, y, Binding(bound, tuple(scalars)), context, verify)
 
 
-def check(session: Session, s: Sum, opened: RingWords, binding: Binding, context: bytes, verify: Verify) -> None:
-    """Whether ``opened`` is the sum of what the contributors bound themselves to.
+def check(session: Session, s: Sum, opened: RingWords, binding: Binding, context: bytes, verify: Verify) -> Binding:
+    """Take the recipient's masks off the scalars and verify ``opened``. Returns what anybody verifies it with. Raises
+    as ``verify_opened``."""
+    here = session.at(f"{s.name}/verified")
+    t = [
+        (masked - sum(_stream(session.pairs[i], here, s, b, "to-recipient") for i in s.contributors if i != session.me))
+        % ORDER
+        for b, masked in enumerate(binding.scalars)
+    ]
+    unmasked = Binding(binding.bound, tuple(t))
+    verify_opened(s, opened, unmasked, context, verify)
+    return unmasked
+
+
+# -- whoever has the sum
+
+
+def verify_opened(s: Sum, opened: RingWords, binding: Binding, context: bytes, verify: Verify) -> None:
+    """Whether ``opened`` is the sum of what the contributors bound themselves to. ``binding``: without masks.
 
     Raises PeerError protocol.signature, protocol.point where their words are not theirs, LocalError protocol.sum where
     the sum is another.
@@ -163,12 +181,7 @@ def check(session: Session, s: Sum, opened: RingWords, binding: Binding, context
         if len(mine.points) != blocks(s) or hashed(context, s, i, mine.points) != mine.word.digest:
             raise PeerError("protocol.point", f"{i} bound itself to other points than were handed on.", party=i)
         verify(i, BOUND, mine.word.digest, mine.word.signature)
-    here = session.at(f"{s.name}/verified")
-    t = [
-        (masked - sum(_stream(session.pairs[i], here, s, b, "to-recipient") for i in s.contributors if i != session.me))
-        % ORDER
-        for b, masked in enumerate(binding.scalars)
-    ]
+    t = binding.scalars
     sums = ring(s.bits).to_ints(opened)
     weights = _weights(context, s, binding, sums, t)
     left = curve.add(
@@ -264,12 +277,13 @@ def _stream(coins: Coins, session: Session, s: Sum, b: int, purpose: str) -> int
     return curve.scalar(coins.draw(session.at(f"to/{s.recipient}/{purpose}/{b}").path, UNIFORM_BYTES))
 
 
-def _as_words(points: Sequence[bytes]) -> Words:
+def points_message(points: Sequence[bytes]) -> Words:
+    """How points are said."""
     return Words(64, np.frombuffer(b"".join(points), dtype="<u8").astype(np.uint64))
 
 
 def _scalar_words(scalars: Sequence[int]) -> Words:
-    return _as_words([x.to_bytes(POINT_BYTES, "little") for x in scalars])
+    return points_message([x.to_bytes(POINT_BYTES, "little") for x in scalars])
 
 
 def _parts(message: object, s: Sum, party: str, step: str) -> list[bytes]:

@@ -33,7 +33,7 @@ from mpc.query import build
 from mpc.query.catalog import Catalog, Table
 from mpc.query.fold import Draft, DraftWord
 from mpc.query.linear import part_of
-from mpc.query.local import Scan, counting, key_sql
+from mpc.query.local import Scan, counting, key_sql, row_text, rows_of
 from mpc.query.local_joins import LocalJoin
 from mpc.query.nodes import (
     Agg,
@@ -60,6 +60,7 @@ from mpc.query.uses import bare, value_columns
 class _Query:
     party: str
     catalog: Catalog
+    entity_rows: int | None
     scans: dict[Scan, None] = field(default_factory=dict)
     classes: list[tuple[object, ...]] = field(default_factory=list)
     addends: list[dict[Scan, str]] = field(default_factory=list)
@@ -90,9 +91,9 @@ def of_side(table: Table, scan: Scan, single: bool, measures: Sequence[Sequence[
     return Behind(text if populations else "", tuple(column for column, _ in populations), found)
 
 
-def behind(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog) -> Behind:
-    """The query for the measures of a pool, in their order."""
-    q = _Query(party, catalog)
+def behind(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog, entity_rows: int | None = None) -> Behind:
+    """The query for the measures of a pool, in their order, over the rows that count in them (``local.rows_of``)."""
+    q = _Query(party, catalog, entity_rows)
     measures = tuple(_measure(q, d) for d in drafts)
     columns = tuple(column for column, _ in q.populations)
     return Behind(_print(q, keys) if q.scans else "", columns, measures)
@@ -312,6 +313,8 @@ def _scan(q: _Query, scan: Scan) -> str:
     columns += [f"{q.classes.index(form)} AS c", f"{_entity(table)} AS e", f"{_digest(table)} AS x"]
     columns += [f"{a.get(scan, 'CAST(NULL AS DOUBLE)')} AS a{i}" for i, a in enumerate(q.addends)]
     columns += [f"{p.get(scan, 'CAST(NULL AS UBIGINT)')} AS p{i}" for i, (_, p) in enumerate(q.populations)]
+    if table.keys:
+        return f"SELECT {', '.join(columns)} FROM {rows_of(table, scan.where, q.entity_rows)}"
     return f"SELECT {', '.join(columns)} FROM {_rows(table)}{_passing(scan)}"
 
 
@@ -350,7 +353,7 @@ def _entity(table: Table) -> str:
 
 def _content(table: Table) -> str:
     """A row's content, and its number among equal rows."""
-    text = f"CAST(ROW({', '.join(identifier(c.name) for c in table.columns)}) AS VARCHAR)"
+    text = row_text(table)
     return f"{text} || CAST(row_number() OVER (PARTITION BY {text}) AS VARCHAR)"
 
 

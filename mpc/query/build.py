@@ -409,6 +409,13 @@ def extreme(op: str, args: Sequence[Expr]) -> Expr:
     if len(parts) == 1:
         return parts[0]
     low, high = _hull(parts)
+    # it is on the same side of every argument that has a value: LEAST(x, 100) is at most 100
+    sure = [p for p in parts if not p.nullable]
+    if low is not None and high is not None and sure:
+        if op == "least":
+            high = min(p.high for p in sure if p.high is not None)
+        else:
+            low = max(p.low for p in sure if p.low is not None)
     return Extreme(parts[0].kind, parts[0].scale, low, high, all(p.nullable for p in parts), op, tuple(parts))
 
 

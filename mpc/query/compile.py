@@ -25,7 +25,8 @@ from mpc.query.domains import Domains
 from mpc.query.fold import Draft, Reveals
 from mpc.query.join_pool import join_pool, searched_of, term_of
 from mpc.query.local import local_query, ranked_query
-from mpc.query.nodes import Expr, JoinedTerm, Term, WordRef, rebuild
+from mpc.query.nodes import Expr, JoinedTerm, Term, WordRef, aggregates, rebuild
+from mpc.query.noised import add_noise, read_noise
 from mpc.query.parameters import put_in
 from mpc.query.parse import Source, parse, parties_of, too_deep
 from mpc.query.plan import (
@@ -33,6 +34,7 @@ from mpc.query.plan import (
     Key,
     LocalQuery,
     Measure,
+    Noise,
     Output,
     Plan,
     Pool,
@@ -48,7 +50,7 @@ from mpc.query.rounding import rounding
 from mpc.query.separate import check_weights
 
 #: goes into every job and plan; a change of what is compiled changes the number
-PLANNER = f"heji-6/sqlglot-{version('sqlglot')}"
+PLANNER = f"heji-7/sqlglot-{version('sqlglot')}"
 
 __all__ = ["PLANNER", "compile_job", "compile_plan", "parties_of"]
 
@@ -62,6 +64,8 @@ def compile_job(job: Job, catalogs: Mapping[str, Catalog]) -> Plan:
         trust=job.trust,
         verified=job.verified,
         parameters=job.parameters,
+        epsilon=job.epsilon,
+        entity_rows=job.entity_rows,
     )
 
 
@@ -73,23 +77,34 @@ def compile_plan(
     trust: str,
     verified: bool = False,
     parameters: Mapping[str, str] = MappingProxyType({}),
+    epsilon: str = "",
+    entity_rows: int = 1,
 ) -> Plan:
     """The plan of a query. ``catalogs`` by party; those of parties the query does not name change nothing.
 
     ``verified``: the recipient is to verify the sums (P11). ``parameters``: values of the ``$name`` in ``sql``.
+    ``epsilon``, ``entity_rows``: noise (P12), as ``Job`` has them.
     Raises LocalError sql.*, plan.*, with line and column among the facts where they are known.
     """
+    noise = read_noise(epsilon, entity_rows)
     try:
         source, query = parse(sql)
         query = put_in(source, query, parameters)
         binder = QueryBinder(source, catalogs, recipients)
         relation = binder.bind(query)
-        plan = _plan(source, _as_totals(source, relation), binder.catalogs, helped=trust != "parties")
+        totals = _as_totals(source, relation)
+        plan = _plan(source, totals, binder.catalogs, noise, helped=trust != "parties")
     except RecursionError:
         raise too_deep() from None
     if verified:
         plan = _verified(plan)
     if trust == "deposit":
+        if noise is not None:
+            raise LocalError(
+                "plan.noise",
+                "Deposits carry no noise.",
+                "Ask for the total with --epsilon without --method, or for deposits without --epsilon.",
+            )
         return as_deposit(plan, recipients)
     if plan.trust == "helper" and trust == "parties":
         raise LocalError(
@@ -145,13 +160,15 @@ def _as_totals(source: Source, relation: Rows | Totals | Scalars) -> Totals:
     return relation
 
 
-def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog], *, helped: bool) -> Plan:
+def _plan(
+    source: Source, totals: Totals, catalogs: Mapping[str, Catalog], noise: Noise | None, *, helped: bool
+) -> Plan:
     exprs = [*totals.exprs, *([totals.having] if totals.having is not None else []), *(o[0] for o in totals.order)]
     check_rows(source, exprs, totals)
-    found = Reveals()
+    found = Reveals(noised=noise is not None)
     if totals.by_row:
         found.lower(present(totals.rows))
-    elif totals.keys:
+    elif totals.keys and (noise is None or not any(a.keyed for e in exprs for a in aggregates(e))):
         found.lower(
             rows(totals.rows)
         )  # measure 0: is there such a group? The very word of a COUNT(*) that is asked for
@@ -167,7 +184,9 @@ def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog], *, he
             line=1,
             column=1,
         )
-    pools, place = _pools(source, totals, found.drafts, catalogs, helped=helped)
+    pools, place = _pools(source, totals, found.drafts, catalogs, noise, helped=helped)
+    if noise is not None:
+        pools = add_noise(source, noise, pools, found.drafts, place, catalogs)
 
     def placed(e: Expr) -> Expr:
         if isinstance(e, WordRef):
@@ -190,7 +209,8 @@ def _plan(source: Source, totals: Totals, catalogs: Mapping[str, Catalog], *, he
     parties = tuple(sorted({s.party for p in pools for s in p.sources}))
     # sums rest on no third seat (P3), whatever weaker level the job would accept; joins rest on the helper (P6),
     # or on nobody between two parties (P9)
-    plan = Plan(PLANNER, "parties", parties, pools, finish, reveals, _notes(totals, found, reveals, pools))
+    notes = _notes(totals, found, reveals, pools, noise)
+    plan = Plan(PLANNER, "parties", parties, pools, finish, reveals, notes, noise=noise)
     return replace(plan, trust="helper") if plan.helped else plan
 
 
@@ -208,12 +228,21 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 def _pools(
-    source: Source, totals: Totals, drafts: Sequence[Draft], catalogs: Mapping[str, Catalog], *, helped: bool
+    source: Source,
+    totals: Totals,
+    drafts: Sequence[Draft],
+    catalogs: Mapping[str, Catalog],
+    noise: Noise | None,
+    *,
+    helped: bool,
 ) -> tuple[tuple[Pool, ...], dict[int, tuple[int, int]]]:
     """Pools, and for each draft its pool and measure. The keyed pool is the first; others differ in their parties."""
     groups: dict[object, list[int]] = {}
-    for i, d in enumerate(drafts):
-        groups.setdefault(_rows_of(source, d, keyed=d.keyed or (bool(totals.keys) and i == 0)), []).append(i)
+    for i in sorted(range(len(drafts)), key=lambda i: noise is not None and not drafts[i].keyed):
+        d = drafts[i]
+        groups.setdefault(
+            _rows_of(source, d, keyed=d.keyed or (bool(totals.keys) and i == 0 and noise is None)), []
+        ).append(i)
     pools: list[Pool] = []
     place: dict[int, tuple[int, int]] = {}
     for p, (rows_of, members) in enumerate(groups.items()):
@@ -237,16 +266,17 @@ def _pools(
                 f"pool{p}",
                 keys,
                 tuple(_measure(source, d, boxes) for d in chosen),
-                tuple(_source(name, chosen, len(keys), _catalog(catalogs, name)) for name in names),
+                tuple(_source(name, chosen, len(keys), _catalog(catalogs, name), noise) for name in names),
                 _rankings(chosen, len(keys), catalogs),
             )
         )
     return tuple(pools), place
 
 
-def _source(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog) -> LocalQuery:
-    query = local_query(party, drafts, keys, catalog)
-    return replace(query, behind=behind(party, drafts, keys, catalog), rounding=rounding(party, drafts, keys))
+def _source(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog, noise: Noise | None) -> LocalQuery:
+    most = None if noise is None else noise.entity_rows
+    query = local_query(party, drafts, keys, catalog, most)
+    return replace(query, behind=behind(party, drafts, keys, catalog, most), rounding=rounding(party, drafts, keys))
 
 
 def _rankings(drafts: Sequence[Draft], keys: int, catalogs: Mapping[str, Catalog]) -> tuple[Ranking, ...]:
@@ -325,8 +355,16 @@ def _measure(source: Source, d: Draft, boxes: Boxes) -> Measure:
     return Measure(name, tuple(words), tuple(Reach(p, tuple(boxes)) for p, boxes in sorted(reach.items())))
 
 
-def _notes(totals: Totals, found: Reveals, reveals: Sequence[object], pools: Sequence[Pool]) -> tuple[str, ...]:
+def _notes(
+    totals: Totals, found: Reveals, reveals: Sequence[object], pools: Sequence[Pool], noise: Noise | None
+) -> tuple[str, ...]:
     notes = []
+    if noise is not None:
+        notes.append(
+            f"Every number carries noise: epsilon {noise.epsilon} for the whole job, which each owner divides equally "
+            f"among the words it adds to. Of one entity at most {noise.entity_rows} row(s) of a table count, one where "
+            "its key stands once; in a table without key each row is an entity. All cells are shown, also empty ones."
+        )
     if totals.having is not None:
         notes.append("HAVING is computed by the recipient in the clear: it hides nothing from the recipient.")
     if totals.order:

@@ -3,6 +3,10 @@
 Everything is exact rationals until it is shown: COUNT and SUM equal the plaintext SQL to the last digit; AVG, VARIANCE
 and STDDEV are the doubles nearest to the exact values (DuckDB's differ in their last digits, since it adds up doubles).
 
+Noise (P12): an output of noised words comes with its accuracy (mpc/query/accuracy.py). All cells are shown, since
+whether there is a group is not to be told from a count with noise. An output that noise leaves without a value, such as
+an average over a count that came out at 0, is NULL and named in the row's ``unclear``.
+
 Suppression: an output that depends on a suppressed measure is NULL and named in the row's ``suppressed``. A group whose
 row count is suppressed stays, since nobody can tell whether it is empty; so does a row whose HAVING depends on a
 suppressed value (unknown is not "no"). In ORDER BY a suppressed value sorts as NULL.
@@ -16,9 +20,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cmp_to_key
+from math import ceil
 from typing import Any
 
 from mpc.errors import LocalError
+from mpc.query.accuracy import accuracy
 from mpc.query.build import half_away
 from mpc.query.catalog import Value
 from mpc.query.evaluate import Datum, constant, evaluate, to_double
@@ -36,6 +42,10 @@ class Result:
     scales: tuple[int, ...]
     rows: tuple[tuple[Any, ...], ...]
     suppressed: tuple[tuple[str, ...], ...]  # per row, the columns hidden in it
+    #: with noise, per row: the half-width of each output's interval, None where none is stated; and the columns without
+    #: a value
+    accuracy: tuple[tuple[Any, ...], ...] = ()
+    unclear: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ class _Row:
     values: tuple[Datum, ...]
     hidden: tuple[str, ...]
     order: tuple[Datum, ...]
+    accuracy: tuple[Fraction | None, ...] = ()
 
 
 def finish(plan: Plan, opened: Opened) -> Result:
@@ -59,7 +70,19 @@ def finish(plan: Plan, opened: Opened) -> Result:
     kinds = tuple(o.expr.kind for o in f.outputs)
     scales = tuple(o.expr.scale if o.expr.kind == "decimal" else 0 for o in f.outputs)
     shown = tuple(tuple(_shown(v, k, s) for v, k, s in zip(r.values, kinds, scales, strict=True)) for r in rows)
-    return Result(tuple(o.name for o in f.outputs), kinds, scales, shown, tuple(r.hidden for r in rows))
+    names = tuple(o.name for o in f.outputs)
+    hidden = tuple(r.hidden for r in rows)
+    if plan.noise is None:
+        return Result(names, kinds, scales, shown, hidden)
+    accuracy = tuple(
+        tuple(_half_width(a, k, s) for a, k, s in zip(r.accuracy, kinds, scales, strict=True)) for r in rows
+    )
+    noised = [o.name for o in f.outputs if any(isinstance(n, WordRef) for n in walk(o.expr))]
+    unclear = tuple(
+        tuple(n for n, v in zip(names, r.values, strict=True) if v is None and n in noised and n not in r.hidden)
+        for r in rows
+    )
+    return Result(names, kinds, scales, shown, hidden, accuracy, unclear)
 
 
 def _rows(plan: Plan, opened: Opened) -> Iterator[_Row]:
@@ -72,6 +95,7 @@ def _rows(plan: Plan, opened: Opened) -> Iterator[_Row]:
     for cell, key in enumerate(keyed):
         if (
             main is not None
+            and plan.noise is None
             and not opened.pools[main].suppressed[0][cell]
             and opened.pools[main].words[0][0][cell] == 0
         ):
@@ -82,7 +106,12 @@ def _rows(plan: Plan, opened: Opened) -> Iterator[_Row]:
             continue
         values = tuple(None if hides(o.expr) else evaluate(o.expr, leaf) for o in f.outputs)
         hidden = tuple(o.name for o in f.outputs if hides(o.expr))
-        yield _Row(values, hidden, tuple(None if hides(e) else evaluate(e, leaf) for e, _, _ in f.order))
+        order = tuple(None if hides(e) else evaluate(e, leaf) for e, _, _ in f.order)
+        about = values if plan.noise is not None else ()
+        accuracies = tuple(
+            None if v is None else accuracy(plan, o.expr, leaf) for v, o in zip(about, f.outputs, strict=False)
+        )
+        yield _Row(values, hidden, order, accuracies)
 
 
 def _leaf(plan: Plan, opened: Opened, main: int | None, cell: int, key: tuple[Any, ...]) -> Callable[[Expr], Datum]:
@@ -143,6 +172,16 @@ def _shown(value: Datum, kind: NodeKind, scale: int) -> Any:
         return _date(int(value))
     units = half_away(Fraction(value) * 10**scale)
     # from its text: scaleb would round to the 28 digits of the decimal context
+    return units if kind == "integer" else Decimal(f"{units}e-{scale}")
+
+
+def _half_width(value: Fraction | None, kind: NodeKind, scale: int) -> Any:
+    """A half-width in the output's own type, rounded up; None for what is no number."""
+    if value is None or kind not in ("integer", "decimal", "double"):
+        return None
+    if kind == "double":
+        return to_double(value)
+    units = ceil(value * 10**scale)
     return units if kind == "integer" else Decimal(f"{units}e-{scale}")
 
 

@@ -12,9 +12,22 @@ from fractions import Fraction
 
 from mpc.query import build
 from mpc.query.aggregates import total_bounds
-from mpc.query.build import NULL, ZERO
+from mpc.query.build import FALSE, NULL, ZERO
 from mpc.query.linear import Form, atom_of, flatten, form, is_missing, missing, present
-from mpc.query.nodes import Agg, Expr, IsNull, Ranked, Term, WordRef, aggregates, children, numeric, rebuild
+from mpc.query.nodes import (
+    Agg,
+    Divide,
+    Expr,
+    IsNull,
+    Ranked,
+    Term,
+    WordRef,
+    aggregates,
+    children,
+    numeric,
+    rebuild,
+    walk,
+)
 from mpc.query.plan import WordKind
 from mpc.query.show import shown
 
@@ -46,7 +59,10 @@ class Draft:
 class Reveals:
     """Collects the measures of a query. ``WordRef.pool`` is the draft's number until pools are laid out."""
 
-    def __init__(self) -> None:
+    def __init__(self, noised: bool = False) -> None:
+        """``noised``: words carry noise, so each costs accuracy. Then nothing is NULL for want of rows (a total of
+        nothing is 0 and noise), no word is spent on telling that, and only totals themselves are added up."""
+        self._noised = noised
         self.drafts: list[Draft] = []
         self._by_terms: dict[tuple[bool, tuple[Term, ...], str], int] = {}
         self._alone: set[Agg] = set()
@@ -74,6 +90,10 @@ class Reveals:
             return self._single(e)
         folded = self._foldable(e)
         if folded is None:
+            if isinstance(e, IsNull) and isinstance(e.arg, Agg) and self._noised:
+                return FALSE
+            if isinstance(e, Divide) and self._noised:
+                return self._divided(rebuild(e, self.lower))
             if isinstance(e, IsNull) and isinstance(e.arg, Agg) and e.arg.func in ("sum", "squares"):
                 return build.compare(
                     "=", self._word(replace(e.arg, func="count", kind="integer", scale=0, nullable=False)), ZERO
@@ -103,7 +123,7 @@ class Reveals:
                 rest.append((leaf, c))
         # a leaf of one party's products and CASEs is computed at that party only where it joins with others
         parties = {p for leaf in atoms for a in aggregates(leaf) for p in a.parties}
-        if len(parties) < 2:
+        if len(parties) < 2 or self._noised:
             rest += [(leaf, c) for leaf, c in atoms.items() if not isinstance(atom_of(leaf), Agg)]
             atoms = {leaf: c for leaf, c in atoms.items() if isinstance(atom_of(leaf), Agg)}
         if len(atoms) < 2:
@@ -116,7 +136,7 @@ class Reveals:
         """A word for the sum, one for the NULLs among its parts (``missing``, or present where cells can be empty)."""
         kept = [(atom_of(leaf) or leaf, c) for leaf, c in atoms if c != 0]
         keyed = any(a.keyed for leaf, _ in atoms for a in aggregates(leaf))
-        nullable = [leaf for leaf, _ in atoms if leaf.nullable]
+        nullable = [leaf for leaf, _ in atoms if leaf.nullable and not self._noised]
         several = [leaf for leaf in nullable if isinstance(leaf, Agg) and (len(leaf.parties) > 1 or leaf.joined)]
         single = [leaf for leaf in nullable if leaf not in several]
         draft = self._draft_of(keyed, [leaf for leaf, _ in atoms])
@@ -159,6 +179,8 @@ class Reveals:
 
     def _single(self, agg: Agg) -> Expr:
         word = self._word(agg)
+        if self._noised:
+            return word
         if isinstance(agg, Ranked):
             known = self._word(_known(agg))
             return build.case([(build.compare(">", known, ZERO), word)], build.const(agg.kind, None, agg.scale))
@@ -166,6 +188,14 @@ class Reveals:
             return word
         counted = self._word(_counted(agg))
         return build.case([(build.compare(">", counted, ZERO), word)], build.const(agg.kind, None, agg.scale))
+
+    def _divided(self, e: Expr) -> Expr:
+        """A quotient, NULL where a count in its divisor came out at 0 or below, since noise can do that."""
+        assert isinstance(e, Divide)
+        refs = dict.fromkeys(n for n in walk(e.right) if isinstance(n, WordRef))
+        counts = [r for r in refs if self.drafts[r.pool].words[r.word].kind in ("rows", "count")]
+        tests = [build.compare(">", r, ZERO) for r in counts]
+        return build.case([(build.logic("and", *tests), e)], NULL) if tests else e
 
     def _word(self, agg: Agg, draft: int | None = None) -> Expr:
         """The word of one aggregate. Those over the same values share a measure."""

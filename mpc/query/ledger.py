@@ -154,7 +154,10 @@ def _revealed(pool: Pool) -> list[str]:
         behind = " + ".join(r.party for r in m.reach) or parties
         if isinstance(pool, JoinPool):
             behind = f"the joined rows of {' and '.join(pool.parties)}"
-        texts.append(f"{_cells(pool.keys)}, {m.name} of {behind}: {words}; or only that it is suppressed")
+        noised = (
+            f", with noise of {' and '.join(n)}" if (n := sorted({n.party for w in m.words for n in w.noise})) else ""
+        )
+        texts.append(f"{_cells(pool.keys)}, {m.name} of {behind}: {words}{noised}; or only that it is suppressed")
     return texts
 
 

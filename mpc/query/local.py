@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from mpc.query import build
-from mpc.query.catalog import Catalog
+from mpc.query.catalog import Catalog, Table
 from mpc.query.catalog import Column as Declared
 from mpc.query.fold import Draft, DraftWord
 from mpc.query.linear import part_of
@@ -47,6 +47,7 @@ class _Query:
     party: str
     catalog: Catalog
     keys: int
+    entity_rows: int | None
     scans: list[Scan] = field(default_factory=list)
     #: value column -> its expression in each scan (none: NULL)
     values: list[dict[Scan, Expr]] = field(default_factory=list)
@@ -56,9 +57,11 @@ class _Query:
     outer: list[str] = field(default_factory=list)
 
 
-def local_query(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog) -> LocalQuery:
-    """One party's query for the measures of a pool, in their order."""
-    q = _Query(party, catalog, keys)
+def local_query(
+    party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog, entity_rows: int | None = None
+) -> LocalQuery:
+    """One party's query for the measures of a pool, in their order. ``entity_rows``: see ``rows_of``."""
+    q = _Query(party, catalog, keys, entity_rows)
     parts = [[_parts(w, party) for w in d.words] for d in drafts]
     for words in parts:
         for word in words:
@@ -76,7 +79,7 @@ def local_query(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog
 
 def ranked_query(party: str, draft: Draft, keys: int, catalog: Catalog) -> LocalQuery:
     """The values among which a measure finds one by its place, row by row: columns ``k0 …`` and ``v`` in units."""
-    q = _Query(party, catalog, keys)
+    q = _Query(party, catalog, keys, None)
     part = next(p for word in draft.words for _, p in _parts(word, party))
     assert isinstance(part, Agg)
     by_scan = _by_scan(q, part)
@@ -248,8 +251,7 @@ def _entity(q: _Query, scan: Scan) -> tuple[Declared, ...]:
     return table.keys if table else ()
 
 
-def _entity_sql(q: _Query, scan: Scan) -> str:
-    columns = _entity(q, scan)
+def _entity_sql(columns: Sequence[Declared]) -> str:
     if not columns:
         return "1"
     names = [identifier(c.name) for c in columns]
@@ -274,9 +276,36 @@ def _scan(q: _Query, scan: Scan) -> str:
     columns = [f"{key_sql(k)} AS k{i}" for i, k in enumerate(scan.keys)]
     columns += [f"{_typed(v, scan)} AS v{i}" for i, v in enumerate(q.values)]
     for i, scans in enumerate(_classes(q).values()):
-        columns.append(f"{_entity_sql(q, scan) if scan in scans else 'NULL'} AS e{i}")
-    where = f" WHERE {sql(scan.where)}" if scan.where is not None else ""
-    return f"SELECT {', '.join(columns)} FROM {identifier(scan.table)}{where}"
+        columns.append(f"{_entity_sql(_entity(q, scan)) if scan in scans else 'NULL'} AS e{i}")
+    table = q.catalog.table(scan.table)
+    assert table is not None
+    return f"SELECT {', '.join(columns)} FROM {rows_of(table, scan.where, q.entity_rows)}"
+
+
+def rows_of(table: Table, where: Expr | None, entity_rows: int | None) -> str:
+    """What stands behind FROM: the rows of a table that pass a condition.
+
+    ``entity_rows``: of one entity this many at most, which a digest of their content chooses, so that who else is in
+    the table has no say and the same data gives the same rows; None: all. Rows without a whole key are one entity.
+    Where the owner declares keys to stand once, one row; in a table without key each row is an entity.
+    """
+    name = identifier(table.name)
+    passing = f"{name} WHERE {sql(where)}" if where is not None else name
+    if entity_rows is None or not table.keys:
+        return passing
+    order = f"PARTITION BY {_entity_sql(table.keys)} ORDER BY md5_number({row_text(table)})"
+    most = rows_an_entity(table, entity_rows)
+    return f"(SELECT * FROM {passing} QUALIFY row_number() OVER ({order}) <= {most}) AS {name}"
+
+
+def rows_an_entity(table: Table, entity_rows: int) -> int:
+    """How many rows of one entity count at most where ``rows_of`` reads a table."""
+    return entity_rows if table.keys and not table.unique else 1
+
+
+def row_text(table: Table) -> str:
+    """A row's content as text."""
+    return f"CAST(ROW({', '.join(identifier(c.name) for c in table.columns)}) AS VARCHAR)"
 
 
 def key_sql(key: Expr) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Generic, TypeVar
 
+from mpc.errors import LocalError
 from mpc.query import build
 from mpc.query.nodes import Abs, Arith, Case, Coalesce, Column, Const, Expr, Extreme, Neg, is_null, numeric
 from mpc.query.printer import sql
@@ -24,6 +25,8 @@ from mpc.query.rules.cancel import constant_factor
 from mpc.query.uses import bare, conditions, value_columns
 
 K = TypeVar("K")
+#: their conditions repeat each other, so that the text of local queries grows with their square
+MOST = 40
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,21 @@ def parts_of(values: Mapping[K, Expr]) -> list[Part[K]]:
 
 
 def picked_out(values: Mapping[K, Expr]) -> list[Part[K]]:
-    """Those that some rows bring and others do not, where there are several: each is to be judged by itself."""
+    """Those that some rows bring and others do not, where there are several: each is to be judged by itself.
+
+    Raises LocalError job.limits.
+    """
     found = parts_of(values)
-    return [part for part in found if part.selects] if len(found) > 1 else []
+    if len(found) < 2:
+        return []
+    some = [part for part in found if part.selects]
+    if len(some) > MOST:
+        raise LocalError(
+            "job.limits",
+            f"A sum weighs rows in {len(some)} different ways, each of which is to be counted; up to {MOST} are.",
+            "Use fewer arms and conditions in one SUM, or ask for several sums, or GROUP BY a label.",
+        )
+    return some
 
 
 def _within(value: Expr, mark: Expr) -> Expr:
@@ -176,8 +191,9 @@ def _taken(tests: list[Expr], arm: int) -> Expr:
     """Whether the first test that holds is this one; the last arm: none."""
     if arm == 0:
         return tests[0]
-    marks = [(t, build.integer(int(i == arm))) for i, t in enumerate(tests)]
-    which = build.case(marks, build.integer(int(arm == len(tests))))
+    before = [(t, build.ZERO) for t in tests[:arm]]
+    this = [(tests[arm], build.integer(1))] if arm < len(tests) else []
+    which = build.case([*before, *this], build.integer(int(not this)))
     return build.compare("=", which, build.integer(1))
 
 

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import rfc8785
 
 from mpc.ids import Field
+from mpc.noise import Scale
 from mpc.protocols.ranked import Search, Searched
 from mpc.query.catalog import Kind, Value
 from mpc.query.nodes import Expr
@@ -35,13 +36,27 @@ Use = Literal[
 
 
 @dataclass(frozen=True)
+class PartyNoise:
+    """What a party adds to a word in each cell: discrete Laplace noise of this scale, since one entity of its changes
+    the word by ``sensitivity`` units at most, all cells together."""
+
+    party: str
+    sensitivity: int
+    scale: Scale
+
+
+@dataclass(frozen=True)
 class Word:
-    """One ring word per cell. Its total t satisfies |t| <= bound; the number it stands for is t / 10^scale."""
+    """One ring word per cell. Its total t satisfies |t| <= bound; the number it stands for is t / 10^scale.
+
+    ``noise``: with P12, by party. The bound then holds but for 2^-40 of all jobs.
+    """
 
     kind: WordKind
     ring: Ring
     scale: int
     bound: int
+    noise: tuple[PartyNoise, ...] = ()
 
 
 #: a block of cells: for each key the indices into its domain, None for all of them
@@ -466,6 +481,15 @@ class Finish:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """The privacy loss of a job with noise (P12), as the job writes it, and how many rows of one entity count at most
+    wherever its table is read."""
+
+    epsilon: str
+    entity_rows: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that follows from job and catalogs."""
 
@@ -477,6 +501,7 @@ class Plan:
     reveals: tuple[Reveal, ...]
     notes: tuple[str, ...]  # what explain tells besides ("HAVING hides nothing from the recipient")
     verified: bool = False  # sums of Z_2^128, which the recipient verifies (mpc.protocols.verified)
+    noise: Noise | None = None
 
     @property
     def joins(self) -> tuple[tuple[int, JoinPool], ...]:

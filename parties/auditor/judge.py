@@ -6,14 +6,16 @@ Imports nothing that opens a connection or a database.
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 import sys
 from pathlib import Path
 
 from mpc.errors import HejiError, LocalError
-from mpc.evidence.bundle import MAX_BUNDLE_BYTES, Bundle, invalid
+from mpc.evidence.bundle import MAX_BUNDLE_BYTES, Bundle, Span, invalid
 from mpc.evidence.case import Case, Member, read_case
 from mpc.evidence.case import Roster as Listed
+from mpc.evidence.period import Period, read_period
 from mpc.evidence.report import html
 from mpc.evidence.stamp import certificates_of
 from mpc.evidence.verify import Check, Settings, overall, to_json, verify
@@ -25,11 +27,11 @@ MARKS = {"passed": "passed", "failed": "FAILED", "open": "open  "}
 
 def judge(
     path: Path, roster: Path | None = None, settings: Settings | None = None, key: bytes = b""
-) -> tuple[Case, list[Check]]:
-    """Read and check the bundle at ``path``. ``roster``: the consortium as the verifier knows it, else the bundle's;
-    ``key``: the auditor's, to open what is sealed to it.
+) -> tuple[Case | Period, list[Check]]:
+    """Read and check the bundle at ``path``, of a job or a period.
 
-    Raises LocalError evidence.invalid, config.missing, roster.invalid.
+    ``roster``: the consortium as the verifier knows it, else the bundle's; ``key``: the auditor's, to open what is
+    sealed to it. Raises LocalError evidence.invalid, config.missing, roster.invalid.
     """
     if path.exists() and path.stat().st_size > MAX_BUNDLE_BYTES:
         raise invalid("it is larger than 1 GiB")
@@ -37,7 +39,8 @@ def judge(
     if roster is None and "roster.json" not in bundle.files:
         raise LocalError("evidence.invalid", "The bundle holds no roster.", "Give one with --roster roster.json.")
     raw = files.read(roster, "the roster") if roster else bundle.files["roster.json"]
-    case = read_case(bundle, listed(Roster.from_json(raw), given=roster is not None), key)
+    members = listed(Roster.from_json(raw), given=roster is not None)
+    case = read_period(bundle, members) if isinstance(bundle.about, Span) else read_case(bundle, members, key)
     return case, verify(case, settings)
 
 
@@ -61,11 +64,10 @@ def listed(roster: Roster, *, given: bool) -> Listed:
     return Listed(roster.digest(), members, tuple(roster.unsigned_by()), given)
 
 
-def text(case: Case, checks: list[Check]) -> str:
+def text(case: Case | Period, checks: list[Check]) -> str:
     """The verdicts for a terminal."""
     lines = [
-        f"Job       {case.job}",
-        f"Exported  by {case.bundle.by}, with the logs of {', '.join(sorted(case.parts))}",
+        *_about(case),
         f"Roster    {case.roster.digest}" + ("" if case.roster.given else "  (the bundle's own: compare the digest)"),
         "",
     ]
@@ -79,6 +81,20 @@ def text(case: Case, checks: list[Check]) -> str:
         f"{counts['passed']} passed, {counts['failed']} failed, {counts['open']} could not be checked from this bundle."
     )
     return "\n".join([*lines, "", told + (f" Failed: {'; '.join(failed)}." if failed else ""), ""])
+
+
+def _about(case: Case | Period) -> list[str]:
+    if isinstance(case, Period):
+        since, until = (dt.datetime.fromtimestamp(t, dt.UTC) for t in (case.span.since, case.span.until))
+        me = case.log.member
+        return [
+            f"Period    {since:%Y-%m-%d %H:%M:%S} to {until:%Y-%m-%d %H:%M:%S} UTC: {len(case.jobs)} jobs of {me}",
+            f"Exported  by {case.bundle.by}, with {len(case.log.raw)} entries of the log of {me}",
+        ]
+    return [
+        f"Job       {case.job}",
+        f"Exported  by {case.bundle.by}, with the logs of {', '.join(sorted(case.parts))}",
+    ]
 
 
 def main() -> None:

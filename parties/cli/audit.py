@@ -15,16 +15,17 @@ from cyclopts import App, Parameter
 from mpc.errors import HejiError, LocalError
 from mpc.evidence.blame import accusations, blamed
 from mpc.evidence.bundle import Bundle
-from mpc.evidence.case import read_part
+from mpc.evidence.case import Case, read_part
 from mpc.evidence.report import html
 from mpc.evidence.stamp import Stamp
 from mpc.evidence.verify import Settings, overall, to_json
 from parties import files
 from parties.auditor import key as auditor_key
 from parties.auditor.export import export as collect
-from parties.auditor.export import own_evidence
+from parties.auditor.export import export_period, own_evidence
 from parties.auditor.judge import authority, judge, text
 from parties.cli.output import As, Consortium, err, plain
+from parties.clock import now
 from parties.config import locate
 from parties.evidence.documents import Documents
 from parties.evidence.stamps import Stamps
@@ -52,6 +53,9 @@ Tsa = Annotated[
     Path | None, Parameter(name="--tsa", help="root certificate (PEM) of the authority whose timestamps you believe")
 ]
 
+#: seconds
+DAY = 86400
+
 Auditor = Annotated[Path | None, Parameter(name="--as", help="an auditor's folder, to open what is sealed to it")]
 
 
@@ -64,11 +68,14 @@ def register(app: App) -> None:
 
 
 def export(
-    job: str,
+    job: str = "",
     /,
     *,
     out: Target,
-    with_policy: Annotated[bool, Parameter(negative="", help="add this owner's policy.toml")] = False,
+    since: Annotated[str, Parameter(help="instead of a job: all jobs from this day on, such as 2026-01-01 (UTC)")] = "",
+    until: Annotated[str, Parameter(help="the last day of that period; else until now")] = "",
+    of: Annotated[str, Parameter(help="whose period, if you are an auditor of the roster; else your own")] = "",
+    with_policy: Annotated[bool, Parameter(negative="", help="add the policies this owner approved under")] = False,
     with_result: Annotated[bool, Parameter(negative="", help="add the result this member received")] = False,
     seal_for: Annotated[
         Path | None, Parameter(help="an auditor's key: seal to it what this coordinator heard, to be added up again")
@@ -78,7 +85,11 @@ def export(
 ) -> None:
     """Collect the evidence of a job from all its participants into one signed file. It holds no data.
 
+    With --since, that of all jobs of one member in a period, from its own log: who received what, what was spent of
+    limits, second runs on other parties.
+
     Example: heji audit export 3f1c0a2b --out evidence.zip
+    Example: heji audit export --since 2026-01-01 --as bank_a --out year.zip
 
     Parameters
     ----------
@@ -86,14 +97,29 @@ def export(
         the job's id, or its first eight digits
     """
     folder = locate(consortium, as_, (), os.environ)
+    if bool(job) == bool(since) or ((until or of) and not since):
+        raise LocalError(
+            "config.invalid",
+            "Evidence is exported of one job, or of a period.",
+            "Give a job's id, or --since (with --until and --of, if you like).",
+        )
+    if since and (with_result or seal_for):
+        raise LocalError(
+            "config.invalid", "The bundle of a period holds no results and no messages.", "Export those job by job."
+        )
     if out.exists():
         raise LocalError("config.exists", f"{out} exists.", "Choose another name with --out, or remove it first.")
-    whole = _job_id(folder, job)
-    bundle, absent = asyncio.run(_collected(folder, whole, with_policy, with_result, seal_for))
+    if since:
+        bundle = asyncio.run(_period(folder, of, _span(since, until), with_policy))
+        told = f"what the log of {of or bundle.by} tells of {since} to {until or 'now'}"
+    else:
+        whole = _job_id(folder, job)
+        bundle, absent = asyncio.run(_collected(folder, whole, with_policy, with_result, seal_for))
+        for who, why in sorted(absent.items()):
+            err.print(f"Without the log of {who}: {why.message}")
+        told = f"the evidence of {whole[:16]}, with the logs of {', '.join(sorted(bundle.part('logs')))}"
     files.write(out, bundle.write())
-    for who, why in sorted(absent.items()):
-        err.print(f"Without the log of {who}: {why.message}")
-    plain(f"{out}: the evidence of {whole[:16]}, with the logs of {', '.join(sorted(bundle.part('logs')))}.")
+    plain(f"{out}: {told}.")
     plain(f"Verify it anywhere: heji audit verify {out}")
 
 
@@ -185,8 +211,8 @@ def blame(*bundles: Path, roster: RosterFile = None, json: bool = False) -> None
     json: bool
         the same for programs
     """
-    judged = [judge(b, roster) for b in bundles]
-    if len({case.job for case, _ in judged}) != 1:
+    judged = [(case, checks) for case, checks in (judge(b, roster) for b in bundles) if isinstance(case, Case)]
+    if len({case.job for case, _ in judged}) != 1 or len(judged) < len(bundles):
         raise LocalError("evidence.invalid", "These are not bundles of one job.", "Give bundles of the same job.")
     found, told = blamed(judged), accusations(judged)
     if json:
@@ -262,6 +288,31 @@ async def _replayed(folder: Path, job: str) -> list[Replayed]:
         return await replay_role(member, part)
     finally:
         await member.close()
+
+
+async def _period(folder: Path, of: str, span: tuple[int, int], with_policy: bool) -> Bundle:
+    member = Member(folder)
+    try:
+        return await export_period(member, of or member.name, *span, with_policy=with_policy)
+    finally:
+        await member.close()
+
+
+def _span(since: str, until: str) -> tuple[int, int]:
+    """Unix seconds, both included. Raises LocalError config.invalid."""
+    first, last = _day(since), min(now(), _day(until) + DAY - 1) if until else now()
+    if first > last:
+        raise LocalError("config.invalid", f"Nothing lies between {since} and {until or 'now'}.", "Mend the days.")
+    return first, last
+
+
+def _day(text: str) -> int:
+    """Unix seconds of the beginning of a day. Raises LocalError config.invalid."""
+    try:
+        day = dt.datetime.combine(dt.date.fromisoformat(text), dt.time(), dt.UTC)
+    except ValueError:
+        raise LocalError("config.invalid", f"{text!r} is no day.", "Write it as 2026-01-31.") from None
+    return max(0, int(day.timestamp()))
 
 
 async def _collected(

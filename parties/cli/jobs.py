@@ -23,7 +23,7 @@ from parties.clock import now
 from parties.config import locate
 from parties.failures import decode
 from parties.modeler.client import Client
-from parties.modeler.deposits import Asked
+from parties.modeler.deposits import Collecting
 from parties.practice import make as make_practice
 from parties.practice import query as practice_query
 from parties.results import Result, json_text
@@ -57,6 +57,10 @@ Early = Annotated[bool, Parameter(negative="", help="close as soon as all have d
 Param = Annotated[
     tuple[str, ...], Parameter(name="--param", negative="", help="NAME=VALUE of a $NAME in the query (may repeat)")
 ]
+Epsilon = Annotated[
+    str, Parameter(help="numbers with noise: the privacy loss, such as 0.5; the smaller, the more noise")
+]
+EntityRows = Annotated[int, Parameter(help="with --epsilon: how many rows of one entity count at most")]
 
 #: rows of a made-up table
 MOST_MADE_UP = 1_000_000
@@ -130,6 +134,8 @@ def explain(
     closes: Closes = "",
     min_contributors: Least = None,
     param: Param = (),
+    epsilon: Epsilon = "",
+    entity_rows: EntityRows = 1,
     consortium: Consortium = None,
     as_: As = None,
     full: Annotated[bool, Parameter(name="--sql", negative="", help="each party's local SQL in full")] = False,
@@ -157,6 +163,8 @@ def explain(
             verified=verified,
             parameters=parameters(param),
             deposits=asked_for(method, closes or tomorrow(), min_contributors, early=False),
+            epsilon=epsilon,
+            entity_rows=entity_rows,
         )
     if json:
         plain(json_text(told))
@@ -182,6 +190,8 @@ def query(
     allow_two_party: TwoParty = False,
     verified: Verified = False,
     param: Param = (),
+    epsilon: Epsilon = "",
+    entity_rows: EntityRows = 1,
     days: Annotated[
         int | None, Parameter(help="how long it may wait for owners that decide by hand; returns at once with the job")
     ] = None,
@@ -227,6 +237,8 @@ def query(
                 allow_two_party=allow_two_party,
                 verified=verified,
                 parameters=parameters(param),
+                epsilon=epsilon,
+                entity_rows=entity_rows,
                 days=days or 0,
                 deposits=deposits,
             )
@@ -248,12 +260,14 @@ def query(
                 allow_two_party=allow_two_party,
                 verified=verified,
                 parameters=parameters(param),
+                epsilon=epsilon,
+                entity_rows=entity_rows,
                 watch=watch,
             )
     deliver(result, format, out)
 
 
-def asked_for(method: str, closes: str, least: int | None, *, early: bool) -> Asked | None:
+def asked_for(method: str, closes: str, least: int | None, *, early: bool) -> Collecting | None:
     """How deposits are to be collected; None for a masked sum. Raises LocalError config.missing, config.invalid."""
     if method == "masked":
         if closes and closes != tomorrow():
@@ -271,7 +285,7 @@ def asked_for(method: str, closes: str, least: int | None, *, early: bool) -> As
         raise LocalError("config.invalid", f"{closes!r} is no date.", "Write --closes 2026-12-31.") from problem
     if len(closes) == len("2026-12-31"):
         when += dt.timedelta(days=1)
-    return Asked(method, int(when.astimezone().timestamp()), least, early)
+    return Collecting(method, int(when.astimezone().timestamp()), least, early)
 
 
 def tomorrow() -> str:
@@ -399,10 +413,15 @@ def deliver(result: Result, form: str, target: Path | None) -> None:
                 f"job {statement['job'][:16]} · from {', '.join(statement['parties'])} · trust {statement['trust']}"
                 + (" · verified" if statement.get("verified") else "")
                 + (f" · {n} values suppressed" if (n := statement["suppressed_values"]) else "")
-                + _rounded(statement.get("rounded", {})),
+                + _rounded(statement.get("rounded", {}))
+                + (f" · with noise, epsilon {noise['epsilon']}" if (noise := statement.get("noise")) else ""),
                 style="dim",
             )
         )
+        for party, budgets in statement.get("budgets", {}).items():
+            for b in budgets:
+                left = f"{party} leaves {b['recipient']} {b['left']} of {b['of']} in {b['days']} days"
+                err.print(Text(f"{left} (its grant at line {b['line']})", style="dim"))
 
 
 @contextmanager

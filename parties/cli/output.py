@@ -16,7 +16,7 @@ from rich.text import Text
 
 from mpc.errors import HejiError, PeerError
 from mpc.query.catalog import Column
-from parties.results import SUPPRESSED, Result
+from parties.results import ACCURACY, SUPPRESSED, UNCLEAR, Result
 
 #: options of most commands
 Consortium = Annotated[
@@ -48,15 +48,18 @@ def complain(error: HejiError) -> None:
 
 
 def table_of(result: Result, title: str | None = None) -> Table:
-    """A result as a terminal table; suppressed cells say so."""
-    names = [n for n in result.table.column_names if n != SUPPRESSED]
+    """A result as a terminal table; suppressed cells, and those that noise left without a value, say so."""
+    names = [n for n in result.table.column_names if n not in (SUPPRESSED, UNCLEAR, ACCURACY)]
     table = Table(title=title, title_justify="left", header_style="bold")
     numeric = {n for n in names if _is_number(result, n)}
     for name in names:
         table.add_column(Text(name), justify="right" if name in numeric else "left")
     for row in result.rows:
-        hidden = set(row.get(SUPPRESSED) or ())
-        table.add_row(*(Text("suppressed", style="dim") if n in hidden else Text(shown(row[n])) for n in names))
+        why = dict.fromkeys(row.get(UNCLEAR) or (), "too noisy")
+        why |= dict.fromkeys(row.get(SUPPRESSED) or (), "suppressed")
+        off = {n: f" ± {shown(half)}" for n, half in (row.get(ACCURACY) or {}).items() if half is not None}
+        cells = {n: Text(why[n], style="dim") if n in why else Text(shown(row[n]) + off.get(n, "")) for n in names}
+        table.add_row(*cells.values())
     return table
 
 

@@ -15,7 +15,19 @@ from mpc.policy.flow import check, suggest
 from mpc.policy.grants import Policy, parse_policy
 from mpc.policy.review import ALLOWED, Case, differences, read_case
 from parties import files
-from parties.cli.jobs import File, Param, Purpose, To, Trust, TwoParty, client, parameters, sql_text
+from parties.cli.jobs import (
+    EntityRows,
+    Epsilon,
+    File,
+    Param,
+    Purpose,
+    To,
+    Trust,
+    TwoParty,
+    client,
+    parameters,
+    sql_text,
+)
 from parties.cli.output import As, Consortium, out, plain
 from parties.modeler.client import Client
 from parties.proposals import request_of
@@ -45,11 +57,14 @@ def policy_check(place: Place, /) -> None:
     """
     policy = read(place)
     for g in policy.grants:
-        limits = [f"at least {g.min_entities} entities a cell"] if g.min_entities else []
+        if g.budget is not None:  # noise takes the place of limits that look at exact counts
+            limits = [f"with noise, a privacy loss of {g.budget.epsilon:f} in {g.budget.days} days"]
+        else:
+            limits = [f"at least {g.min_entities} entities a cell"] if g.min_entities else []
+            limits += [f"no entity above {g.max_share} of a sum"] if g.max_share is not None else []
+            limits += [f"{g.max_numbers} numbers over one population"] if g.max_numbers is not None else []
+            limits += [f"sums rounded to {g.round_to}"] if g.round_to is not None else []
         limits += [f"{g.min_contributors} institutions"] if g.min_contributors > 1 else []
-        limits += [f"no entity above {g.max_share} of a sum"] if g.max_share is not None else []
-        limits += [f"{g.max_numbers} numbers over one population"] if g.max_numbers is not None else []
-        limits += [f"sums rounded to {g.round_to}"] if g.round_to is not None else []
         limits += [f"until {g.expires}"] if g.expires else []
         said = (
             f"line {g.line}: {g.table} ({', '.join(g.columns) or 'no column'}) to {', '.join(g.to) or 'nobody'}: "
@@ -73,19 +88,21 @@ def policy_explain(
     trust: Trust = "helper",
     allow_two_party: TwoParty = False,
     param: Param = (),
+    epsilon: Epsilon = "",
+    entity_rows: EntityRows = 1,
     policy: Draft = None,
     consortium: Consortium = None,
     as_: As = None,
 ) -> None:
     """What this owner's policy says to a query, before anybody asks it. Status 1 where it is refused.
 
-    Rules that need a memory (max_bits, sets of contributors) are judged when a job comes.
+    Rules that need a memory (max_bits, budget, sets of contributors) are judged when a job comes.
     Example: heji policy explain "SELECT SUM(tax_paid) FROM tax.firms" --to analyst --as tax --consortium demo
     """
     text = sql_text(sql, file)
     with client(consortium, as_) as heji:
         judged = read(policy or heji.member.folder)
-        asked = Case(text, to or (heji.name,), purpose, trust, allow_two_party, ALLOWED)
+        asked = Case(text, to or (heji.name,), purpose, trust, allow_two_party, ALLOWED, epsilon, entity_rows)
         verdict, told = _judged(heji, judged, asked, parameters(param))
     plain(f"{heji.name}: {verdict}" + (f"\n{told}" if told else ""))
     if verdict != ALLOWED:
@@ -102,7 +119,8 @@ def policy_test(
 ) -> None:
     """Try a policy on a folder of example queries. Status 1 if one has another verdict than it should.
 
-    Each file begins with comments: -- to: analyst, -- purpose: ..., -- expect: allowed (or policy.refused, refused).
+    Each file begins with comments: -- to: analyst, -- purpose: ..., -- expect: allowed (or policy.refused, refused);
+    -- epsilon: 0.5 for numbers with noise.
     Example: heji policy test queries --policy draft.toml --as tax --consortium demo
     """
     found = sorted(queries.glob("*.sql")) if queries.is_dir() else []
@@ -144,6 +162,8 @@ def policy_suggest(
     trust: Trust = "helper",
     allow_two_party: TwoParty = False,
     param: Param = (),
+    epsilon: Epsilon = "",
+    entity_rows: EntityRows = 1,
     consortium: Consortium = None,
     as_: As = None,
 ) -> None:
@@ -154,7 +174,7 @@ def policy_suggest(
     text = sql_text(sql, file)
     with client(consortium, as_, to) as heji:
         recipients = to or (heji.name,)
-        plan = heji.plan(text, recipients, trust, parameters(param))
+        plan = heji.plan(text, recipients, trust, parameters(param), epsilon=epsilon, entity_rows=entity_rows)
         request = request_of(heji.member, plan, recipients, purpose, allow_two_party)
     for party in plan.parties:
         drafted = suggest(plan, party, request).strip()
@@ -173,10 +193,12 @@ def read(place: Path) -> Policy:
 def _judged(heji: Client, policy: Policy, asked: Case, values: Mapping[str, str]) -> tuple[str, str]:
     """The verdict, and what is said besides. A query that does not compile is refused for that."""
     try:
-        plan = heji.plan(asked.sql, asked.to, asked.trust, values)
+        plan = heji.plan(asked.sql, asked.to, asked.trust, values, epsilon=asked.epsilon, entity_rows=asked.entity_rows)
         if heji.name in plan.parties:
             request = request_of(heji.member, plan, asked.to, asked.purpose, asked.allow_two_party)
             limits = check(plan, heji.name, policy, request)
+            if limits.noised:
+                return ALLOWED, "With noise, from a budget."
             return ALLOWED, f"At least {limits.min_entities} entities behind every cell." if limits.min_entities else ""
     except LocalError as refused:
         return refused.code, str(refused)

@@ -29,6 +29,7 @@ from starlette.routing import Route
 
 from mpc.errors import HejiError, LocalError
 from mpc.evidence.note import Checkpoint
+from mpc.policy.budget import balances, decimal
 from mpc.policy.grants import BITS_DAYS, Grant
 from mpc.policy.standing import Standing
 from parties import files
@@ -195,13 +196,28 @@ class Console:
         return self._page(request, "policy.html", session, policy=policy, problem=problem, text=raw, limits=_limits)
 
     async def _released(self, request: Request, session: Session) -> Response:
-        since = dt.datetime.fromtimestamp(self._member.clock(), dt.UTC).date() - dt.timedelta(days=BITS_DAYS)
+        today = dt.datetime.fromtimestamp(self._member.clock(), dt.UTC).date()
+        since = today - dt.timedelta(days=BITS_DAYS)
         shown: dict[tuple[str, str], int] = {}
         for _job, table, column, organisation, bits in self._store.bits(since.isoformat()):
             shown[f"{table}.{column}", organisation] = shown.get((f"{table}.{column}", organisation), 0) + bits
         return self._page(
-            request, "released.html", session, jobs=self._store.jobs(200), shown=sorted(shown.items()), days=BITS_DAYS
+            request,
+            "released.html",
+            session,
+            jobs=self._store.jobs(200),
+            shown=sorted(shown.items()),
+            days=BITS_DAYS,
+            budgets=self._budgets(today),
         )
+
+    def _budgets(self, today: dt.date) -> list[tuple[Grant, str, str]]:
+        """What is left of each grant's budget, for whom; nothing where policy.toml cannot be read."""
+        try:
+            policy = read_policy(self._member.folder)
+        except HejiError:
+            return []
+        return [(g, who, decimal(left)) for g, who, left in balances(self._store.budgets.all(), policy, today)]
 
     async def _standing(self, request: Request, session: Session) -> Response:
         folder, words = self._member.folder, self._store.standing
@@ -329,11 +345,14 @@ def _done(d: Decision) -> str:
 
 def _limits(g: Grant, say: Callable[..., str]) -> list[str]:
     """What a grant asks for besides."""
-    found = [say("at least {} entities a cell", g.min_entities)] if g.min_entities else []
+    if g.budget is not None:  # noise takes the place of limits that look at exact counts
+        found = [say("with noise, epsilon {} in {} days", f"{g.budget.epsilon:f}", g.budget.days)]
+    else:
+        found = [say("at least {} entities a cell", g.min_entities)] if g.min_entities else []
+        found += [say("no entity above {} of a sum", g.max_share)] if g.max_share is not None else []
+        found += [say("at most {} numbers over one population", g.max_numbers)] if g.max_numbers is not None else []
+        found += [say("sums rounded to {}", g.round_to)] if g.round_to is not None else []
     found += [say("at least {} institutions", g.min_contributors)] if g.min_contributors > 1 else []
-    found += [say("no entity above {} of a sum", g.max_share)] if g.max_share is not None else []
-    found += [say("at most {} numbers over one population", g.max_numbers)] if g.max_numbers is not None else []
-    found += [say("sums rounded to {}", g.round_to)] if g.round_to is not None else []
     found += [say("until {}", g.expires)] if g.expires else []
     asked = {0: [], 1: [say("each job waits for you")], 2: [say("each job waits for two persons")]}
     return found + asked[g.persons]

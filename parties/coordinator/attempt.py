@@ -28,7 +28,7 @@ from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_coordinator, r
 from mpc.rounds import Round, Session
 from mpc.run import Sent
 from parties.drive import drive
-from parties.evidence.recorder import Recorder, seed_commitment
+from parties.evidence.recorder import Recorder
 from parties.failures import encode, from_rpc, is_transient
 from parties.mail import Inbox, Outbox, PostOffice
 from parties.member import Member
@@ -181,8 +181,7 @@ class AttemptRun:
         seed = self._seed()
         kept = None
         if self._recorder is not None:
-            commitment = seed_commitment(self._key, seed).hex()
-            self._recorder.note("committed", self._key, data="", seed=commitment)
+            self._recorder.bind(self._key, seed)
             heard = sum(allowed_bytes(cast, p, member.name) for p in self._proposed.participants)
             kept = self._recorder.keep(self._key, seed, heard)
 

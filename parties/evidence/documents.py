@@ -1,8 +1,9 @@
 """What was signed about an attempt, kept beside the log: job, catalogs, approvals, the proof of agreement.
 
-    state/log/jobs/JOB-ATTEMPT.json
-
-All of it was shown to every participant; entries of the log hold its digests.
+state/log/jobs/JOB-ATTEMPT.json       shown to every participant; entries of the log hold its digests
+state/log/jobs/JOB-ATTEMPT.tables     the owner's own: the digest of its tables, behind its salt, that the log's
+                                      entry is a digest of
+state/log/policies/DIGEST.toml        the owner's own: every policy it approved under
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Documents:
     def __init__(self, folder: Path) -> None:
         """``folder``: the member's."""
         self._folder = folder / "state" / "log" / "jobs"
+        self._policies = folder / "state" / "log" / "policies"
 
     def keep(
         self,
@@ -73,3 +75,25 @@ class Documents:
         """What was kept of all attempts of a job, the first attempt first."""
         found = [json.loads(p.read_text()) for p in self._folder.glob(f"{job}-*.json")]
         return sorted(found, key=lambda d: int(d["attempt"]))
+
+    def keep_policy(self, digest: str, text: str) -> None:
+        """Keep a policy that something is approved under."""
+        path = self._policies / f"{digest}.toml"
+        if not path.exists():
+            self._policies.mkdir(parents=True, exist_ok=True, mode=0o700)
+            files.write(path, text, 0o600)
+
+    def policy(self, digest: str) -> bytes | None:
+        """The policy of this digest, if something was approved under it."""
+        path = self._policies / f"{digest}.toml"
+        return path.read_bytes() if path.exists() else None
+
+    def keep_tables(self, job: str, attempt: int, snapshot: bytes) -> None:
+        """Keep what the entry of the log is a digest of."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        files.write(self._folder / f"{job}-{attempt}.tables", snapshot.hex() + "\n", 0o600)
+
+    def tables(self, job: str) -> dict[int, str]:
+        """By attempt, in hexadecimal."""
+        found = {int(p.stem.partition("-")[2]): p.read_text().strip() for p in self._folder.glob(f"{job}-*.tables")}
+        return dict(sorted(found.items()))

@@ -133,6 +133,33 @@ class Log:
         rows = self._index.rows("SELECT note FROM checkpoints WHERE size > ? ORDER BY size", number)
         return [Checkpoint.parse(r["note"]) for r in rows]
 
+    def between(self, since: int, until: int) -> tuple[Checkpoint | None, Checkpoint]:
+        """Two checkpoints between which all entries of a period lie (Unix seconds, both included).
+
+        The first was cosigned before the period began, None: the log's beginning. The second holds what came until the
+        period was over, by the most cosigned checkpoint there is. Raises LocalError evidence.missing without one.
+        """
+        with self._lock:
+            points = self.covering(0)
+            early = (c for c in reversed(points) if _seen_by(c, since) and self._time(c.size - 1) < since)
+            begin = next(early, None)
+            last = len(self._tree) - 1
+            while last > 0 and self._time(last) > until:
+                last -= 1
+            covering = [c for c in points if c.size > last]
+            if not covering:
+                raise LocalError("evidence.missing", "The log has no checkpoint of this period.")
+            return begin, max(covering, key=lambda c: (len(c.lines), -c.size))
+
+    def entries(self, first: int, size: int) -> list[bytes]:
+        """Entries [first, size)."""
+        with self._lock:
+            return [self._entry(number) for number in range(first, size)]
+
+    def peaks(self, size: int) -> list[bytes]:
+        """Roots of the complete subtrees of the first ``size`` entries."""
+        return self._tree.peaks(size)
+
     def of_job(self, job: str) -> dict[int, bytes]:
         """The entries about a job by their number in the log."""
         with self._lock:
@@ -259,6 +286,9 @@ class Log:
 
     # -- the index
 
+    def _time(self, number: int) -> int:
+        return Entry.from_bytes(self._entry(number)).event.time
+
     def _entry(self, number: int) -> bytes:
         tile, at = divmod(number, tiles.WIDTH)
         if tile == len(self._tree) // tiles.WIDTH:
@@ -317,6 +347,11 @@ class Log:
 def origin_of(member: str) -> str:
     """The origin line of a member's checkpoints."""
     return f"heji/{member}"
+
+
+def _seen_by(point: Checkpoint, time: int) -> bool:
+    """Whether somebody cosigned before ``time``."""
+    return any(line.name != point.origin and line.time() < time for line in point.lines)
 
 
 def _hold(path: Path) -> int:

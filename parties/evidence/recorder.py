@@ -20,6 +20,7 @@ from mpc.evidence.data import Block
 from mpc.evidence.entry import Entry
 from mpc.evidence.note import Checkpoint
 from mpc.evidence.receipt import RECEIPT, receipt_bytes
+from mpc.policy.grants import Policy
 from mpc.query.compile import PLANNER
 from parties.evidence.documents import Documents
 from parties.evidence.log import Log
@@ -74,7 +75,23 @@ class Recorder:
         with contextlib.suppress(HejiError):
             self.note("aborted", key, **facts)
 
+    def keep_policy(self, policy: Policy) -> None:
+        """The text that an approval's digest is of, for whoever the owner wants to show it to."""
+        self.documents.keep_policy(policy.digest, policy.text)
+
     # -- what a replay needs
+
+    def bind(
+        self, key: tuple[bytes, int], seed: bytes, data: bytes = b"", snapshot: bytes = b"", noise: str = ""
+    ) -> None:
+        """Bind this member to the seed of an attempt, and where it has data to what its role gets of it (a root over
+        blocks) and to its tables (a digest with the node's secret salt in front, which is kept to be opened).
+        ``noise``: a commitment to the seed of its noise."""
+        tables = digest("tables", snapshot, key[0]).hex() if snapshot else ""
+        if snapshot:
+            self.documents.keep_tables(key[0].hex(), key[1], snapshot)
+        facts = {"data": data.hex(), "tables": tables, "seed": seed_commitment(key, seed).hex()}
+        self.note("committed", key, **facts, **({"noise": noise} if noise else {}))
 
     def keep(self, key: tuple[bytes, int], seed: bytes, expected: int, blocks: Sequence[Block] = ()) -> Keeping | None:
         """Keep seed, input and messages (at most ``expected`` bytes) of an attempt, if this member keeps any."""

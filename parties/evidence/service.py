@@ -11,6 +11,7 @@ from typing import Any
 import grpc.aio
 
 from mpc.errors import HejiError, LocalError
+from mpc.evidence.entry import Entry
 from mpc.evidence.note import Checkpoint
 from mpc.job import Job
 from parties.evidence.documents import Documents
@@ -22,6 +23,9 @@ from parties.failures import abort
 from parties.mail import FRAME_BYTES
 from parties.member import Member
 from parties.rpc.v1 import evidence_pb2, evidence_pb2_grpc
+
+#: members with these roles keep a log and serve it
+LOGGED = ("coordinator", "helper", "party")
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -50,7 +54,10 @@ class EvidenceService(WitnessService):
     async def Read(self, request: evidence_pb2.ReadRequest, context: Context) -> AsyncIterator[evidence_pb2.ReadReply]:
         try:
             caller = self._member.caller(context)
-            part = await self._part(request.job, caller)
+            if request.job:
+                part = await self._part(request.job, caller)
+            else:
+                part = await self._period(request.since, request.until, caller)
             for at in range(0, len(part), FRAME_BYTES):
                 yield evidence_pb2.ReadReply(part=part[at : at + FRAME_BYTES])
         except HejiError as error:
@@ -68,6 +75,41 @@ class EvidenceService(WitnessService):
         return await asyncio.to_thread(
             own_part, recorder.log, recorder.documents, recorder.stamps, self._member.name, job
         )
+
+    async def _period(self, since: int, until: int, caller: str) -> bytes:
+        """JSON of what ``caller`` may have of a period: the owner more than its auditors."""
+        me, recorder = self._member, self._recorder
+        own = caller == me.name
+        if not own and "auditor" not in me.roster.member(caller).roles:
+            raise LocalError(
+                "evidence.missing",
+                f"{me.name} shows the evidence of a period to itself and to auditors of the consortium.",
+                "Ask for the evidence of a job that you took part in: heji audit export JOB.",
+            )
+        await recorder.witnessed(sorted({m for role in LOGGED for m in me.roster.members_with(role)} - {me.name}))
+        return await asyncio.to_thread(period_part, recorder.log, recorder.documents, me.name, since, until, own=own)
+
+
+def period_part(log: Log, documents: Documents, member: str, since: int, until: int, *, own: bool) -> bytes:
+    """This member's log of a period, as it stands in a bundle. ``own``: for the member itself, which opens what its log
+    binds it to. Raises LocalError evidence.missing."""
+    begin, end = log.between(since, until)
+    first = begin.size if begin else 0
+    raw = log.entries(first, end.size)
+    jobs = sorted({Entry.from_bytes(r).event.job for r in raw} - {""})
+
+    return json.dumps(
+        {
+            "member": member,
+            "first": first,
+            "peaks": [base64.b64encode(p).decode() for p in log.peaks(first)],
+            "begin": begin.text() if begin else "",
+            "end": end.text(),
+            "entries": [base64.b64encode(r).decode() for r in raw],
+            "documents": {job: found for job in jobs if (found := documents.of_job(job))},
+            "tables": [[job, n, d] for job in jobs if own for n, d in documents.tables(job).items()],
+        }
+    ).encode()
 
 
 def own_part(log: Log, documents: Documents, stamps: Stamps, member: str, job: str) -> bytes:

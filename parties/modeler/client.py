@@ -18,7 +18,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -28,7 +28,6 @@ import grpc.aio
 import numpy as np
 
 from mpc.crypto.agree import public_key
-from mpc.crypto.labels import digest
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.explain import explain
 from mpc.job import Job
@@ -44,7 +43,7 @@ from parties.depositing import ATTEMPT
 from parties.evidence.log import Log
 from parties.failures import decode, from_rpc
 from parties.member import Member
-from parties.modeler.deposits import Asked, collect, prepare, terms_for
+from parties.modeler.deposits import Collecting, collect, prepare, terms_for
 from parties.proposals import APPROVAL, JOB, Proposed, compiled, propose, read_catalogs
 from parties.results import Result, opened_result
 from parties.rpc.v1 import coordinator_pb2 as pb
@@ -68,6 +67,32 @@ class Submitted:
 
     id: str
     recipients: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a modeler asks for besides the SQL; named as in ``Job``."""
+
+    purpose: str = ""
+    trust: str = "helper"
+    allow_two_party: bool = False
+    verified: bool = False
+    epsilon: str = ""
+    entity_rows: int = 1
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.entity_rows != 1 and not self.epsilon:
+            raise LocalError(
+                "plan.noise",
+                "--entity-rows is for numbers with noise: exact ones leave no row out.",
+                "Add --epsilon, or leave it out.",
+            )
+
+    @property
+    def planned(self) -> dict[str, Any]:
+        """What the plan depends on."""
+        return {k: getattr(self, k) for k in ("trust", "verified", "parameters", "epsilon", "entity_rows")}
 
 
 class Client:
@@ -123,17 +148,28 @@ class Client:
         trust: str = "helper",
         allow_two_party: bool = False,
         verified: bool = False,
+        epsilon: str = "",
+        entity_rows: int = 1,
         parameters: Mapping[str, str] = NONE,
-        deposits: Asked | None = None,
+        deposits: Collecting | None = None,
     ) -> dict[str, Any]:
         """What would happen, and what every owner would say, before anything runs (JSON-able)."""
-        return self._wait(self._explain(sql, to, purpose, trust, allow_two_party, verified, parameters, 0, deposits))
+        asked = Asked(purpose, trust, allow_two_party, verified, epsilon, entity_rows, parameters)
+        return self._wait(self._explain(sql, to, asked, deposits))
 
     def plan(
-        self, sql: str, recipients: tuple[str, ...], trust: str = "helper", parameters: Mapping[str, str] = NONE
+        self,
+        sql: str,
+        recipients: tuple[str, ...],
+        trust: str = "helper",
+        parameters: Mapping[str, str] = NONE,
+        *,
+        epsilon: str = "",
+        entity_rows: int = 1,
     ) -> Plan:
         """The plan of anybody's query, on the catalogs as they are now. Nobody is asked, nothing runs."""
-        return self._wait(self._planned(sql, recipients, trust, parameters))
+        asked = Asked(trust=trust, epsilon=epsilon, entity_rows=entity_rows, parameters=parameters)
+        return self._wait(self._planned(sql, recipients, asked))
 
     # -- jobs
 
@@ -146,11 +182,13 @@ class Client:
         trust: str = "helper",
         allow_two_party: bool = False,
         verified: bool = False,
+        epsilon: str = "",
+        entity_rows: int = 1,
         parameters: Mapping[str, str] = NONE,
         watch: Watcher = lambda _status: None,
     ) -> Result:
         """Submit, wait and fetch. ``to``: recipient(s), else this member. ``parameters``: values of the ``$name`` in
-        the query. Raises HejiError on refusal or failure."""
+        ``sql``. The others: as ``submit``. Raises HejiError on refusal or failure."""
         job = self.submit(
             sql,
             to,
@@ -158,6 +196,8 @@ class Client:
             trust=trust,
             allow_two_party=allow_two_party,
             verified=verified,
+            epsilon=epsilon,
+            entity_rows=entity_rows,
             parameters=parameters,
         )
         if self.name not in job.recipients:
@@ -182,17 +222,20 @@ class Client:
         trust: str = "helper",
         allow_two_party: bool = False,
         verified: bool = False,
+        epsilon: str = "",
+        entity_rows: int = 1,
         parameters: Mapping[str, str] = NONE,
         days: int = 0,
-        deposits: Asked | None = None,
+        deposits: Collecting | None = None,
     ) -> Submitted:
         """Plan, sign and hand in a job; returns at once. ``days``: how long it may wait for owners that decide by hand
-        (else an hour). ``verified``: totals that the recipient verifies. ``deposits``: the parties deposit, each when
-        it likes, until a closing date."""
+        (else an hour). ``verified``: totals that the recipient verifies. ``epsilon``: numbers with noise, of this
+        privacy loss, as decimal text; of one entity at most ``entity_rows`` rows count then. ``deposits``: the parties
+        deposit, each when it likes, until a closing date."""
+        asked = Asked(purpose, trust, allow_two_party, verified, epsilon, entity_rows, parameters)
         handed_in: list[str] = []
-        options = (purpose, trust, allow_two_party, verified, parameters, days, deposits)
         try:
-            return self._wait(self._submit(sql, to, *options, handing_in=handed_in.append))
+            return self._wait(self._submit(sql, to, asked, days, deposits, handed_in.append))
         except KeyboardInterrupt:
             for job in handed_in:  # it may be there already, though nobody has said so yet
                 with contextlib.suppress(HejiError):
@@ -253,13 +296,9 @@ class Client:
         self,
         sql: str,
         to: str | tuple[str, ...] | None,
-        purpose: str,
-        trust: str,
-        allow_two_party: bool,
-        verified: bool,
-        parameters: Mapping[str, str] = NONE,
+        asked: Asked,
         days: int = 0,
-        deposits: Asked | None = None,
+        deposits: Collecting | None = None,
     ) -> tuple[Proposed, bytes, list[node_pb2.SignedCatalog]]:
         """An unsigned job with its plan, and the private key for its result (empty if this member has a node)."""
         recipients = (to,) if isinstance(to, str) else tuple(to or (self.name,))
@@ -268,11 +307,11 @@ class Client:
             reply, catalogs = await self._signed_catalogs()
             signed, missing = list(reply.catalogs), dict(reply.missing)
         else:
-            trust, prepared = "deposit", await prepare(self.member, recipients)
+            asked, prepared = replace(asked, trust="deposit"), await prepare(self.member, recipients)
             signed, missing = list(prepared.catalogs), dict(prepared.missing)
             catalogs = read_catalogs(self.member, signed)
         self._explain_missing(sql, missing)
-        plan = compile_plan(sql, catalogs, recipients=recipients, trust=trust, verified=verified, parameters=parameters)
+        plan = compile_plan(sql, catalogs, recipients=recipients, **asked.planned)
         private, keys = b"", {}
         if deposits is None and self.name in recipients and not self.member.has_node(self.name):
             private = os.urandom(32)
@@ -287,12 +326,8 @@ class Client:
             nonce=secrets.token_hex(16),
             created=here,
             expires=deposits.closes if deposits else here + (days * 86400 or JOB_SECONDS),
-            purpose=purpose,
-            trust=trust,
-            allow_two_party=allow_two_party,
-            verified=verified,
+            **{**vars(asked), "parameters": dict(asked.parameters)},
             recipient_keys=keys,
-            parameters=dict(parameters),
             planner=PLANNER,
             deposit=await terms_for(self.member, plan, recipients, prepared, deposits)
             if deposits and prepared
@@ -311,15 +346,15 @@ class Client:
                 party=party,
             )
 
-    async def _planned(self, sql: str, recipients: tuple[str, ...], trust: str, parameters: Mapping[str, str]) -> Plan:
+    async def _planned(self, sql: str, recipients: tuple[str, ...], asked: Asked) -> Plan:
         reply, catalogs = await self._signed_catalogs()
         self._explain_missing(sql, dict(reply.missing))
-        return await asyncio.to_thread(
-            compile_plan, sql, catalogs, recipients=recipients, trust=trust, parameters=parameters
-        )
+        return await asyncio.to_thread(compile_plan, sql, catalogs, recipients=recipients, **asked.planned)
 
-    async def _explain(self, sql: str, to: str | tuple[str, ...] | None, *options: Any) -> dict[str, Any]:
-        proposed, _private, _catalogs = await self._job(sql, to, *options)
+    async def _explain(
+        self, sql: str, to: str | tuple[str, ...] | None, asked: Asked, deposits: Collecting | None
+    ) -> dict[str, Any]:
+        proposed, _private, _catalogs = await self._job(sql, to, asked, 0, deposits)
         reply: pb.PreviewReply = await self._call("Preview", pb.PreviewRequest(job=proposed.raw))
         told = explain(proposed.plan, proposed.job.recipients)
         told["verdicts"] = {
@@ -328,9 +363,15 @@ class Client:
         return told
 
     async def _submit(
-        self, sql: str, to: str | tuple[str, ...] | None, *options: Any, handing_in: Callable[[str], None]
+        self,
+        sql: str,
+        to: str | tuple[str, ...] | None,
+        asked: Asked,
+        days: int,
+        deposits: Collecting | None,
+        handing_in: Callable[[str], None],
     ) -> Submitted:
-        proposed, private, catalogs = await self._job(sql, to, *options)
+        proposed, private, catalogs = await self._job(sql, to, asked, days, deposits)
         job = proposed.job
         self._keep(
             job.id,
@@ -406,29 +447,21 @@ class Client:
             {p: Announce(*map(bytes.fromhex, a)) for p, a in proof["announced"].items()},
             {p: Agreed(*map(bytes.fromhex, a)) for p, a in proof["agreed"].items()},
         )
-        totals = open_outside(
-            self.name,
-            private,
-            public_key(private),
-            cast,
-            Outcome(agreement, totals, _bindings(proof, self._coordinator)),
-            self.member.verify,
-        )
-        result = opened_result(proposed, totals, self.name, approvals)
+        outcome = Outcome(agreement, totals, _bindings(proof, self._coordinator))
+        totals = open_outside(self.name, private, public_key(private), cast, outcome, self.member.verify)
+        result = opened_result(proposed, totals, self.name, approvals, bindings=outcome.bindings)
         self._acknowledge(job, int(proof["attempt"]), result)
         return result
 
     def _acknowledge(self, job: str, attempt: int, result: Result) -> None:
         """Keep the result and put on record that it was opened: what an auditor compares with."""
-        raw = result.to_bytes()
         log = Log(self.member.folder, self.member.identity, self.member.clock)
         try:
-            told = digest("result", raw).hex()
-            log.append("revealed", job, attempt, result=told, verified=bool(result.statement["verified"]))
+            log.append("revealed", job, attempt, result=result.digest(), verified=bool(result.statement["verified"]))
             log.checkpoint()
         finally:
             log.close()
-        files.write(self.member.folder / "jobs" / f"{job}.arrow", raw, 0o600)
+        files.write(self.member.folder / "jobs" / f"{job}.arrow", result.to_bytes(), 0o600)
 
     def _approvals(self, proof: Mapping[str, Any], proposed: Proposed) -> dict[str, bytes]:
         """The owners' signed approvals; they go into the digest that the proof of agreement must show."""

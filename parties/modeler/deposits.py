@@ -20,7 +20,7 @@ from parties.rpc.v1 import deposits_pb2, deposits_pb2_grpc
 
 
 @dataclass(frozen=True)
-class Asked:
+class Collecting:
     """How deposits are collected. ``closes``: Unix seconds; ``least``: organisations besides the recipient's that must
     have deposited, None for all; ``early``: close as soon as all have."""
 
@@ -42,7 +42,7 @@ async def prepare(member: Member, recipients: tuple[str, ...]) -> deposits_pb2.P
 
 
 async def terms_for(
-    member: Member, plan: Plan, recipients: tuple[str, ...], reply: deposits_pb2.PrepareReply, asked: Asked
+    member: Member, plan: Plan, recipients: tuple[str, ...], reply: deposits_pb2.PrepareReply, asked: Collecting
 ) -> DepositTerms:
     """Method, minimum and the recipient's signed key; this member's own is made if there is none yet."""
     [recipient] = recipients  # the plan has been refused otherwise

@@ -22,7 +22,6 @@ import structlog
 
 from mpc.coins import own_coins
 from mpc.crypto import paillier
-from mpc.crypto.labels import digest
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.job import Job
 from mpc.protocols.deposit import DEPOSIT, WITHDRAWAL, Terms, encrypt, statement_of, withdrawal
@@ -30,7 +29,7 @@ from mpc.roles import deposit_cast
 from parties.deposit_keys import DepositKeys
 from parties.depositing import ATTEMPT, LEAVE, WITHDRAW, gathered, left, opened, said, to_wire
 from parties.evidence.documents import Signed
-from parties.evidence.recorder import SOFTWARE, Recorder, seed_commitment
+from parties.evidence.recorder import SOFTWARE, Recorder
 from parties.failures import abort, decode, encode, from_rpc, is_transient
 from parties.member import Member
 from parties.node.deposit_store import DepositStore, Message
@@ -47,8 +46,8 @@ log = structlog.get_logger("heji.node")
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-#: seconds to wait for the coordinator
-PATIENCE = 60.0
+#: seconds to wait for the coordinator; between withdrawals that a stop asks for
+PATIENCE, TRY_AGAIN = 60.0, 5.0
 
 
 class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
@@ -74,6 +73,7 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         self._why: dict[str, HejiError] = {}  # why a deposit was not made yet
         self._filling: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
+        self._taking_back: asyncio.Task[None] | None = None
 
     # -- what the institution asks
 
@@ -129,7 +129,7 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
             self._loop = asyncio.create_task(self._now_and_then())
 
     async def stop(self) -> None:
-        running = [*self._filling, *([self._loop] if self._loop else [])]
+        running = [*self._filling, *(t for t in (self._loop, self._taking_back) if t is not None)]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -155,6 +155,23 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
                     with contextlib.suppress(HejiError):  # told in the list, and to the coordinator
                         await self._make(o, again=False)
 
+    def take_back_soon(self) -> None:
+        """The node was stopped: withdraw every deposit that can still be withdrawn, beside what goes on. To be called
+        again while it is stopped: a coordinator that is away is asked again."""
+        if self._taking_back is None or self._taking_back.done():
+            self._taking_back = asyncio.create_task(self._take_back())
+
+    async def _take_back(self) -> None:
+        try:
+            async with self._turn:
+                for o in await self._look():
+                    before = self._messages.messages(_id(o))
+                    if o.state == "depositing" and before and not (before[-1].kind == WITHDRAW and before[-1].receipt):
+                        await self._withdraw(o)
+        except HejiError as error:
+            log.warning("deposits not withdrawn", code=error.code)
+        await asyncio.sleep(TRY_AGAIN)
+
     # -- depositing
 
     async def _make(self, o: pb.OpenDeposit, *, again: bool) -> None:
@@ -164,12 +181,12 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         try:
             before = self._messages.messages(job)
             if before and not before[-1].receipt:
-                await self._send(o, before[-1])
+                await self._send_unless_stopped(o, before[-1])
                 before = self._messages.messages(job)
             if not before or (again and before[-1].kind == WITHDRAW):
                 message = await self._deposit(o, len(before))
                 if message is not None:
-                    await self._send(o, message)
+                    await self._send_unless_stopped(o, message)
             self._why.pop(job, None)
         except HejiError as error:
             told = self._why.get(job)
@@ -201,6 +218,8 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
                 self._fill_soon(job, terms)  # while a person decides
             raise
         approval = self._permission.statement(proposed, allowed)
+        if self._recorder is not None:
+            self._recorder.keep_policy(self._permission.policy())
         signed = member.sign(APPROVAL, approval)
         known = self._store.job(job)
         self._store.approve(
@@ -214,19 +233,27 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         given = await self._inputs.vectors(
             cast, proposed.plan, allowed.limits, strict_none=True, coins=coins, salt=self._store.salt
         )
-        self._permission.commit(self._store, proposed, given.snapshot.hex())
+        for spent in self._permission.commit(self._store, proposed, given.snapshot.hex(), given.noise):
+            self._note("spent", job, **spent.told())
         body = await asyncio.to_thread(encrypt, terms, given.vectors, coins, pool)
         data = given.commitment.hex()
-        self._note("committed", job, data=data, seed=seed_commitment(_key(job), seed).hex())
         if self._recorder is not None:
+            self._recorder.bind(_key(job), seed, given.commitment, given.snapshot)
             self._recorder.retained.forget(_key(job))  # of a deposit that was taken back
             kept = self._recorder.keep(_key(job), seed, 0, given.blocks)
             if kept is not None:
                 kept.close()
         statement = statement_of(terms, member.name, number, data, approval, body).to_bytes()
         message = Message(number, LEAVE, statement, member.sign(DEPOSIT, statement), approval, signed, body)
+        refuse_if_stopped(member.name, self._store.decisions)  # encrypting takes its time
         self._messages.make(job, message)
         return message
+
+    async def _send_unless_stopped(self, o: pb.OpenDeposit, m: Message) -> None:
+        """A node that is stopped lets no deposit out, also none that it made before."""
+        if m.kind == LEAVE:
+            refuse_if_stopped(self._member.name, self._store.decisions)
+        await self._send(o, m)
 
     async def _send(self, o: pb.OpenDeposit, m: Message) -> None:
         """Hand a message over, and keep its receipt. Raises what the coordinator says."""
@@ -340,9 +367,8 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
             self._store.approve(job, 1, member.clock(), facts_of(proposed, ""))
             self._store.transition(job, "running", member.clock())
             self._store.transition(job, "done", member.clock())
-        raw = result.to_bytes()
-        self._store.keep_result(job, raw)
-        self._note("revealed", job, result=digest("result", raw).hex(), verified=False)
+        self._store.keep_result(job, result.to_bytes())
+        self._note("revealed", job, result=result.digest(), verified=False)
 
     # -- the coordinator
 

@@ -16,6 +16,7 @@ from mpc.evidence import data
 from mpc.evidence.data import Block
 from mpc.joint import SideRows
 from mpc.messages import RingWords
+from mpc.policy.disclosure import noised
 from mpc.policy.flow import Limits
 from mpc.policy.rounding import round_words
 from mpc.protocols.ranked import OwnValues
@@ -27,6 +28,7 @@ from parties.member import Member
 from parties.node.behind import dominated_measures, in_all_cells, measured, measured_side
 from parties.node.committed import Committed
 from parties.node.joins import in_one_order, own_values, side_rows
+from parties.node.noise_seeds import NoiseSeeds
 from parties.node.ranked import own_values_of
 from parties.node.releases import Releases
 from parties.node.sources.database import Tables
@@ -36,8 +38,9 @@ from parties.node.sources.database import Tables
 class Input:
     """Ring words by the name of their sum, a salted digest of the data they were computed from, and by the number of
     the pool the rows this member brings into joins, by name of the side, its own values beside a result by row, and by
-    name of the search those among which it is searched. ``blocks``: all that the role gets of it, for ``commitment``,
-    by which the member binds itself to it (mpc.evidence.data); b"" where it has no data in the job."""
+    name of the search those among which it is searched. ``blocks``: all that the role gets of it but noise, for
+    ``commitment``, by which the member binds itself to it (mpc.evidence.data); b"" where it has no data in the job.
+    ``noise``: of a job with noise a commitment to its seed."""
 
     vectors: Mapping[str, RingWords]
     snapshot: bytes
@@ -46,6 +49,7 @@ class Input:
     values: Mapping[str, tuple[OwnValues, ...]] = field(default_factory=dict)
     blocks: tuple[Block, ...] = ()
     commitment: bytes = b""
+    noise: str = ""
 
     @property
     def anything(self) -> bool:
@@ -56,11 +60,12 @@ class Input:
 class Inputs:
     """This member's published tables and what jobs compute over them."""
 
-    def __init__(self, member: Member, releases: Releases | None) -> None:
+    def __init__(self, member: Member, releases: Releases | None, noise: NoiseSeeds) -> None:
         """``releases``: None where the operator has switched the release ledger off."""
         config = member.config
         self._member = member
         self._releases = releases
+        self.noise = noise
         self._tables = Tables(
             member.folder, cache_bytes=config.cache_bytes, memory_limit=config.memory_limit, threads=config.threads
         )
@@ -148,6 +153,10 @@ class Inputs:
                 filled[p] = round_words(plan.pools[p].measures, q.rounding, sums[p], filled[p], limits.round_to)
         of_own = {p: (q.behind, behind[p]) for p, q in queries if p in behind}
         self._spoil(cast, plan, limits, of_own, at_sides, filled, rows, snapshot)
+        shown, noise = filled, ""
+        if plan.noise is not None:
+            noise_coins, noise = self.noise.coins(cast.context.job, snapshot)
+            shown = {p: noised(plan, p, me, f, noise_coins) for p, f in filled.items()}
         values = {
             places.search.name: tuple(
                 own_values_of(plan.pools[p], searched[p, m], filled[p].small[m]) for m in places.measures
@@ -156,10 +165,10 @@ class Inputs:
             for p in [places.pool]
             if me in places.search.parties
         }
-        bound = Committed(filled, rows, values)
+        bound = Committed(shown, rows, values)
         parts = tuple(data.blocks(bound.columns(plan)))
         commitment = self._commitment(parts, coins)
-        return Input(bound.vectors(cast, plan, me, coins), snapshot, rows, own, values, parts, commitment)
+        return Input(bound.vectors(cast, plan, me, coins), snapshot, rows, own, values, parts, commitment, noise)
 
     def _commitment(self, parts: Sequence[Block], coins: Coins) -> bytes:
         with ThreadPoolExecutor(self._member.config.threads) as side_by_side:  # hashing frees the interpreter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import structlog
 from mpc.errors import LocalError
 from mpc.explain import explain, render
 from mpc.job import Job
+from mpc.policy.budget import Spending, columns_shown, spendings
 from mpc.policy.flow import (
     BitsShown,
     ContributorSet,
@@ -99,9 +100,9 @@ class Permission:
                 self._on_question(proposed.job)
             raise
 
-    def statement(self, proposed: Proposed, given: Given) -> bytes:
-        """What this member signs: exactly this job and plan, under this policy, until the job's expiry; and whose word
-        it was where persons decided."""
+    def statement(self, proposed: Proposed, given: Given, spendings: Sequence[Spending] = ()) -> bytes:
+        """What this member signs: exactly this job and plan, under this policy, until the job's expiry; what it spends
+        of budgets; and whose word it was where persons decided."""
         return rfc8785.dumps(
             {
                 "v": 1,
@@ -113,6 +114,7 @@ class Permission:
                 "planner": PLANNER,
                 "expires": proposed.job.expires,
                 **given.limits.told(),
+                **({"budgets": [s.told() for s in spendings]} if spendings else {}),
                 **given.told(),
             }
         )
@@ -206,10 +208,11 @@ class Permission:
             job.expires,
         )
 
-    def commit(self, store: Store, proposed: Proposed, snapshot: str) -> None:
+    def commit(self, store: Store, proposed: Proposed, snapshot: str, noise: str) -> tuple[BitsShown, ...]:
         """Before anything is sent: refuse a column that would enter totals with another set of contributors than
-        before over the same snapshot (sums over different sets can be solved), and conditions beyond ``max_bits``; else
-        remember these, and the use of a standing approval."""
+        before over the same snapshot (sums over different sets can be solved), conditions beyond ``max_bits``, and
+        privacy loss beyond a budget; else remember these, and the use of a standing approval. ``noise``: a commitment
+        to the seed of a job's noise. Returns what is spent of limits on single entities."""
         policy = self.policy()
         given = self._given(store, proposed, policy)
         before = [
@@ -221,6 +224,17 @@ class Permission:
             store.standing.use(given.standing, proposed.job.id, self._today())
         store.record_contributions(proposed.job.id, [(s.table, s.column, s.contributors, s.snapshot) for s in now])
         store.record_bits(proposed.job.id, self._today(), [(s.table, s.column, s.organisation, s.bits) for s in shown])
+        if given.request.epsilon is not None:
+            store.budgets.reserve(
+                proposed.job.id,
+                snapshot,
+                noise,
+                self._today(),
+                given.request.epsilon,
+                columns_shown(proposed.plan, self._member.name, given.request),
+                lambda others: spendings(others, proposed.plan, self._member.name, policy, given.request),
+            )
+        return shown
 
     def unspent(self, store: Store, proposed: Proposed, given: Given) -> None:
         """Raises LocalError policy.spent where the job shows too many conditions on single entities."""
@@ -230,6 +244,11 @@ class Permission:
         since = (self._today() - dt.timedelta(days=BITS_DAYS)).isoformat()
         before = [BitsShown(t, c, who, bits) for job, t, c, who, bits in store.bits(since) if job != proposed.job.id]
         return bits_shown(before, proposed.plan, self._member.name, policy, request)
+
+    def spendings(self, store: Store, proposed: Proposed, given: Given) -> tuple[Spending, ...]:
+        """What the job spends of budgets, and what is left then. Raises LocalError policy.spent."""
+        others = store.budgets.others(proposed.job.id)
+        return spendings(others, proposed.plan, self._member.name, self.policy(), given.request)
 
     def _today(self) -> dt.date:
         return dt.datetime.fromtimestamp(self._member.clock(), dt.UTC).date()

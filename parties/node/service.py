@@ -26,12 +26,11 @@ import rfc8785
 import structlog
 
 from mpc.coins import own_coins
-from mpc.crypto.labels import digest
 from mpc.crypto.paillier import verify_installed
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.expected import expected_bytes
 from mpc.job import MAX_JOB_BYTES, Job, job_id
-from mpc.policy.flow import Limits
+from mpc.policy.flow import Limits, several_wanted
 from mpc.protocols.agree import Agreement
 from mpc.query.layout import Rows
 from mpc.query.plan import shows_rows
@@ -40,7 +39,7 @@ from mpc.rounds import Round, Rounds, Session
 from mpc.run import Sent
 from parties.cores import Cores
 from parties.drive import drive
-from parties.evidence.recorder import SOFTWARE, Recorder, seed_commitment
+from parties.evidence.recorder import SOFTWARE, Recorder
 from parties.failures import abort, decode
 from parties.mail import AttemptKey, Inbox, Outbox, PostOffice
 from parties.member import Member
@@ -147,11 +146,14 @@ class NodeService(node_pb2_grpc.NodeServicer):
             raise LocalError("job.invalid", f"{self._member.name} has no part in this job.")
         given = self._permission.check(self._store, proposed, ask=not request.dry_run)
         self._permission.unspent(self._store, proposed, given)
+        spendings = self._permission.spendings(self._store, proposed, given)
         self._check_size(proposed)
         if any(self._member.name in pool.parties and pool.ciphertexts for _, pool in proposed.plan.tallies):
             verify_installed()
-        approval = self._permission.statement(proposed, given)
+        approval = self._permission.statement(proposed, given, spendings)
         if not request.dry_run:
+            if self._recorder is not None:
+                self._recorder.keep_policy(self._permission.policy())
             await self._supersede(proposed.job.id, request.attempt, coordinator)
             self._admit(request, coordinator, proposed, given.limits, approval)
             self._note(
@@ -178,6 +180,13 @@ class NodeService(node_pb2_grpc.NodeServicer):
     def _note(self, event: str, key: AttemptKey, **facts: Any) -> None:
         if self._recorder is not None:
             self._recorder.note(event, key, **facts)
+
+    def destroy_noise(self) -> None:
+        """Destroy the seeds of noise that were kept long enough, of jobs that are over, and say so in the log."""
+        now = self._member.clock()
+        before = now - self._member.config.noise_days * 86400
+        for job in self._inputs.noise.destroy_before(before, lambda job: self._store.over(job, now)):
+            self._note("destroyed", (job, 0), what="seed of the noise")
 
     def _note_refusal(self, request: node_pb2.Proposal, error: HejiError) -> None:
         if len(request.job.job) <= MAX_JOB_BYTES:
@@ -316,6 +325,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
             if code == "internal":
                 log.error("defect", job=job.id, exc_info=problem)
             with contextlib.suppress(HejiError):
+                self._store.budgets.release(job.id)
                 self._store.transition(job.id, "aborted", self._member.clock(), error=code)
                 self._metrics.job("aborted")
             if self._recorder is not None:
@@ -357,13 +367,15 @@ class NodeService(node_pb2_grpc.NodeServicer):
         seed = self._seed()
         coins = own_coins(seed, *key)
         tell(node_pb2.Progress(phase="local query"))
-        strict = max(json.loads(s)["min_contributors"] for s in statements.values()) > 1
+        strict = several_wanted(member.name, {p: Limits.from_told(json.loads(s)) for p, s in statements.items()})
         given = await self._inputs.vectors(
             cast, proposed.plan, attempt.limits, strict_none=strict, coins=coins, salt=self._store.salt
         )
         self._same_data(job.id, given.snapshot)
-        self._permission.commit(self._store, proposed, given.snapshot.hex())
-        self._note("committed", key, data=given.commitment.hex(), seed=seed_commitment(key, seed).hex())
+        for spent in self._permission.commit(self._store, proposed, given.snapshot.hex(), given.noise):
+            self._note("spent", key, **spent.told())
+        if self._recorder is not None:
+            self._recorder.bind(key, seed, given.commitment, given.snapshot, given.noise)
         heard = sum(allowed_bytes(cast, p, member.name) for p in cast.context.participants if p != member.name)
         kept = None
         if self._recorder is not None:
@@ -378,6 +390,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
             def on_round(number: int, step: Round) -> None:
                 if number == 3 and given.anything:  # keys are agreed: from here on masked data leaves
+                    self._spend(key, attempt, given)
                     self._store.transition(job.id, "sending", member.clock(), input=given.snapshot)
                 phase = "keys" if number <= 2 else "receiving" if step.hear else "sending"
                 sent = sum(o.sent for o in outboxes.values())
@@ -406,7 +419,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._keep_documents(key, attempt, signed, outcome.agreement)
         if member.name in job.recipients:
             shown = self._keep_result(proposed, outcome, cast, statements, given.own)
-            self._note("revealed", key, result=digest("result", shown).hex(), verified=proposed.plan.verified)
+            self._note("revealed", key, result=shown, verified=proposed.plan.verified)
         tell(node_pb2.Progress(phase="done", done=total, total=total))
 
     def _role(self, session: Session, cast: Cast, given: Input, cores: Cores) -> Rounds[Outcome]:
@@ -414,6 +427,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
         if session.me == cast.helper:
             return play_helper(session, cast, sign, verify)
         return play_party(session, cast, given.vectors, sign, verify, given.rows, given.values, cores)
+
+    def _spend(self, key: AttemptKey, attempt: Attempt, given: Input) -> None:
+        """What was reserved of budgets is spent, on disk and in the log, whatever becomes of the attempt."""
+        self._store.budgets.spend(key[0].hex(), given.snapshot.hex())
+        for told in json.loads(attempt.approval).get("budgets", ()):
+            self._note("budget", key, **told, noise=given.noise)
 
     def _same_data(self, job: str, snapshot: bytes) -> None:
         """Two attempts over different data could give their difference away, if the first reached its recipient."""
@@ -465,12 +484,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
         cast: Cast,
         statements: dict[str, bytes],
         own: Mapping[int, Rows],
-    ) -> bytes:
+    ) -> str:
+        """Returns what the log says of it."""
         totals = {s.name: outcome.totals[s.name] for s in cast.heard_by(self._member.name)}
-        result = opened_result(proposed, totals, self._member.name, statements, own)
-        raw = result.to_bytes()
-        self._store.keep_result(proposed.job.id, raw)
-        return raw
+        result = opened_result(proposed, totals, self._member.name, statements, own, outcome.bindings)
+        self._store.keep_result(proposed.job.id, result.to_bytes())
+        return result.digest()
 
     def _keep_documents(
         self,
@@ -506,6 +525,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         try:
             self._member.caller_as(context, "coordinator")
             self._store.transition(request.job.hex(), "closed", self._member.clock())
+            self.destroy_noise()
             self._metrics.job("closed")
             return node_pb2.CloseReply()
         except HejiError as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mpc.errors import LocalError
-from parties.node import decisions, earlier, standing
+from parties.node import budgets, decisions, earlier, standing
 from parties.storage import Database
 
 _SCHEMA = """
@@ -88,10 +88,11 @@ class Store:
 
     def __init__(self, path: Path, salt: bytes) -> None:
         """``salt``: 32 random bytes, kept if the store has none yet; input digests are salted with it."""
-        self._db = Database(path, _SCHEMA + decisions.SCHEMA + earlier.SCHEMA + standing.SCHEMA)
+        self._db = Database(path, _SCHEMA + decisions.SCHEMA + earlier.SCHEMA + standing.SCHEMA + budgets.SCHEMA)
         self.decisions = decisions.Decisions(self._db)
         self.earlier = earlier.Earlier(self._db)
         self.standing = standing.StandingWords(self._db)
+        self.budgets = budgets.Budgets(self._db)
         with self._db.transaction() as t:
             t.execute("INSERT OR IGNORE INTO secrets VALUES ('salt', ?)", (salt,))
         row = self._db.row("SELECT value FROM secrets WHERE name = 'salt'")
@@ -153,8 +154,14 @@ class Store:
                 (to, now, error, attempt, input, job),
             )
 
+    def over(self, job: str, now: int) -> bool:
+        """Whether a job cannot run here any more."""
+        row = self._db.row("SELECT state, expires FROM jobs WHERE id = ?", job)
+        return row is None or row["state"] == "closed" or row["expires"] <= now
+
     def abort_unfinished(self, now: int) -> list[str]:
         """After a start: attempts that were under way are over, since their coins are gone. Returns the job ids."""
+        self.budgets.release()
         cut = [r["id"] for r in self._db.rows("SELECT id FROM jobs WHERE state IN ('running', 'sending')")]
         for job in cut:
             self.transition(job, "aborted", now, error="peer.aborted")

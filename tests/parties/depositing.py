@@ -13,7 +13,7 @@ import grpc.aio
 from parties.clock import now
 from parties.failures import from_rpc
 from parties.member import Member
-from parties.modeler.deposits import Asked
+from parties.modeler.deposits import Collecting
 from parties.rpc.v1 import deposits_pb2 as pb
 from parties.rpc.v1 import deposits_pb2_grpc
 from tests.parties import world
@@ -58,8 +58,8 @@ async def banks(folder: Path, *, without: tuple[str, ...] = (), **options: Any) 
         yield running, clock
 
 
-def asked(days: int = 10, **options: Any) -> Asked:
-    return Asked("paillier", now() + days * DAY, **options)
+def asked(days: int = 10, **options: Any) -> Collecting:
+    return Collecting("paillier", now() + days * DAY, **options)
 
 
 async def submit(

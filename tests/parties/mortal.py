@@ -1,8 +1,9 @@
 """A member that kills itself with SIGKILL at one place, once: ``python -m tests.parties.mortal node serve DIR``.
 
-The place stands in DIR/die-at: "round N" (before the words of round N are sent), "approve", "query", "release", "done"
-or "finish" (before that is written), "approved", "released" or "finished" (after it), of deposits "make", "leave",
-"take", "add" and "made", "left", "taken", "added"; "say X" or "hear X": in the first
+The place stands in DIR/die-at: "round N" (before the words of round N are sent), "approve", "query", "release",
+"reserve", "spend", "seed", "done" or "finish" (before that is written), "approved", "released", "reserved", "spent",
+"seeded" or "finished" (after it), of deposits "make", "leave", "take", "add" and "made", "left", "taken", "added"; "say
+X" or "hear X": in the first
 round that says or hears something at a step with X in its path. The file is removed first, so that the next start
 lives.
 
@@ -22,8 +23,10 @@ from typing import Any
 import parties.coordinator.attempt as attempt
 import parties.coordinator.deposit_store as taken
 import parties.coordinator.store as coordinator_store
+import parties.node.budgets as budgets
 import parties.node.deposit_store as made
 import parties.node.inputs as inputs
+import parties.node.noise_seeds as noise_seeds
 import parties.node.releases as releases
 import parties.node.service as service
 import parties.node.store as node_store
@@ -86,6 +89,9 @@ def around(owner: Any, name: str, before: str, after: str) -> None:
 service.drive = mortal_drive
 attempt.drive = mortal_drive
 around(node_store.Store, "approve", "approve", "approved")
+around(budgets.Budgets, "reserve", "reserve", "reserved")
+around(budgets.Budgets, "spend", "spend", "spent")
+around(noise_seeds.NoiseSeeds, "coins", "seed", "seeded")
 around(releases.Releases, "decide", "release", "released")
 around(inputs.Inputs, "_vectors", "query", "queried")
 around(node_store.Store, "keep_result", "keep", "kept")

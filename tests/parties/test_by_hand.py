@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,13 @@ import pytest
 
 import parties.coordinator.service as coordinator
 from mpc.errors import HejiError, LocalError
+from mpc.policy.flow import Request
 from parties.clock import now
 from parties.coordinator.store import Store as CoordinatorStore
+from parties.node import permission
 from parties.node.decisions import Decision, Word
 from parties.node.store import Store
+from parties.proposals import request_of
 from tests.parties import world
 from tests.parties.conftest import Running, serving
 
@@ -245,3 +250,33 @@ async def test_who_decides_about_nothing(tmp_path: Path, store: Store) -> None:
         with pytest.raises(LocalError) as caught:
             say(store, "00" * 32, "Ms Li", "")
         assert caught.value.code == "job.unknown"
+
+
+async def test_one_word_does_not_do_once_only_a_grant_for_two_is_left(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The policy is the same; the grant under which one person sufficed has expired since."""
+    consortium = by_hand(tmp_path)
+    policy = consortium / HAND / "policy.toml"
+    one, last_day = policy.read_text().rstrip(), dt.datetime.now(dt.UTC).date()
+    policy.write_text(f"{one}\nexpires = {last_day}\n\n{one.replace('manual', 'two')}\n")
+    days = 0
+
+    def later(*args: Any) -> Request:
+        request = request_of(*args)
+        return replace(request, today=request.today + dt.timedelta(days=days))
+
+    monkeypatch.setattr(permission, "request_of", later)
+    async with serving(consortium) as running:
+        job = await running.ask("analyst", "submit", world.TOGETHER)
+        assert (await until_asked(store)).needed == 1
+        days = 2
+        say(store, job.id, "Li Na")
+        for _ in range(100):
+            again = store.decisions.of(job.id)
+            assert again is not None
+            if again.needed == 2:
+                break
+            await asyncio.sleep(0.05)
+        assert (again.state, again.needed, again.words) == ("pending", 2, ())
+        await running.ask("analyst", "cancel", job.id)

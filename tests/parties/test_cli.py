@@ -33,6 +33,7 @@ ROWS = 24
 POOLED = "(" + " UNION ALL ".join(f"SELECT grade, balance FROM {b}.accounts" for b in BANKS) + ")"
 TOGETHER = f"SELECT SUM(balance) AS together, COUNT(*) AS n FROM {POOLED}"
 BY_GRADE = f"SELECT grade, SUM(balance) AS total FROM {POOLED} GROUP BY grade ORDER BY grade"
+COUNT = "SELECT COUNT(*) AS n FROM bank_c.accounts"
 UNGRANTED = "SELECT SUM(balance) AS s FROM bank_c.secret"
 
 pytestmark = pytest.mark.slow
@@ -227,6 +228,28 @@ def test_an_owner_tries_a_policy_before_it_is_in_force(ask: Ask, running: Up, tm
     assert "2 of 2 as expected." in good(ask("policy", "test", cases, "--as", "bank_c"))
     tried = ask("policy", "test", cases, *options)
     assert tried.status == 1 and "secret.sql: allowed, where policy.refused was" in tried.out.replace("\n", " ")
+
+
+def test_noise_and_its_accuracy_on_a_terminal(ask: Ask, running: Up) -> None:
+    policy = running.folder / "bank_c" / "policy.toml"
+    exact = policy.read_text()
+    with_budget = exact.rstrip() + '\nbudget = { epsilon = 1.0, per = "7d" }\n'
+    told = good(ask("explain", COUNT, "--epsilon", "0.5"))
+    assert "noise of bank_c: ± 6 (95 %)" in told and "Every number carries noise: epsilon 0.5" in told
+    try:
+        policy.write_text(with_budget)
+        assert "a privacy loss of 1.0 in 7 days" in good(heji("policy", "check", policy.parent)).replace("\n", " ")
+        refused = ask("query", COUNT, "--to", "analyst")
+        assert refused.status == 1 and "--epsilon 1.0" in refused.err.replace("\n", " ")
+        done = ask("query", COUNT, "--to", "analyst", "--epsilon", "0.5")
+        assert re.search(r" \d+ ± 6 ", good(done)) and "epsilon 0.5" in done.err
+        assert "bank_c leaves analyst 0.5 of 1 in 7 days" in done.err.replace("\n", " ")
+        assert 'per = "30d"' in good(ask("policy", "suggest", COUNT, "--to", "analyst", "--epsilon", "0.5"))
+        options = ("--to", "analyst", "--as", "bank_c")
+        assert "allowed" in good(ask("policy", "explain", COUNT, "--epsilon", "0.5", *options))
+        assert ask("policy", "explain", COUNT, *options).status == 1
+    finally:
+        policy.write_text(exact)
 
 
 def test_a_person_decides(ask: Ask, running: Up) -> None:

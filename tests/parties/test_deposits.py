@@ -16,6 +16,7 @@ from mpc.errors import HejiError
 from parties.clock import now
 from parties.coordinator import deposits as at_coordinator
 from parties.failures import decode
+from parties.node import deposits as at_node
 from parties.node.decisions import Word
 from parties.node.store import Store
 from tests.parties import world
@@ -119,6 +120,47 @@ def bodies(running: Running) -> list[bytes]:
     """The ciphertexts that the coordinator's database holds."""
     with contextlib.closing(sqlite3.connect(running.folder / "coordinator" / "state" / "coordinator.db")) as db:
         return [b for (b,) in db.execute("SELECT body FROM deposit_messages WHERE body IS NOT NULL")]
+
+
+# ---- a stop
+
+
+async def test_a_stop_takes_open_deposits_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_node, "TRY_AGAIN", 0.05)
+    async with banks(make(tmp_path)) as (running, _):
+        job = await submit(running)
+        await deposit(running, job, "bank_a", "bank_b")
+        assert len(bodies(running)) == 2
+        store = Store(running.folder / "bank_a" / "state" / "node.db", b"\x00" * 32)
+        store.decisions.stop(Word("Li Na", now(), "a leak?", "command"), now=True)
+        for _ in range(200):
+            [told] = (await at(running, "bank_a", "List")).deposits
+            if told.state == "withdrawn":
+                break
+            await asyncio.sleep(0.05)
+        assert told.state == "withdrawn" and len(bodies(running)) == 1
+        assert (await refusal(at(running, "bank_a", "Make", job))).code == "policy.stopped"
+        store.decisions.resume(Word("Li Na", now(), "", "command"))
+        store.close()
+        await deposit(running, job, "bank_a")  # by its operator's hand again
+
+
+async def test_a_stop_while_it_encrypts_lets_nothing_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with banks(make(tmp_path)) as (running, _):
+        job = await submit(running)
+        store = Store(running.folder / "bank_a" / "state" / "node.db", b"\x00" * 32)
+        real = at_node.encrypt
+
+        def encrypt(*args: Any) -> bytes:
+            store.decisions.stop(Word("Li Na", now(), "", "command"), now=True)
+            return real(*args)
+
+        monkeypatch.setattr(at_node, "encrypt", encrypt)
+        assert (await refusal(at(running, "bank_a", "Make", job))).code == "policy.stopped"
+        assert bodies(running) == []
+        [told] = (await at(running, "bank_a", "List")).deposits
+        assert told.state == "waiting"  # it is not even made
+        store.close()
 
 
 # ---- policy

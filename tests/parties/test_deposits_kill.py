@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from parties.modeler.client import Client
-from parties.modeler.deposits import Asked
+from parties.modeler.deposits import Collecting
 from tests.parties import world
 from tests.parties.depositing import make
 from tests.parties.test_kill import Supervisor, submit_stubbornly, until, wish
@@ -39,7 +39,7 @@ def test_killed_at(consortium: Path, members: Supervisor, member: str, place: st
     wished = wish(consortium, member, place)
     before = members.restarts[member]
     with Client(consortium / "analyst") as client:
-        asked = Asked("paillier", int(time.time()) + 3600, early=True)
+        asked = Collecting("paillier", int(time.time()) + 3600, early=True)
         job = submit_stubbornly(client, "analyst", deposits=asked)
         client.wait(job)
         result = client.result(job)

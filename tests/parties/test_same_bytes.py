@@ -21,6 +21,7 @@ from mpc.rounds import Rounds, Session
 from mpc.run import Sent, Trace, run
 from parties.member import Member
 from parties.node.inputs import Inputs
+from parties.node.noise_seeds import NoiseSeeds
 from parties.node.releases import Releases
 from tests.parties import test_joins, test_ranked, world
 from tests.parties.conftest import serving
@@ -127,7 +128,7 @@ async def role(consortium: Path, name: str, recorded: Recorded) -> Rounds[Any]:
         return play_helper(session, cast, member.sign, member.verify)
     limits, strict = recorded.given[name]
     releases = Releases(member.folder / "state" / "node.db")
-    given = await Inputs(member, releases).vectors(
+    given = await Inputs(member, releases, NoiseSeeds(member.folder, member.identity)).vectors(
         cast, recorded.plan, limits, strict_none=strict, coins=coins, salt=bytes(32)
     )
     return play_party(session, cast, given.vectors, member.sign, member.verify, given.rows, given.values)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mpc.errors import LocalError
 from mpc.protocols import blind
 from parties import cores
 from parties.consortium import init_consortium
@@ -130,7 +131,8 @@ async def test_three_parties_are_refused_and_told_why(firms: Running) -> None:
 async def test_workers_are_started_for_much_and_gone_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cores, "ENOUGH", 1)
+    monkeypatch.setattr(cores, "WORTH", 0)
+    monkeypatch.setattr(blind, "CHUNK", 8)
     started: list[Cores] = []
     plain = Cores.__init__
 
@@ -148,8 +150,9 @@ async def test_workers_are_started_for_much_and_gone_afterwards(
 async def test_a_worker_that_fails_names_the_reason() -> None:
     some = Cores(2)
     try:
-        chunks = [[b"\xff" * 32]] * cores.ENOUGH
-        with pytest.raises(Exception, match="no point"):
+        some._started()
+        chunks = [[b"\xff" * 32]] * 4
+        with pytest.raises(LocalError, match="no point"):
             await asyncio.to_thread(lambda: list(some(partial(blind._raise, 5), chunks)))
     finally:
         some.close()

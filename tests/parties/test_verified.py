@@ -24,7 +24,7 @@ async def test_a_total_is_verified_and_says_so(tmp_path: Path, recipient: str) -
         result = await running.query(world.BY_GRADE, to=recipient, verified=True)
         plain = await running.query(world.BY_GRADE, to=recipient)
         member = await running.apart(Member, folder / "analyst" if recipient == "analyst" else folder / "bank_a")
-        bundle, _ = await export(member, result.statement["job"])
+        bundle, _ = await export(member, result.statement["job"], with_result=True)
         await member.close()
     assert result.rows == plain.rows and sum(r["n"] for r in result.rows) == 90
     assert result.statement["verified"] is True and plain.statement["verified"] is False
@@ -32,6 +32,7 @@ async def test_a_total_is_verified_and_says_so(tmp_path: Path, recipient: str) -
     checks = verify(case)
     assert overall(checks) == "passed"
     assert [checks[i].verdict for i in (7, 9)] == ["passed", "passed"]
+    assert f"the equation holds for all 1 sums that {recipient} opened" in [f.text for f in checks[9].findings]
 
 
 async def test_small_cells_stay_hidden(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dparties/rpc/v1/evidence.proto\x12\x0eparties.rpc.v1\"D\n\rCosignRequest\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\x12\x10\n\x08old_size\x18\x02 \x01(\x04\x12\r\n\x05proof\x18\x03 \x03(\x0c\")\n\x0b\x43osignReply\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12\x0c\n\x04line\x18\x02 \x01(\t\"\x1a\n\x0bReadRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\"\x19\n\tReadReply\x12\x0c\n\x04part\x18\x01 \x01(\x0c\x32\x92\x01\n\x08\x45vidence\x12\x44\n\x06\x43osign\x12\x1d.parties.rpc.v1.CosignRequest\x1a\x1b.parties.rpc.v1.CosignReply\x12@\n\x04Read\x12\x1b.parties.rpc.v1.ReadRequest\x1a\x19.parties.rpc.v1.ReadReply0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dparties/rpc/v1/evidence.proto\x12\x0eparties.rpc.v1\"D\n\rCosignRequest\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\x12\x10\n\x08old_size\x18\x02 \x01(\x04\x12\r\n\x05proof\x18\x03 \x03(\x0c\")\n\x0b\x43osignReply\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12\x0c\n\x04line\x18\x02 \x01(\t\"8\n\x0bReadRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05since\x18\x02 \x01(\x04\x12\r\n\x05until\x18\x03 \x01(\x04\"\x19\n\tReadReply\x12\x0c\n\x04part\x18\x01 \x01(\x0c\x32\x92\x01\n\x08\x45vidence\x12\x44\n\x06\x43osign\x12\x1d.parties.rpc.v1.CosignRequest\x1a\x1b.parties.rpc.v1.CosignReply\x12@\n\x04Read\x12\x1b.parties.rpc.v1.ReadRequest\x1a\x19.parties.rpc.v1.ReadReply0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,9 +36,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COSIGNREPLY']._serialized_start=119
   _globals['_COSIGNREPLY']._serialized_end=160
   _globals['_READREQUEST']._serialized_start=162
-  _globals['_READREQUEST']._serialized_end=188
-  _globals['_READREPLY']._serialized_start=190
-  _globals['_READREPLY']._serialized_end=215
-  _globals['_EVIDENCE']._serialized_start=218
-  _globals['_EVIDENCE']._serialized_end=364
+  _globals['_READREQUEST']._serialized_end=218
+  _globals['_READREPLY']._serialized_start=220
+  _globals['_READREPLY']._serialized_end=245
+  _globals['_EVIDENCE']._serialized_start=248
+  _globals['_EVIDENCE']._serialized_end=394
 # @@protoc_insertion_point(module_scope)

@@ -25,10 +25,14 @@ class CosignReply(_message.Message):
     def __init__(self, size: _Optional[int] = ..., line: _Optional[str] = ...) -> None: ...
 
 class ReadRequest(_message.Message):
-    __slots__ = ("job",)
+    __slots__ = ("job", "since", "until")
     JOB_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
     job: str
-    def __init__(self, job: _Optional[str] = ...) -> None: ...
+    since: int
+    until: int
+    def __init__(self, job: _Optional[str] = ..., since: _Optional[int] = ..., until: _Optional[int] = ...) -> None: ...
 
 class ReadReply(_message.Message):
     __slots__ = ("part",)

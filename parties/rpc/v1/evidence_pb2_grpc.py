@@ -57,7 +57,8 @@ class EvidenceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Read(self, request, context):
-        """The entries, proofs and documents of one job, to members that took part in it, asked for it or audit it.
+        """The entries, proofs and documents of one job, to members that took part in it, asked for it or audit it; or of all
+        jobs of a period, to the member itself and to auditors.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpc.crypto import sign
+from mpc.crypto import sign, sodium
 from mpc.errors import PeerError
 
 WYCHEPROOF = Path(__file__).parents[3].parent / "shared" / "vectors" / "wycheproof" / "ed25519_test.json"
@@ -29,6 +29,7 @@ def test_wycheproof() -> None:
         for case in group["tests"]:
             seen += 1
             message, signature = bytes.fromhex(case["msg"]), bytes.fromhex(case["sig"])
+            assert sign.holds(public, message, signature) == (case["result"] == "valid"), case
             if case["result"] == "valid":
                 sign.verify_raw(public, message, signature)
             else:
@@ -97,3 +98,26 @@ def test_small_order_keys_are_refused(public: str) -> None:
     anything = bytes.fromhex(SMALL[0]) + bytes(32)
     with pytest.raises(PeerError):
         sign.verify(bytes.fromhex(public), "job", b"whatever", anything, party="tax")
+
+
+def test_the_fast_way_decides_as_the_other_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where libsodium is not there, and where it refuses what OpenSSL takes."""
+    message = b"a message with \0 in it"
+    signature = KEY.sign(message)
+    small = (1).to_bytes(32, "little")  # the identity, under which anything could be signed
+    cases = {
+        (PUBLIC, message, signature): True,
+        (PUBLIC, message[:14], signature): False,
+        (PUBLIC, message, signature[:-1]): False,
+        (PUBLIC, message, bytes(64)): False,
+        (PUBLIC[:-1], message, signature): False,
+        (small, message, small + bytes(32)): False,
+    }
+    for way in (sodium.verify_ed25519(), None, lambda *_: -1):
+        monkeypatch.setattr(sodium, "verify_ed25519", lambda way=way: way)
+        for (public, text, signed), good in cases.items():
+            assert sign.holds(public, text, signed) == good
+
+
+def test_libsodium_has_what_is_looked_up() -> None:
+    assert sodium.verify_ed25519() is not None

@@ -648,3 +648,24 @@ def test_limits_of_single_columns_are_the_strictest_of_the_grants_used_for_them(
     assert found.max_numbers == {("firms", "balance"): 3}
     assert found.round_to == {("firms", "balance"): Decimal(1000), ("firms", "debt"): Decimal(1000)}
     assert Limits.from_told(found.told()) == found
+
+
+def test_more_weights_than_are_looked_at() -> None:
+    """Gives each firm a weight of its own: more of them than are counted one by one are refused."""
+    arms = " ".join(f"WHEN debt < {3 * i} THEN {i + 2} * balance" for i in range(60))
+    with pytest.raises(LocalError) as caught:
+        plan(f"SELECT SUM(CASE {arms} ELSE 0 END) FROM bank.firms")
+    assert caught.value.code == "job.limits"
+
+
+@pytest.mark.parametrize(
+    "value", ["CASE WHEN {who} THEN 2 * b.balance ELSE b.balance END", "b.balance + CAST({who} AS INTEGER)"]
+)
+def test_weights_that_pick_out_few_firms_over_a_join(value: str) -> None:
+    """The same over a join: what a weight picks out is compared with the rule on shares."""
+    w = world()
+    few, many = (value.format(who=who) for who in ("b.uscc = 'firm-007'", "b.region = 'north'"))
+    for of, shown in ((few, False), (many, True)):
+        sql = f"SELECT SUM({of}) AS s, COUNT(*) AS n {JOINED}"
+        [row] = w.result(w.plan(sql), min_entities=10).rows
+        assert row == ((w.plaintext(sql)[0][0] if shown else None), 30)

@@ -6,6 +6,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+from mpc.policy import standing
 from mpc.policy.grants import PRESETS, USES, Grant, parse_policy
 
 PAGE = (Path(__file__).parents[3] / "docs" / "policy.md").read_text(encoding="utf-8")
@@ -25,3 +26,11 @@ def test_the_example_of_ten_lines_is_a_policy() -> None:
     [grant] = parse_policy(example).grants
     assert (grant.approval, grant.alone, grant.min_contributors) == ("auto", False, 3)
     assert len(example.splitlines()) == 10
+
+
+def test_the_example_of_a_standing_approval_is_one_and_every_key_is_on_the_page() -> None:
+    [example] = [b for b in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL) if "[[standing]]" in b]
+    [found] = standing.parse_standing(example)
+    assert (found.runs, found.per, len(found.parameters["month"])) == (1, "month", 12)
+    section = PAGE.split("### Standing approvals")[1].split("### ")[0]
+    assert all(f"`{key}`" in section for key in standing._READERS)

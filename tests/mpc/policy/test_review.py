@@ -54,6 +54,11 @@ def test_a_case() -> None:
     assert case.met_by("policy.refused") and not case.met_by("allowed") and not case.met_by("policy.contributors")
 
 
+def test_a_case_with_noise() -> None:
+    case = read_case("a.sql", "-- to: analyst\n-- expect: allowed\n-- epsilon: 0.5\n-- entity-rows: 12\nSELECT 1")
+    assert (case.epsilon, case.entity_rows) == ("0.5", 12)
+
+
 def test_refused_is_any_refusal() -> None:
     case = read_case("a.sql", "-- to: analyst\n-- expect: refused\nSELECT 1")
     assert case.met_by("plan.two_party") and not case.met_by("allowed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 import re
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from mpc.codec import decode
 from mpc.explain import explain, render
 from mpc.pair import Pair
 from mpc.policy.needs import Recipient, Request, needs_of
+from mpc.protocols.tally_terms import Tally
 from mpc.query.plan import MetReveal, Plan
 from mpc.run import Trace
 from mpc.traffic import pair_traffic
@@ -242,6 +244,11 @@ def test_the_page_states_what_moves():
     steps = {"blinding": ("points", "doubled"), "rows": ("key", "rows"), "totals": ("totals/totals", "entities"),
              "small cells": ("small",), "words": ("words",)}  # fmt: skip
     assert len(lines) == 6
+    (said,) = re.findall(r"(\w+) messages one\nafter the other", page)
+    assert (said, max(trace.depth.values())) == ("Six", 6)
+    large = Tally("t", "a", "b", 1, 1 << 20, 1 << 20, (63,), 1, 64, ((None, 0),), (), 1)
+    for t_, told in ((large, "rows 214 bits, 14"), (replace(large, atoms=((0, 0),)), "277 bits, 11")):
+        assert told in page and told.endswith(f"{t_.slot} bits, {t_.slots}")
     for side, what, formula in lines:
         written = re.sub(r"(?<=[0-9A-Za-z)]) (?=[A-Za-z(])", " * ", formula)
         said = sum(

@@ -15,7 +15,8 @@ from typing import Any
 
 import rfc8785
 
-from mpc.evidence.bundle import BUNDLE, Bundle, manifest_of
+from mpc.crypto import labels
+from mpc.evidence.bundle import BUNDLE, Bundle, Span, manifest_of
 from mpc.evidence.entry import Entry, Event, make_entry
 from mpc.evidence.merkle import Tree, leaf_hash
 from mpc.evidence.note import Checkpoint, cosign
@@ -83,9 +84,65 @@ class Forge:
     def made(self, *, by: str = "") -> Bundle:
         """The bundle, signed again by who exported it."""
         b = self.bundle
-        manifest = rfc8785.dumps(manifest_of(b.job, b.by, b.made, self.files))
+        manifest = rfc8785.dumps(manifest_of(b.about, b.by, b.made, self.files))
         signature = self.keys[by or b.by].sign(BUNDLE, manifest)
-        return Bundle(manifest, signature, b.job, b.by, b.made, self.files)
+        return Bundle(manifest, signature, b.about, b.by, b.made, self.files)
+
+
+def retell(forge: Forge, change: Callable[[dict[str, Any]], None]) -> None:
+    """Another thing released, which the analyst's log says it was shown."""
+    name = "results/analyst.json"
+    body = json.loads(forge.files[name])
+    change(body)
+    forge.files[name] = raw = json.dumps(body).encode()
+    digest = labels.digest("result", raw).hex()
+
+    def rewritten(events: list[Event]) -> list[Event]:
+        return [replace(e, facts={**e.facts, "result": digest}) if e.event == "revealed" else e for e in events]
+
+    forge.rewrite("analyst", rewritten)
+
+
+class ForgePeriod:
+    """A bundle of a period open for changes."""
+
+    def __init__(self, consortium: Path, bundle: Bundle) -> None:
+        assert isinstance(bundle.about, Span)
+        self.keys = identities(consortium)
+        self.bundle, self.span, self.files = bundle, bundle.about, dict(bundle.files)
+        self.name = f"period/{self.span.member}.json"
+
+    def part(self) -> dict[str, Any]:
+        body: dict[str, Any] = json.loads(self.files[self.name])
+        return body
+
+    def put(self, **fields: Any) -> None:
+        self.files[self.name] = json.dumps({**self.part(), **fields}).encode()
+
+    def events(self) -> list[Event]:
+        return [Entry.from_bytes(base64.b64decode(raw)).event for raw in self.part()["entries"]]
+
+    def rewrite(self, change: Change, *, chain: bool = True, signer: str = "") -> None:
+        """The log again from its first entry, with its changed events, signed by the member (or by ``signer``), the
+        checkpoint signed and cosigned by all others."""
+        me, seen, made = self.span.member, dict[str, Event](), []
+        for event in change(self.events()):
+            before = seen.get(event.job)
+            if chain:
+                event = replace(event, seq=before.seq + 1 if before else 0, prev=before.digest() if before else "")
+            seen[event.job] = event
+            made.append(make_entry(event, me, self.keys[signer or me].signing.sign).to_bytes())
+        tree, own, time = Tree(map(leaf_hash, made)), self.keys[me], self.span.until
+        point = Checkpoint(origin_of(me), len(made), tree.root()).signed(origin_of(me), own.public, own.signing.sign)
+        for w in (k for n, k in self.keys.items() if n != me):
+            point = point.with_line(cosign(point, origin_of(w.name), w.public, time, w.signing.sign))
+        self.put(first=0, peaks=[], begin="", end=point.text(), entries=[text(r) for r in made])
+
+    def made(self, *, by: str = "") -> Bundle:
+        """The bundle, signed again by who exported it."""
+        b = self.bundle
+        manifest = rfc8785.dumps(manifest_of(b.about, b.by, b.made, self.files))
+        return Bundle(manifest, self.keys[by or b.by].sign(BUNDLE, manifest), b.about, b.by, b.made, self.files)
 
 
 def text(raw: bytes) -> str:

@@ -16,25 +16,11 @@ from mpc.evidence.sealed import open_sealed, seal
 from mpc.evidence.verify import Check, verify
 from mpc.run import Sent
 from parties.auditor import key
-from parties.auditor.export import export
 from parties.auditor.judge import listed
 from parties.member import Member
 from tests.parties import world
+from tests.parties.auditor.bundles import sealed
 from tests.parties.auditor.forge import Forge
-from tests.parties.conftest import serving
-
-
-async def sealed(folder: Path, recipient: str = "analyst") -> Bundle:
-    """The bundle that the coordinator exports of a total, what it heard sealed to the auditor."""
-    (folder / "auditor-key.json").write_bytes(key.make(Member(folder / "auditor")))
-    async with serving(folder) as running:
-        job = (await running.query(world.BY_GRADE, to=recipient)).statement["job"]
-        member = await running.apart(Member, folder / "coordinator")
-        try:
-            bundle, _ = await export(member, job, seal_for=folder / "auditor-key.json")
-        finally:
-            await member.close()
-    return bundle
 
 
 def judged(folder: Path, bundle: Bundle, private: bytes) -> list[Check]:

@@ -160,6 +160,18 @@ async def test_a_request_is_approved_and_runs(scene: Scene) -> None:
     assert "analyst" in released and ("done" in released or "released" in released) and HOSTILE not in released
 
 
+async def test_budgets_and_what_is_left(scene: Scene) -> None:
+    policy = scene.folder / "policy.toml"
+    auto = policy.read_text().replace('approval = "manual"', 'approval = "auto"').rstrip()
+    policy.write_text(auto + '\nbudget = { epsilon = 1.0, per = "30d" }\nmin_contributors = 1\n')
+    await scene.apart(scene.browser.login, scene.folder)
+    assert "with noise, epsilon 1.0 in 30 days" in await scene.apart(scene.browser.get, "/policy")
+    assert "Budgets of privacy loss" not in await scene.apart(scene.browser.get, "/released")
+    await scene.running.query("SELECT COUNT(*) FROM bank_a.accounts", epsilon="0.3")
+    page = await scene.apart(scene.browser.get, "/released")
+    assert "Budgets of privacy loss" in page and "<td>0.7</td>" in page and "<td>analyst</td>" in page
+
+
 async def test_a_request_is_rejected_with_a_reason(scene: Scene) -> None:
     await scene.apart(scene.browser.login, scene.folder)
     job = await waiting(scene, "study")

@@ -1,0 +1,5 @@
+-- to: bank_a
+-- purpose: credit decision
+-- expect: policy.pending
+SELECT q.uscc, CASE WHEN m.arrears = 0 THEN 'pass' ELSE 'review' END AS decision
+FROM bank_a.applicants q JOIN telecom.firms m USING (uscc)
