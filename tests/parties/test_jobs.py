@@ -16,6 +16,7 @@ from mpc.errors import HejiError
 from mpc.job import Job
 from parties import logs
 from parties.member import Member
+from parties.modeler.client import Asked
 from parties.proposals import JOB
 from parties.rpc.v1 import coordinator_pb2 as pb
 from parties.rpc.v1 import coordinator_pb2_grpc, node_pb2, node_pb2_grpc
@@ -168,7 +169,7 @@ async def test_a_party_that_is_away_is_named(tmp_path):
 
 
 async def test_a_job_waits_for_a_party_that_comes_back(banks: Running):
-    proposed, _, _ = await on_client(banks, "_job", world.TOGETHER, None, "", "helper", False, False)
+    proposed, _, _ = await on_client(banks, "_job", world.TOGETHER, None, Asked())
     await banks.stop("bank_c")
     await submit(banks, proposed.raw)
     await asyncio.sleep(1.5)
@@ -205,7 +206,7 @@ async def submit(running: Running, raw: bytes, *, signature: bytes | None = None
 
 
 async def changed(running: Running, **fields) -> Job:
-    proposed, _, _ = await on_client(running, "_job", world.TOGETHER, None, "", "helper", False, False)
+    proposed, _, _ = await on_client(running, "_job", world.TOGETHER, None, Asked())
     return dataclasses.replace(proposed.job, **fields)
 
 
@@ -236,7 +237,7 @@ async def test_jobs_that_are_wrong_are_refused_at_once(banks: Running):
 
 
 async def test_the_next_attempt_ends_one_that_a_killed_coordinator_left_behind(banks: Running):
-    proposed, _, catalogs = await on_client(banks, "_job", world.TOGETHER, None, "", "helper", False, False)
+    proposed, _, catalogs = await on_client(banks, "_job", world.TOGETHER, None, Asked())
     signature = Member(banks.folder / "analyst").sign(JOB, proposed.raw)
     coordinator = Member(banks.folder / "coordinator")
 
@@ -325,7 +326,7 @@ async def test_others_jobs_do_not_exist(banks: Running):
 
 
 async def test_cancel(banks: Running):
-    proposed, _, _ = await on_client(banks, "_job", world.TOGETHER, None, "", "helper", False, False)
+    proposed, _, _ = await on_client(banks, "_job", world.TOGETHER, None, Asked())
     await banks.stop("bank_c")
     await submit(banks, proposed.raw)
     await banks.ask("analyst", "cancel", proposed.job.id)
