@@ -307,7 +307,7 @@ class Client:
             reply, catalogs = await self._signed_catalogs()
             signed, missing = list(reply.catalogs), dict(reply.missing)
         else:
-            asked, prepared = replace(asked, trust="deposit"), await prepare(self.member, recipients)
+            asked, prepared = replace(asked, trust="deposit"), await prepare(self.member, recipients, deposits.method)
             signed, missing = list(prepared.catalogs), dict(prepared.missing)
             catalogs = read_catalogs(self.member, signed)
         self._explain_missing(sql, missing)
