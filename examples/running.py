@@ -21,6 +21,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 from rich.console import Console
 
 from mpc.errors import HejiError
@@ -217,12 +218,13 @@ def scorecard(folder: Path) -> DemoTable:
     """Bank A's weights beside its applicants: half a point for each thousand of tax, minus a point for each hundred not
     paid."""
     path = folder / "bank_a" / "scorecard.parquet"
-    weights = {"base": ("600.00", 2), "w_tax": ("0.0005", 4), "w_late": ("0.0100", 4), "cutoff": ("620.00", 2)}
+    weights = {"base": (Decimal("600.00"), 2), "w_tax": (Decimal("0.0005"), 4), "w_late": (Decimal("0.0100"), 4)}
+    weights["cutoff"] = (Decimal("620.00"), 2)
+    codes = pyarrow.parquet.read_table(folder / "bank_a" / "applicants.parquet", columns=["uscc"])["uscc"]
     columns = [Column("uscc", "text", nullable=False, key=True)]
-    chosen = []
+    rows = {"uscc": codes}
     for name, (value, scale) in weights.items():
         columns.append(Column(name, "decimal", scale, 0, 10**7, nullable=False, description="the bank's own"))
-        chosen.append(f"CAST({value} AS DECIMAL(9,{scale})) AS {name}")
-    rows = duckdb.sql(f"SELECT uscc, {', '.join(chosen)} FROM '{folder}/bank_a/applicants.parquet'").to_arrow_table()
-    write(rows, path)
-    return DemoTable("bank_a", path, Table("scorecard", tuple(columns), 12, "Weights (made up)", True), ())
+        rows[name] = pa.array([value] * len(codes), pa.decimal128(9, scale))
+    write(pa.table(rows), path)
+    return DemoTable("bank_a", path, Table("scorecard", tuple(columns), len(codes), "Weights (made up)", True), ())
