@@ -118,7 +118,8 @@ async def left(head: pb.DepositHead, body: bytes) -> AsyncIterator[pb.Left]:
 
 
 async def gathered(parts: AsyncIterable[Any], most: int) -> tuple[Any, bytes]:
-    """Head and body of a stream of ``Left``, ``Collected`` or ``KeyPart``. Raises LocalError protocol.malformed, protocol.size."""
+    """Head and body of a stream of ``Left``, ``Collected`` or ``KeyPart``. Raises LocalError protocol.malformed,
+    protocol.size."""
     head, body = None, bytearray()
     async for part in parts:
         if part.WhichOneof("part") == "head" and head is None:

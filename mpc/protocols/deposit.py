@@ -35,7 +35,7 @@ import rfc8785
 from mpc.coins import Coins
 from mpc.crypto import lattice, paillier
 from mpc.errors import LocalError, PeerError
-from mpc.lifted import LiftedPacking
+from mpc.lifted import MOST_WORDS, LiftedPacking
 from mpc.messages import RingWords
 from mpc.protocols import deposit_bfv as bfv
 from mpc.protocols.agree import Verify
@@ -72,6 +72,13 @@ class Terms:
                 f"{self.organisations[self.recipient]} runs the coordinator and would receive the total: together the "
                 "two can open every single deposit.",
                 "Let another organisation receive the total, or use a secure sum (--method masked).",
+            )
+        if isinstance(self.key, NamedKey) and len(self.depositors) > MOST_WORDS:
+            raise LocalError(
+                "plan.deposit",
+                f"{len(self.depositors)} parties would deposit, and a BFV plaintext holds the sum of {MOST_WORDS} at "
+                "most.",
+                "Use --method paillier, which holds 255.",
             )
         if self.least < 2 or self.counted(self.depositors) < self.least:
             raise LocalError(

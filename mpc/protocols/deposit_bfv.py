@@ -26,8 +26,8 @@ from mpc.lifted import LiftedWords
 from mpc.messages import RingWords
 from mpc.protocols.total import Sum
 
-#: primes of a recipient's key, of which sums of 64-bit words use the first two
-PRIMES = 3
+#: primes of a recipient's key, and those of them that a word of so many bits needs
+PRIMES, PRIMES_FOR = 3, {64: 2, 128: 3}
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,7 @@ class NamedKey:
             raise LocalError(
                 "evidence.missing", "The recipient's BFV key is not here.", "The coordinator of the job has it."
             )
-        return lattice.PublicKey("bfv", self.public.contexts[: primes_of(s)])
-
-
-def primes_of(s: Sum) -> int:
-    return 2 if s.bits == 64 else 3
+        return lattice.PublicKey("bfv", self.public.contexts[: PRIMES_FOR[s.bits]])
 
 
 def layout(s: Sum) -> LiftedWords:
@@ -68,7 +64,12 @@ def layout(s: Sum) -> LiftedWords:
 
 
 def ciphertexts_of(s: Sum) -> int:
-    return layout(s).blocks * primes_of(s)
+    return ciphertexts_for(s.bits, s.length)
+
+
+def ciphertexts_for(bits: int, length: int) -> int:
+    """Ciphertexts of so many words."""
+    return LiftedWords(bits, length, lattice.DEGREE).blocks * PRIMES_FOR[bits]
 
 
 def lifted(sums: Sequence[Sum], vectors: Mapping[str, RingWords], coins: Coins) -> dict[str, RingWords]:
@@ -108,7 +109,7 @@ def open_sums(
     """Σ x_i by name of the sum. Raises ValueError where it is no sum of so many deposits."""
     found = {}
     for s, column in zip(sums, columns, strict=True):
-        k = primes_of(s)
+        k = PRIMES_FOR[s.bits]
         part = lattice.SecretKey(lattice.PublicKey("bfv", secret.public.contexts[:k]), secret.contexts[:k])
         centred = lattice.decrypt(part, column, layout(s).plaintexts)
         found[s.name] = layout(s).total(np.asarray(centred, dtype=object) % math.prod(lattice.PRIMES[:k]), vectors)

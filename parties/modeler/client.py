@@ -356,7 +356,7 @@ class Client:
     ) -> dict[str, Any]:
         proposed, _private, _catalogs = await self._job(sql, to, asked, 0, deposits)
         reply: pb.PreviewReply = await self._call("Preview", pb.PreviewRequest(job=proposed.raw))
-        told = explain(proposed.plan, proposed.job.recipients)
+        told = explain(proposed.plan, proposed.job.recipients, deposits.method if deposits else "paillier")
         told["verdicts"] = {
             p: None if raw == b"{}" else decode(raw).to_dict() for p, raw in sorted(reply.verdicts.items())
         }

@@ -1,4 +1,4 @@
-"""Deposit jobs under BFV between members over real gRPC: the same totals, and no secret key in anything that is sent."""
+"""Deposit jobs under BFV between members over real gRPC: the same totals, and no secret in anything that is sent."""
 
 from __future__ import annotations
 
