@@ -101,6 +101,8 @@ async def gathered_key(parts: AsyncIterable[pb.KeyPart]) -> tuple[SignedKey, byt
     secret or is not the one that was signed."""
     head, whole = await gathered(parts, MOST_KEY_BYTES)
     key = from_wire(head)
+    if key.method != "bfv":
+        raise LocalError("protocol.malformed", f"A key of {key.method} stands in the job and is not left beside it.")
     await asyncio.to_thread(lambda: NamedKey(key.key, lattice.PublicKey.from_bytes(whole)))
     return key, whole
 

@@ -10,11 +10,12 @@ import hashlib
 import json
 
 from mpc.crypto.labels import unframed
-from mpc.errors import HejiError, PeerError
+from mpc.errors import HejiError, LocalError, PeerError
 from mpc.evidence.case import Case, Document
 from mpc.evidence.findings import Findings, bad, events_of, good, if_whole, open_, signed_by
 from mpc.protocols.agree import Verify
 from mpc.protocols.deposit import DEPOSIT_KEY, Terms, add_up, read_statement
+from mpc.protocols.deposit_bfv import NamedKey
 from mpc.query.plan import Plan
 from mpc.roles import deposit_terms
 
@@ -77,8 +78,13 @@ def added_again(case: Case, number: int, d: Document, plan: Plan) -> Findings:
         return
     try:
         terms = terms_in(case, d, plan, beside)
+        if isinstance(terms.key, NamedKey) and terms.key.public is None:
+            raise LocalError("protocol.point", "it is not there")
     except HejiError as problem:
-        yield open_("the recipient's key of lattice encryption is not at hand here: {}", problem.message)
+        if problem.code == "config.missing":
+            yield open_("BFV ciphertexts are added up again where the package for it is installed: {}", problem.advice)
+        else:
+            yield bad("the key sealed with the ciphertexts is not the one that the job names")
         return
     try:
         total = hashlib.sha256(add_up(terms, bodies)).hexdigest()

@@ -109,6 +109,8 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
     def _saw(self, key: pb.SignedKey, owner: str, whole: bytes = b"") -> None:
         signed = from_wire(key)
         signed.verify(self._member, owner)
+        if signed.method == "bfv" and not whole and not self._knows(key):
+            raise LocalError("protocol.malformed", f"{owner} names a BFV key that the coordinator has never seen.")
         self._store.saw_key(signed, whole)
 
     async def LeaveKey(self, request: AsyncIterator[pb.KeyPart], context: Context) -> pb.KeyKept:
@@ -186,11 +188,11 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
                 raise LocalError("protocol.malformed", "A deposit begins with its head.")
             row, terms = await self._open_for(first.head.job.hex(), caller)
             head, body = await gathered(_with(first, request), terms.bytes)
-            return pb.Kept(receipt=self._leave(row, terms, caller, head, body))
+            return pb.Kept(receipt=await self._leave(row, terms, caller, head, body))
         except HejiError as error:
             await abort(context, error)
 
-    def _leave(self, row: JobRow, terms: Terms, caller: str, head: pb.DepositHead, body: bytes) -> bytes:
+    async def _leave(self, row: JobRow, terms: Terms, caller: str, head: pb.DepositHead, body: bytes) -> bytes:
         before = self._store.messages(row.id, caller)
         for m in before:
             if m.statement == head.statement and m.digest == hashlib.sha256(body).hexdigest():
@@ -209,7 +211,10 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
                 f"{caller} has deposited for this job already, or leaves an earlier deposit again.",
                 "Withdraw the earlier deposit first (heji deposit withdraw), then make a new one.",
             )
-        verify_body(terms, body, caller)
+        await asyncio.to_thread(verify_body, terms, body, caller)
+        self._verify_open(row.id)  # that took its time
+        if len(self._store.messages(row.id, caller)) != stated.number:
+            raise LocalError("job.replayed", f"{caller} left two deposits at once.", "Leave one after the other.")
         approval = head.approval
         read_approval(self._member, terms, caller, approval.statement, approval.signature)
         if hashlib.sha256(approval.statement).hexdigest() != stated.approval:

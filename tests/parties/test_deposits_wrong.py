@@ -250,7 +250,7 @@ def test_keys_at_rest(tmp_path: Path) -> None:
     assert keys.current() == second and first.made < second.made and len(keys.all()) == 2
     for key in (first, second):
         public = paillier.PublicKey.from_bytes(key.key)
-        secret = keys.secret(public)
+        secret = keys.secret(public.fingerprint)
         key.verify(Member(folder / "bank_b"), "bank_a")
         path = folder / "bank_a" / "keys" / "deposits" / f"{key.fingerprint}.key"
         raw = path.read_bytes()
