@@ -15,6 +15,7 @@ into plaintexts. So the recipient reads the same totals, exact, and of a spoiled
 Trust level: deposit. C and R together open every single deposit, so no organisation may run both. Adversary:
 semi-honest; C without R, with all depositors but one, learns nothing; R without C, with n − 2 other depositors, learns
 no more than the total, but for 2^-56 a word (carries).
+The same with BFV in place of Paillier, with 2^-40 a word: deposit_bfv.py.
 Leakage: C who deposited and when, the length; depositors nothing; R the total and who is in it.
 Rounds: none, one message a depositor. Bytes per word: 2·|n| / words a plaintext holds, the same from every depositor
 and to R.
