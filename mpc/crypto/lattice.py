@@ -117,6 +117,10 @@ class PublicKey:
             raise _no_key("it is not in its canonical form")
         return PublicKey("bfv" if scheme == b"bfv" else "ckks", tuple(contexts))
 
+    @cached_property
+    def _loaded(self) -> tuple[Any, ...]:
+        return tuple(_context(c) for c in self.contexts)
+
     def __repr__(self) -> str:
         return f"PublicKey({self.scheme}, {self.fingerprint.hex()[:16]}…)"
 
@@ -167,7 +171,7 @@ def encrypt(key: PublicKey, x: RingWords) -> list[bytes]:
     Draws the system's randomness: for parties/ to call. What the plaintexts cannot hold is for the plan to refuse.
     """
     ts, width, made = _tenseal(), values_per_ciphertext(key.scheme), []
-    contexts = [_context(c) for c in key.contexts]
+    contexts = key._loaded
     parts = [_residues(x, p) for p in key.primes] if key.scheme == "bfv" else [_reals(x)]
     for start in range(0, len(x), width):
         for context, part in zip(contexts, parts, strict=True):
@@ -195,7 +199,7 @@ def verify_ciphertexts(key: PublicKey, ciphertexts: Sequence[bytes], length: int
             party=party,
             step=step,
         )
-    contexts = [_context(c) for c in key.contexts]
+    contexts = key._loaded
     for i, raw in enumerate(ciphertexts):
         block = i // len(contexts)
         try:
@@ -224,7 +228,7 @@ def verify_ciphertexts(key: PublicKey, ciphertexts: Sequence[bytes], length: int
 def add(key: PublicKey, columns: Iterable[Sequence[bytes]]) -> list[bytes]:
     """Ciphertexts of the sums, place by place, of what ``verify_ciphertexts`` let through. A function of its arguments:
     the same ciphertexts in the same order give the same bytes."""
-    contexts = [_context(c) for c in key.contexts]
+    contexts = key._loaded
     total: list[Any] = []
     for column in columns:
         read = [_vector(key.scheme, contexts[i % len(contexts)], raw) for i, raw in enumerate(column)]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -55,7 +56,13 @@ class NamedKey:
             raise LocalError(
                 "evidence.missing", "The recipient's BFV key is not here.", "The coordinator of the job has it."
             )
-        return lattice.PublicKey("bfv", self.public.contexts[: PRIMES_FOR[s.bits]])
+        return self._parts[s.bits]
+
+    @cached_property
+    def _parts(self) -> dict[int, lattice.PublicKey]:
+        """By bits of a word."""
+        assert self.public is not None
+        return {b: lattice.PublicKey("bfv", self.public.contexts[:k]) for b, k in PRIMES_FOR.items()}
 
 
 def layout(s: Sum) -> LiftedWords:
