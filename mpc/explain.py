@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any
 
 from mpc.expected import expected_bytes, expected_seconds
-from mpc.joint import Joint, batches, joint_of
+from mpc.joint import Joint, joint_of
 from mpc.methods import advice, bytes_of, ciphertexts_of, methods
 from mpc.pair import Pair
 from mpc.protocols.ranked import Search
@@ -16,6 +16,7 @@ from mpc.protocols.total import BLOCK_WORDS
 from mpc.query.accuracy import CONFIDENCE, half_width
 from mpc.query.ledger import ledger
 from mpc.query.plan import JoinPool, Measure, Plan, Pool, TallyPool, Word, shows_rows
+from mpc.steps import batches
 from mpc.traffic import pair_traffic, search_traffic, traffic
 
 
