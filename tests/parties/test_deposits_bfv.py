@@ -105,6 +105,30 @@ async def test_a_party_receives_groups_at_its_node(tmp_path: Path) -> None:
     assert rows == masked
 
 
+@pytest.mark.slow
+async def test_a_new_key_and_a_coordinator_that_starts_again(tmp_path: Path) -> None:
+    """An open job goes on under the key it names, which the coordinator keeps with it."""
+    async with banks(make(tmp_path)) as (running, clock):
+        job = await submit(running, method="bfv")
+        await deposit(running, job, "bank_a")
+        later = await submit_under_a_new_key(running)
+        await running.stop("coordinator")
+        await running.start("coordinator", clock=clock)
+        await deposit(running, job, "bank_b", "bank_c")
+        clock.later += 11 * DAY
+        await until(running, "analyst", job, "done")
+        assert (await running.ask("analyst", "result", job)).rows == TOGETHER
+        assert later != job
+
+
+async def submit_under_a_new_key(running: Running) -> str:
+    member = await running.apart(Member, running.folder / "analyst")
+    before = DepositKeys(member).current("bfv")
+    assert DepositKeys(member).make("bfv") != before
+    await member.close()
+    return await submit(running, method="bfv")
+
+
 async def _received(running: Running, who: str, job: str) -> Any:
     for _ in range(400):
         with contextlib.suppress(Exception):
