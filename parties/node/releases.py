@@ -165,11 +165,12 @@ class Releases:
                 (job, snapshot, json.dumps(list(recipients)), packed),
             ).lastrowid
             for (table, column), p in out.populations:
-                marks = np.array(sorted(p.marks), dtype="<u8").tobytes()
-                t.execute(
-                    "INSERT OR IGNORE INTO populations (digest, marks, body) VALUES (?, ?, ?)",
-                    (p.digest, marks, p.to_bytes()),
-                )
+                if t.execute("SELECT 1 FROM populations WHERE digest = ?", (p.digest,)).fetchone() is None:
+                    marks = np.array(sorted(p.marks), dtype="<u8").tobytes()
+                    t.execute(
+                        "INSERT INTO populations (digest, marks, body) VALUES (?, ?, ?)",
+                        (p.digest, marks, p.to_bytes()),
+                    )
                 t.execute(
                     "INSERT OR IGNORE INTO released SELECT ?, id, ?, ?, ? FROM populations WHERE digest = ?",
                     (release, table, column, least, p.digest),
