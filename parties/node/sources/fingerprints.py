@@ -13,6 +13,7 @@ from collections.abc import Callable
 import duckdb
 import numpy as np
 import pyarrow as pa
+from duckdb.func import ARROW, SPECIAL
 from duckdb.sqltypes import UBIGINT, VARCHAR
 from numpy.typing import NDArray
 
@@ -32,9 +33,7 @@ def register(database: duckdb.DuckDBPyConnection, key: bytes) -> None:
     def fingerprint(texts: pa.ChunkedArray) -> pa.Array:
         return pa.array(fingerprints(key, texts))
 
-    database.create_function(
-        FINGERPRINT, _plain(fingerprint), [VARCHAR], UBIGINT, type="arrow", null_handling="special"
-    )
+    database.create_function(FINGERPRINT, _plain(fingerprint), [VARCHAR], UBIGINT, type=ARROW, null_handling=SPECIAL)
 
 
 def _plain(function: Callable[[pa.ChunkedArray], pa.Array]) -> Callable[..., pa.Array]:
@@ -45,15 +44,17 @@ def _plain(function: Callable[[pa.ChunkedArray], pa.Array]) -> Callable[..., pa.
 
 def fingerprints(key: bytes, texts: pa.ChunkedArray | pa.Array) -> Words:
     """Of each text, (n,); NULL has that of the empty text."""
-    column = texts.cast(pa.large_string()).fill_null("")
-    if isinstance(column, pa.ChunkedArray):
-        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], pa.large_string())
+    column = pa.concat_arrays(texts.chunks) if isinstance(texts, pa.ChunkedArray) and texts.num_chunks else texts
+    if not len(column):
+        return np.zeros(0, dtype=np.uint64)
+    column = column.cast(pa.large_string())
+    if column.null_count:
+        column = column.fill_null("")
     blocks = -(-(_LENGTH + np.diff(_offsets(column))) // _BLOCK)
-    widths = np.unique(blocks).tolist()
-    if len(widths) == 1:
-        return _of_one_width(key, column, widths[0])
+    if blocks.min() == blocks.max():
+        return _of_one_width(key, column, int(blocks[0]))
     found = np.empty(len(column), dtype=np.uint64)
-    for width in widths:
+    for width in np.unique(blocks).tolist():
         at = np.flatnonzero(blocks == width)
         found[at] = _of_one_width(key, column.take(pa.array(at)), width)
     return found
@@ -75,7 +76,4 @@ def _of_one_width(key: bytes, column: pa.Array, blocks: int) -> Words:
 
 def _offsets(column: pa.Array) -> NDArray[np.int64]:
     """Where texts begin and end in their buffer, (n + 1,)."""
-    raw = column.buffers()[1]
-    if not len(column) or raw is None:
-        return np.zeros(1, dtype=np.int64)
-    return np.frombuffer(raw, dtype=np.int64)[column.offset : column.offset + len(column) + 1]
+    return np.frombuffer(column.buffers()[1], dtype=np.int64)[column.offset : column.offset + len(column) + 1]
