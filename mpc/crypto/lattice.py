@@ -47,7 +47,7 @@ PRIMES = (288230376150876161, 288230376150712321, 288230376150630401)
 _CKKS_BITS = (60, 60, 60)
 _CKKS_SCALE = 2.0**60
 #: bytes of one public key and of one ciphertext are below these
-_MOST_KEY, _MOST_CIPHERTEXT = 640 * 1024, 512 * 1024
+_MOST_KEY, MOST_CIPHERTEXT = 640 * 1024, 512 * 1024
 
 
 def most_ckks(summands: int) -> int:
@@ -147,6 +147,11 @@ class SecretKey:
         return tuple(_context(c) for c in self.contexts)
 
 
+def verify_installed() -> None:
+    """Raises LocalError config.missing where the extra ``lattice`` is not installed."""
+    _tenseal()
+
+
 def new_key(scheme: Scheme, primes: int = 1) -> SecretKey:
     """A new key for ``primes`` plaintext primes (BFV). Draws the system's randomness: for parties/ to call."""
     assert 1 <= primes <= (len(PRIMES) if scheme == "bfv" else 1)
@@ -156,7 +161,8 @@ def new_key(scheme: Scheme, primes: int = 1) -> SecretKey:
 
 
 def encrypt(key: PublicKey, x: RingWords) -> list[bytes]:
-    """Fresh ciphertexts of signed ring words, ``x``: (length,) or (length, 2); block by block, its primes together.
+    """Fresh ciphertexts of signed whole numbers in words of 64 bits, ``x``: (length,) or (length, words); block by
+    block, its primes together.
 
     Draws the system's randomness: for parties/ to call. What the plaintexts cannot hold is for the plan to refuse.
     """
@@ -181,11 +187,11 @@ def verify_ciphertexts(key: PublicKey, ciphertexts: Sequence[bytes], length: int
     form.
     That it is under this very key nobody can see but by decrypting.
     """
-    if len(ciphertexts) != key.ciphertexts(length) or any(len(c) > _MOST_CIPHERTEXT for c in ciphertexts):
+    if len(ciphertexts) != key.ciphertexts(length) or any(len(c) > MOST_CIPHERTEXT for c in ciphertexts):
         raise PeerError(
             "protocol.size",
             f"{party} sent {len(ciphertexts)} ciphertexts at {step}, where {key.ciphertexts(length)} of at most "
-            f"{_MOST_CIPHERTEXT} bytes belong.",
+            f"{MOST_CIPHERTEXT} bytes belong.",
             party=party,
             step=step,
         )
