@@ -190,7 +190,8 @@ class Decisions:
                 raise LocalError("job.expired", "The job's expiry has passed: it will not run.")
             ran = t.execute("SELECT state FROM jobs WHERE id = ?", (job,)).fetchone()
             if row["state"] != "pending" and (word.approves or (ran and ran["state"] in ("done", "closed"))):
-                raise LocalError("job.state", f"The job was {row['state']} here.")
+                by = self._decision(row).persons
+                raise LocalError("job.state", f"The job was {row['state']}{f' by {by}' if by else ''} here.")
             before = t.execute("SELECT same FROM words WHERE job = ? AND approves", (job,)).fetchall()
             if word.approves and same_person(word.person) in {r["same"] for r in before}:
                 raise LocalError(

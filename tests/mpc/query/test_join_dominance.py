@@ -68,6 +68,7 @@ def test_random_joins_hide_what_plain_sql_says(data: st.DataObject) -> None:
     random_join(data)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.slow
 @settings(max_examples=300)
 @given(st.data())
