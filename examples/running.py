@@ -21,6 +21,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 from rich.console import Console
 
 from mpc.errors import HejiError
@@ -53,13 +54,14 @@ def names() -> list[str]:
 @dataclass(frozen=True)
 class Query:
     """A .sql file: its text without the first line, which says to whom the result goes and what for, and the second
-    one where it says by which method deposits are made."""
+    one where it says by which method deposits are made, or at which trust level it runs."""
 
     name: str
     sql: str
     to: str
     purpose: str
     method: str = ""
+    trust: str = "helper"
 
 
 def queries(example: str) -> list[Query]:
@@ -67,11 +69,12 @@ def queries(example: str) -> list[Query]:
     for path in sorted((HERE / example).glob("*.sql")):
         first, _, sql = path.read_text(encoding="utf-8").partition("\n")
         to, _, purpose = first.removeprefix("-- to ").partition(": ")
-        method = ""
-        if sql.startswith("-- method "):
+        said = {"method": "", "trust": "helper"}
+        if sql.startswith(tuple(f"-- {option} " for option in said)):
             second, _, sql = sql.partition("\n")
-            method = second.removeprefix("-- method ").strip()
-        found.append(Query(path.stem, sql.strip(), to, purpose, method))
+            option, _, value = second.removeprefix("-- ").partition(" ")
+            said[option] = value.strip()
+        found.append(Query(path.stem, sql.strip(), to, purpose, **said))
     return found
 
 
@@ -110,7 +113,7 @@ def make_tables(example: str, folder: Path) -> tuple[DemoTable, ...]:
     """Write the tables of all members of an example below ``folder``."""
     if example == "lending_club":
         return split(folder)
-    return (*prepare(folder, FIRMS), *(suppliers(folder, b) for b in BUYERS))
+    return (*prepare(folder, FIRMS), *(suppliers(folder, b) for b in BUYERS), scorecard(folder))
 
 
 def run(example: str) -> Iterator[Told]:
@@ -119,11 +122,13 @@ def run(example: str) -> Iterator[Told]:
         for query in queries(example):
             deposits = Collecting(query.method, now() + 30 * 86400, early=True) if query.method else None
             with Client(folder / query.to) as client:
-                explained = client.explain(query.sql, query.to, purpose=query.purpose, deposits=deposits)
+                explained = client.explain(
+                    query.sql, query.to, purpose=query.purpose, trust=query.trust, deposits=deposits
+                )
                 if deposits is not None:
                     result = deposited(client, query, deposits, explained["parties"], members)
                 else:
-                    result = client.query(query.sql, query.to, purpose=query.purpose)
+                    result = client.query(query.sql, query.to, purpose=query.purpose, trust=query.trust)
             expected = plaintext(tables, query.sql).to_pylist()
             comparison = compare(result.rows, expected, labels(result), ordered=True)
             yield Told(query, result, explained["ledger"], comparison)
@@ -207,3 +212,19 @@ def suppliers(folder: Path, buyer: str) -> DemoTable:
         Column("paid", "decimal", 2, 0, 10**10, nullable=False, unit="yuan", description="in the year"),
     )
     return DemoTable(buyer, path, Table("suppliers", columns, 1000, "What was bought of whom (synthetic)", True), ())
+
+
+def scorecard(folder: Path) -> DemoTable:
+    """Bank A's weights beside its applicants: half a point for each thousand of tax, minus a point for each hundred not
+    paid."""
+    path = folder / "bank_a" / "scorecard.parquet"
+    weights = {"base": (Decimal("600.00"), 2), "w_tax": (Decimal("0.0005"), 4), "w_late": (Decimal("0.0100"), 4)}
+    weights["cutoff"] = (Decimal("620.00"), 2)
+    codes = pyarrow.parquet.read_table(folder / "bank_a" / "applicants.parquet", columns=["uscc"])["uscc"]
+    columns = [Column("uscc", "text", nullable=False, key=True)]
+    rows = {"uscc": codes}
+    for name, (value, scale) in weights.items():
+        columns.append(Column(name, "decimal", scale, 0, 10**7, nullable=False, description="the bank's own"))
+        rows[name] = pa.array([value] * len(codes), pa.decimal128(9, scale))
+    write(pa.table(rows), path)
+    return DemoTable("bank_a", path, Table("scorecard", tuple(columns), len(codes), "Weights (made up)", True), ())

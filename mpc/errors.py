@@ -89,6 +89,7 @@ CODES: Mapping[str, str] = {
     "config.missing": "a file or folder that should be there is not",
     "config.exists": "the target exists and would be overwritten",
     "store.failed": "local storage failed (disk full, permissions)",
+    "store.version": "what an earlier version stored cannot be used by this one",
     "internal": "a defect in this program",
 }
 

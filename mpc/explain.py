@@ -8,19 +8,21 @@ from math import ceil
 from typing import Any
 
 from mpc.expected import expected_bytes, expected_seconds
-from mpc.joint import Joint, batches, joint_of
-from mpc.methods import KEY_BITS, advice, ciphertexts_of, methods
+from mpc.joint import Joint, joint_of
+from mpc.methods import advice, bytes_of, ciphertexts_of, methods
 from mpc.pair import Pair
 from mpc.protocols.ranked import Search
 from mpc.protocols.total import BLOCK_WORDS
 from mpc.query.accuracy import CONFIDENCE, half_width
 from mpc.query.ledger import ledger
 from mpc.query.plan import JoinPool, Measure, Plan, Pool, TallyPool, Word, shows_rows
+from mpc.steps import batches
 from mpc.traffic import pair_traffic, search_traffic, traffic
 
 
-def explain(plan: Plan, recipients: tuple[str, ...]) -> dict[str, Any]:
-    """Everything that follows from the plan. Integers that may pass 2^53 are strings."""
+def explain(plan: Plan, recipients: tuple[str, ...], method: str = "paillier") -> dict[str, Any]:
+    """Everything that follows from the plan. Integers that may pass 2^53 are strings. ``method``: how depositors
+    encrypt, if it is a deposit sum."""
     found = methods(plan, recipients)
     return {
         "planner": plan.version,
@@ -34,7 +36,7 @@ def explain(plan: Plan, recipients: tuple[str, ...]) -> dict[str, Any]:
             for s in (*p.sources, *(q for r in p.rankings for m in r.measures for q in m.queries))
         ],
         "pools": [_pool(p) for p in plan.pools],
-        "steps": _steps(plan, recipients),
+        "steps": _steps(plan, recipients, method),
         "seconds": round(expected_seconds(plan, len(recipients)), 1) if plan.trust != "deposit" else None,
         "memory_bytes": str(expected_bytes(plan)),
         "methods": [asdict(m) for m in found],
@@ -100,10 +102,10 @@ def _noise(w: Word) -> dict[str, Any]:
     }
 
 
-def _steps(plan: Plan, recipients: tuple[str, ...]) -> list[dict[str, Any]]:
+def _steps(plan: Plan, recipients: tuple[str, ...], method: str) -> list[dict[str, Any]]:
     """The joint steps. ``bytes``: what each party sends for all recipients, without framing."""
     if plan.trust == "deposit":
-        return [_deposit_step(plan)]
+        return [_deposit_step(plan, method)]
     steps: list[dict[str, Any]] = [
         {"step": "keys", "protocol": "P0 keys and coins", "trust": "parties", "rounds": 2, "bytes": {}}
     ]
@@ -133,15 +135,18 @@ def _steps(plan: Plan, recipients: tuple[str, ...]) -> list[dict[str, Any]]:
     return steps
 
 
-def _deposit_step(plan: Plan) -> dict[str, Any]:
+_CIPHERS = {"paillier": "Paillier", "bfv": "BFV"}
+
+
+def _deposit_step(plan: Plan, method: str) -> dict[str, Any]:
     """Deposits: each party by itself, on a day of its own."""
-    ciphertexts = ciphertexts_of(plan)
+    ciphertexts = ciphertexts_of(plan, method)
     return {
         "step": "deposit",
-        "protocol": f"P10 deposit sum, {ciphertexts:,} Paillier ciphertext(s) a party",
+        "protocol": f"P10 deposit sum, {ciphertexts:,} {_CIPHERS[method]} ciphertext(s) a party",
         "trust": "deposit",
         "rounds": 1,
-        "bytes": dict.fromkeys(plan.parties, ciphertexts * KEY_BITS // 4),
+        "bytes": dict.fromkeys(plan.parties, bytes_of(plan, method)),
     }
 
 

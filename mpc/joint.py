@@ -3,7 +3,7 @@
     spine                            every other side                     helper
       rows in group order
       align ◀───────────── keyed tags, masked columns ─────────────▶        matches, picks       align.py
-      steps: products of shared columns, everybody with a share              deals                multiply.py
+      steps: products of shared columns, everybody with a share              deals                steps.py
       totals by group ◀──────────────────────────────────────────────▶      picks                group_totals.py
       no entity above a share of them, where an owner asks for it            deals, picks         dominance.py
       entities ≥ least, and what passes                                      deals                groups.py
@@ -22,11 +22,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc import steps
 from mpc.crypto.tags import tags
 from mpc.ids import Flags, Keys, width
 from mpc.messages import RingWords
@@ -41,12 +41,11 @@ from mpc.protocols.parts import buckets, capacity, parts_of, share_key, too_many
 from mpc.protocols.ranked import Found
 from mpc.protocols.ranked_rows import Part, RowSearch
 from mpc.protocols.spine_order import Order, group_order, key_numbers, places, table_order
-from mpc.query.plan import Input, JoinPool, Linear, Low, Product, Ring, Side, Sign, Step
+from mpc.query.plan import JoinPool, Ring, Side
 from mpc.ring import ring, run_sums
 from mpc.rounds import Rounds, Session
 from mpc.sharing.circle import Circle
-from mpc.sharing.compare import deal_equal_zero, deal_negative, equal_zero, negative
-from mpc.sharing.multiply import deal_multiply, deal_multiply_known, multiply, multiply_known
+from mpc.steps import Steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +113,11 @@ class Joint:
     @property
     def circle(self) -> Circle:
         return Circle(self.pool.parties, self.helper)
+
+    @property
+    def steps(self) -> Steps:
+        """What is computed row by row."""
+        return Steps(self.circle, self.spine.party, self.rows, self.pool.steps)
 
     @property
     def rows(self) -> int:
@@ -242,7 +246,7 @@ def play(session: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[dic
     if j.pool.by_row:
         order = _order(here, j, mine[j.spine.name]) if session.me == j.spine.party else None
         inputs = yield from _aligned(here, j, mine, order)
-        return _words_of_rows(j, (yield from _computed(here, j, inputs)))
+        return _words_of_rows(j, (yield from steps.compute(here, j.steps, inputs, j._computed_steps())))
     bucket = yield from _agreed_buckets(here, j, mine)
     sums: Totals | None = None
     rows: list[Part] = []
@@ -267,7 +271,7 @@ def _totals(here: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[tup
     those in which an entity's part of a total is judged."""
     order = _order(here, j, mine[j.spine.name]) if here.me == j.spine.party else None
     inputs = yield from _aligned(here, j, mine, order)
-    columns = yield from _computed(here, j, inputs)
+    columns = yield from steps.compute(here, j.steps, inputs, j._computed_steps())
     del inputs
     totalled, at = columns[: len(j._totalled())], {step: i for i, step in enumerate(j._computed_steps())}
     part = Part([columns[at[r.value]] for r in j.pool.ranked], [columns[at[r.count]] for r in j.pool.ranked], order)
@@ -326,16 +330,7 @@ def play_helper(session: Session, j: Joint) -> Rounds[None]:
 
 def _help_part(here: Session, j: Joint) -> Rounds[None]:
     yield from align.helper(here, j.aligns)
-    for batch in batches(j.pool.steps):
-        at, count = here.at(batch.name), len(batch.steps) * j.rows
-        if batch.kind == "known":
-            yield from deal_multiply_known(at, j.circle, j.spine.party, batch.bits, count)
-        elif batch.kind == "shared":
-            yield from deal_multiply(at, j.circle, batch.bits, count)
-        elif batch.kind == "negative":
-            yield from deal_negative(at, j.circle, batch.bits, count)
-        else:
-            yield from deal_equal_zero(at, j.circle, batch.bits, count)
+    yield from steps.deal(here, j.steps)
     if not j.pool.by_row:
         yield from group_totals.helper_totals(here, j.groups.grouping)
 
@@ -450,110 +445,7 @@ def _entity_sums(here: Session, mine: SideRows, values: RingWords, bits: Ring) -
     return out
 
 
-# ---- 2: steps
-
-
-Kind = Literal["known", "shared", "negative", "zero"]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Steps of one level, kind and width, computed in one go: products with the spine's own columns (``known``) or of
-    shared ones, and comparisons with zero."""
-
-    level: int
-    kind: Kind
-    bits: Ring
-    steps: tuple[int, ...]
-
-    @property
-    def name(self) -> str:
-        return f"level/{self.level}/{self.kind}/w{self.bits}"
-
-
-def batches(steps: tuple[Step, ...]) -> Iterator[Batch]:
-    """All steps that need messages, those first that need no other."""
-    level: list[int] = []
-    found: dict[tuple[int, Kind, Ring], list[int]] = {}
-    for n, step in enumerate(steps):
-        level.append(max((level[a] for a in _arguments(step)), default=0))
-        kind = _kind(steps, step)
-        if kind is not None:
-            level[n] += 1
-            found.setdefault((level[n], kind, step.bits), []).append(n)
-    for (at, kind, bits), members in sorted(found.items()):
-        yield Batch(at, kind, bits, tuple(members))
-
-
-def _arguments(step: Step) -> tuple[int, ...]:
-    if isinstance(step, Product):
-        return step.left, step.right
-    if isinstance(step, Linear):
-        return tuple(t for _, t in step.terms)
-    return (step.arg,) if isinstance(step, Sign | Low) else ()
-
-
-def _kind(steps: tuple[Step, ...], step: Step) -> Kind | None:
-    if isinstance(step, Product):
-        return "known" if any(_of_spine(steps[a]) for a in _arguments(step)) else "shared"
-    if isinstance(step, Sign):
-        return "zero" if step.zero else "negative"
-    return None
-
-
-def _of_spine(step: Step) -> bool:
-    return isinstance(step, Input) and step.side == 0
-
-
-def _computed(here: Session, j: Joint, inputs: dict[tuple[int, int], RingWords]) -> Rounds[list[RingWords]]:
-    """Shares of the steps that are needed in the end."""
-    steps, circle = j.pool.steps, j.circle
-    done: dict[int, RingWords] = {}
-
-    def share(n: int) -> RingWords:
-        step = steps[n]
-        r = ring(step.bits)
-        if isinstance(step, Product | Sign):
-            return done[n]
-        if isinstance(step, Low):
-            return np.ascontiguousarray(share(step.arg)[:, 0])
-        if isinstance(step, Input):
-            known = inputs.get((step.side, step.column))
-            return r.zeros(j.rows) if known is None else known
-        out = r.zeros(j.rows)
-        if step.constant and here.me == circle.first:
-            r.add_into(out, r.from_ints([step.constant]).repeat(j.rows, axis=0))
-        for coefficient, part in step.terms:
-            x = share(part)
-            r.add_into(out, x if coefficient == 1 else r.multiply(x, r.from_ints([coefficient])))
-        return out
-
-    def factors(n: int) -> tuple[int, int]:
-        """Left and right factor of a product; a column of the spine is the left one."""
-        left, right = _arguments(steps[n])
-        return (left, right) if _of_spine(steps[left]) else (right, left)
-
-    for batch in batches(steps):
-        at = here.at(batch.name)
-        if batch.kind in ("known", "shared"):
-            y = np.concatenate([share(factors(n)[1]) for n in batch.steps])
-            mine = batch.kind == "shared" or here.me == j.spine.party
-            x = np.concatenate([share(factors(n)[0]) for n in batch.steps]) if mine else None
-            if batch.kind == "known":
-                z = yield from multiply_known(at, circle, j.spine.party, batch.bits, y, x)
-            else:
-                assert x is not None
-                z = yield from multiply(at, circle, batch.bits, x, y)
-        else:
-            compare = negative if batch.kind == "negative" else equal_zero
-            z = yield from compare(
-                at, circle, batch.bits, np.concatenate([share(_arguments(steps[n])[0]) for n in batch.steps])
-            )
-        done.update(zip(batch.steps, np.split(z, len(batch.steps)), strict=True))
-    return [share(n) for n in j._computed_steps()]
-
-
-# ---- 3: what is let out, in the order of the plan
+# ---- 2: what is let out, in the order of the plan
 
 
 def _words_of_rows(j: Joint, columns: list[RingWords]) -> dict[Ring, RingWords]:

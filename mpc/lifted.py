@@ -91,3 +91,64 @@ class LiftedPacking:
             raise ValueError("more above a word than the blinds of so many vectors")
         words = np.ascontiguousarray(body[: self.length, :low]).view("<u8").astype(np.uint64)
         return words.reshape(ring(self.bits).zeros(self.length).shape)
+
+
+#: bits of a blind where each word has a plaintext of its own (BFV), and the vectors whose blinds then fit
+WORD_BLIND, MOST_WORDS = 40, 63
+
+
+@dataclass(frozen=True)
+class LiftedWords:
+    """The same with one word a plaintext, modulo a number M > MOST_WORDS · 2^(bits + WORD_BLIND).
+
+    ``length`` elements of Z_2^bits, in blocks of ``block`` plaintexts of which the first counts the vectors.
+    """
+
+    bits: int
+    length: int
+    block: int
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.length // (self.block - 1))
+
+    @property
+    def plaintexts(self) -> int:
+        return self.length + self.blocks
+
+    @property
+    def blind_bytes(self) -> int:
+        """Random bytes that ``lift`` takes."""
+        return WORD_BLIND // 8 * self.length
+
+    def lift(self, x: RingWords, blinds: bytes) -> RingWords:
+        """(plaintexts, bits / 64 + 1): whole numbers in words of 64 bits, the lowest first. ``x``: (length,) or
+        (length, 2); ``blinds``: uniform bytes, of no other use."""
+        assert len(x) == self.length and len(blinds) == self.blind_bytes
+        low = self.bits // 64
+        lifted = np.zeros((self.length, low + 1), dtype=np.uint64)
+        lifted[:, :low] = x.reshape(self.length, low)
+        above = np.zeros((self.length, 8), dtype=np.uint8)
+        above[:, : WORD_BLIND // 8] = np.frombuffer(blinds, np.uint8).reshape(self.length, WORD_BLIND // 8)
+        lifted[:, low] = above.view("<u8")[:, 0]
+        made = np.zeros((self.plaintexts, low + 1), dtype=np.uint64)
+        made[:: self.block, 0] = 1
+        made[self._words()] = lifted
+        return made
+
+    def total(self, plaintexts: NDArray[np.object_], vectors: int) -> RingWords:
+        """The sum of ``vectors`` lifted vectors, (length,) or (length, 2). ``plaintexts``: (plaintexts,) of whole
+        numbers in [0, M). Raises ValueError where they cannot be such a sum: another count in some block, or more
+        above a word than so many blinds can be."""
+        if len(plaintexts) != self.plaintexts or (plaintexts[:: self.block] != vectors).any():
+            raise ValueError("another number of plaintexts or of vectors")
+        whole = plaintexts[self._words()]
+        if (whole >= vectors << (self.bits + WORD_BLIND)).any():
+            raise ValueError("more above a word than the blinds of so many vectors")
+        words = [(whole >> shift & 0xFFFFFFFFFFFFFFFF).astype(np.uint64) for shift in range(0, self.bits, 64)]
+        return words[0] if len(words) == 1 else np.stack(words, axis=1)
+
+    def _words(self) -> NDArray[np.bool_]:
+        """Which plaintexts hold words."""
+        words: NDArray[np.bool_] = np.arange(self.plaintexts) % self.block != 0
+        return words

@@ -23,6 +23,7 @@ import numpy as np
 
 from mpc import joint, pair
 from mpc.coins import Coins
+from mpc.crypto import lattice
 from mpc.crypto.labels import digest
 from mpc.crypto.paillier import PublicKey
 from mpc.crypto.spread import Spread, one_core
@@ -34,6 +35,7 @@ from mpc.policy.flow import Limits
 from mpc.protocols import ranked, total, verified
 from mpc.protocols.agree import Agreement, Context, Sign, Verify, agree, pair_coins, verify_agreement
 from mpc.protocols.deposit import Terms
+from mpc.protocols.deposit_bfv import NamedKey
 from mpc.protocols.dominance import THOUSANDTHS
 from mpc.protocols.ranked import Found, OwnValues, Search
 from mpc.protocols.total import Sum
@@ -134,12 +136,21 @@ def cast_of(
     return Cast(context, coordinator, sums, plan.verified, joints, pairs, tuple(searches_of(plan, helper)))
 
 
-def deposit_terms(job: Job, plan: Plan, coordinator: str, organisations: Mapping[str, str]) -> Terms:
+def deposit_terms(
+    job: Job, plan: Plan, coordinator: str, organisations: Mapping[str, str], beside: bytes = b""
+) -> Terms:
     """The terms of a deposit job, whose parties leave their words on days of their own (P10): no attempt, no cast.
 
-    ``organisations``: of all members. Raises LocalError plan.trust, policy.contributors, protocol.point.
+    ``organisations``: of all members. ``beside``: a BFV key, which the job only names, where it is at hand. Raises
+    LocalError plan.trust, policy.contributors, protocol.point.
     """
     assert job.deposit is not None
+    told = bytes.fromhex(job.deposit.key)
+    key: PublicKey | NamedKey
+    if job.deposit.method == "bfv":
+        key = NamedKey(told, lattice.PublicKey.from_bytes(beside) if beside else None)
+    else:
+        key = PublicKey.from_bytes(told)
     [recipient] = job.recipients
     return Terms(
         job.id,
@@ -148,7 +159,7 @@ def deposit_terms(job: Job, plan: Plan, coordinator: str, organisations: Mapping
         recipient,
         coordinator,
         {m: organisations[m] for m in (*plan.parties, recipient, coordinator)},
-        PublicKey.from_bytes(bytes.fromhex(job.deposit.key)),
+        key,
         job.deposit.least,
         sums_of(plan, job.recipients),
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mpc.blocks import BLOCK_BYTES
 from mpc.crypto.curve import POINT_BYTES
-from mpc.joint import Joint, batches
+from mpc.joint import Joint
 from mpc.pair import Pair
 from mpc.protocols.ciphertexts import CIPHERTEXT_BYTES
 from mpc.protocols.ciphertexts import KEY_BYTES as PAILLIER_BYTES
@@ -25,6 +25,7 @@ from mpc.protocols.tally import PART
 from mpc.protocols.tally_terms import Tally
 from mpc.sharing.circle import Circle
 from mpc.sharing.compare import BATCH
+from mpc.steps import batches
 
 
 @dataclass(frozen=True)

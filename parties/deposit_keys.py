@@ -1,10 +1,11 @@
 """A recipient's keys for deposits: made where it lives, encrypted at rest, signed for others.
 
-    FOLDER/keys/deposits/FINGERPRINT.json   {"member", "method", "key", "made", "signature"}: what jobs carry
-    FOLDER/keys/deposits/FINGERPRINT.key    AES-256-GCM of the two primes, under a key of the identity's    0600
+    FOLDER/keys/deposits/FINGERPRINT.json    {"member", "method", "key", "made", "signature"}: what jobs carry
+    FOLDER/keys/deposits/FINGERPRINT.public  of BFV, whose ``key`` above is the fingerprint: the public key
+    FOLDER/keys/deposits/FINGERPRINT.key     AES-256-GCM of the secret key, under a key of the identity's    0600
 
-The newest is used for new jobs, older ones open totals of older jobs. Whoever has ``keys`` as a whole has them: back it
-up as a whole. Without ``identity.pem`` the primes cannot be read, and without the primes no total is ever opened.
+The newest of a method is used for new jobs, older ones open totals of older jobs. Whoever has ``keys`` as a whole has
+them: back it up as a whole. Without ``identity.pem`` the secrets cannot be read, and without them no total is opened.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from mpc.crypto import paillier
+from mpc.crypto import lattice, paillier
 from mpc.crypto.agree import hkdf
 from mpc.crypto.labels import framed, label, unframed
 from mpc.errors import LocalError
 from mpc.job import key_statement
 from mpc.protocols.deposit import DEPOSIT_KEY
+from mpc.protocols.deposit_bfv import PRIMES
 from parties import files
 from parties.identity import KEYS, read_secret
 from parties.member import Member
 
-METHOD = "paillier"
-
 
 @dataclass(frozen=True)
 class SignedKey:
-    """A public key and its owner's signature over ``mpc.job.key_statement``. ``made``: Unix seconds."""
+    """A public key, of BFV its fingerprint, and its owner's signature over ``mpc.job.key_statement``. ``made``: Unix
+    seconds."""
 
     member: str
     method: str
@@ -50,6 +51,8 @@ class SignedKey:
 
     @property
     def fingerprint(self) -> str:
+        if self.method == "bfv":
+            return self.key.hex()
         return paillier.PublicKey.from_bytes(self.key).fingerprint.hex()
 
 
@@ -60,41 +63,46 @@ class DepositKeys:
         self._member, self._seed = member, seed
         self._folder = member.folder / KEYS / "deposits"
 
-    def current(self) -> SignedKey | None:
-        """The newest; None where there is none yet."""
-        found = sorted(self.all(), key=lambda k: (k.made, k.fingerprint))
+    def current(self, method: str = "paillier") -> SignedKey | None:
+        """The newest of a method; None where there is none yet."""
+        found = sorted((k for k in self.all() if k.method == method), key=lambda k: (k.made, k.fingerprint))
         return found[-1] if found else None
 
     def all(self) -> list[SignedKey]:
         """Every key that was made here. Raises LocalError config.invalid for a file that is none."""
         return [self._read(p) for p in sorted(self._folder.glob("*.json"))]
 
-    def make(self) -> SignedKey:
-        """A new key, which is the current one from now on. Takes seconds."""
-        paillier.verify_installed()
-        secret = paillier.key_from_seed(self._seed(), paillier.MIN_BITS)
+    def make(self, method: str = "paillier") -> SignedKey:
+        """A new key, which is the current one of its method from now on. Takes seconds."""
+        name, told, public, secret = _new_bfv() if method == "bfv" else _new_paillier(self._seed())
         now = self._member.clock()
-        before = self.current()
+        before = self.current(method)
         made = max(now, before.made + 1) if before else now
-        public = secret.public.to_bytes()
-        signature = self._member.sign(DEPOSIT_KEY, key_statement(self._member.name, METHOD, public.hex(), made))
+        signature = self._member.sign(DEPOSIT_KEY, key_statement(self._member.name, method, told.hex(), made))
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        name = secret.public.fingerprint.hex()
-        primes = framed(*(x.to_bytes((x.bit_length() + 7) // 8, "big") for x in (secret.p, secret.q)))
-        files.write(self._folder / f"{name}.key", self._cipher(name).encrypt(bytes(12), primes, None), 0o600)
+        files.write(self._folder / f"{name}.key", self._cipher(name).encrypt(bytes(12), secret, None), 0o600)
+        if public:
+            files.write(self._folder / f"{name}.public", public)
         body = {
             "member": self._member.name,
-            "method": METHOD,
-            "key": public.hex(),
+            "method": method,
+            "key": told.hex(),
             "made": made,
             "signature": signature.hex(),
         }
         files.write(self._folder / f"{name}.json", json.dumps(body, indent=1) + "\n")
-        return SignedKey(self._member.name, METHOD, public, made, signature)
+        return SignedKey(self._member.name, method, told, made, signature)
 
-    def secret(self, public: paillier.PublicKey) -> paillier.SecretKey:
-        """The secret key that belongs to ``public``. Raises LocalError config.missing, config.invalid."""
-        name = public.fingerprint.hex()
+    def whole(self, key: SignedKey) -> bytes:
+        """The public key itself, where ``key`` holds its fingerprint. Raises LocalError config.missing."""
+        path = self._folder / f"{key.fingerprint}.public"
+        if not path.exists():
+            raise LocalError("config.missing", f"{path} is missing.", "Restore the keys folder from the backup.")
+        return path.read_bytes()
+
+    def secret(self, fingerprint: bytes) -> paillier.SecretKey | lattice.SecretKey:
+        """The secret key of this fingerprint. Raises LocalError config.missing, config.invalid."""
+        name = fingerprint.hex()
         path = self._folder / f"{name}.key"
         if not path.exists():
             raise LocalError(
@@ -103,13 +111,18 @@ class DepositKeys:
                 "Restore the keys folder from the backup; without this key the total cannot be opened.",
             )
         try:
-            p, q = unframed(self._cipher(name).decrypt(bytes(12), read_secret(path), None))
+            raw = self._cipher(name).decrypt(bytes(12), read_secret(path), None)
+            signed = self._read(path.with_suffix(".json"))
+            if signed.method == "bfv":
+                return lattice.SecretKey.from_bytes(raw)
+            p, q = unframed(raw)
         except (InvalidTag, ValueError):
             raise LocalError(
                 "config.invalid",
                 f"{path} cannot be opened: it is damaged, or was made under another identity key.",
                 "Restore keys and identity from the same backup.",
             ) from None
+        public = paillier.PublicKey.from_bytes(signed.key)
         return paillier.SecretKey(public, int.from_bytes(p, "big"), int.from_bytes(q, "big"))
 
     def _read(self, path: Path) -> SignedKey:
@@ -129,3 +142,18 @@ class DepositKeys:
         """Of one key only, so that a nonce of zeros is used once."""
         secret = self._member.identity.signing.private_bytes_raw()
         return AESGCM(hkdf(secret, salt=bytes.fromhex(name), info=label("deposit-key-at-rest")))
+
+
+def _new_paillier(seed: bytes) -> tuple[str, bytes, bytes, bytes]:
+    """Fingerprint in hex, what jobs carry, nothing beside, and the secret."""
+    paillier.verify_installed()
+    made = paillier.key_from_seed(seed, paillier.MIN_BITS)
+    primes = framed(*(x.to_bytes((x.bit_length() + 7) // 8, "big") for x in (made.p, made.q)))
+    return made.public.fingerprint.hex(), made.public.to_bytes(), b"", primes
+
+
+def _new_bfv() -> tuple[str, bytes, bytes, bytes]:
+    """The same; what jobs carry is the fingerprint, and the key is beside. SEAL draws the randomness."""
+    made = lattice.new_key("bfv", PRIMES)
+    told = made.public.fingerprint
+    return told.hex(), told, made.public.to_bytes(), made.to_bytes()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from mpc.coins import Coins
+from mpc.crypto import lattice, paillier
 from mpc.crypto.labels import framed
 from mpc.errors import LocalError, PeerError
-from mpc.protocols.deposit import Terms, open_total, read_statement
+from mpc.messages import RingWords
+from mpc.protocols.deposit import Terms, encrypt, open_total, read_statement
+from mpc.protocols.deposit_bfv import NamedKey, body_of, lifted
 from parties.deposit_keys import DepositKeys, SignedKey
 from parties.mail import FRAME_BYTES
 from parties.member import Member
@@ -24,6 +29,8 @@ WITHDRAW: Final = "withdraw"
 ATTEMPT = 1
 #: seconds for which the coordinator tells of a job that has ended
 TOLD = 31 * 86400
+#: of a public key that travels beside a job
+MOST_KEY_BYTES = 2 << 20
 
 
 def said(statement: bytes, signature: bytes, body: bytes = b"") -> bytes:
@@ -56,8 +63,22 @@ def opened(
                 "job.differs", f"The deposit of {party} is there twice, or under another approval.", party=party
             )
         approvals[party] = d.approval.statement
-    totals = open_total(terms, sorted(approvals), body, keys.secret(terms.key))
+    totals = open_total(terms, sorted(approvals), body, keys.secret(terms.key.fingerprint))
     return opened_result(proposed, totals, terms.recipient, approvals)
+
+
+def verify_installed(terms: Terms) -> None:
+    """Raises LocalError config.missing where the package that the terms' method needs is missing here."""
+    (lattice if isinstance(terms.key, NamedKey) else paillier).verify_installed()
+
+
+def encrypted(terms: Terms, vectors: Mapping[str, RingWords], coins: Coins, pool: paillier.Pool | None) -> bytes:
+    """A deposit's ciphertexts. ``pool``: for Paillier; SEAL draws its own randomness."""
+    if pool is not None:
+        return encrypt(terms, vectors, coins, pool)
+    assert isinstance(terms.key, NamedKey)
+    whole = lifted(terms.sums, vectors, coins)
+    return body_of([lattice.encrypt(terms.key.of(s), whole[s.name]) for s in terms.sums])
 
 
 def to_wire(key: SignedKey) -> pb.SignedKey:
@@ -66,6 +87,24 @@ def to_wire(key: SignedKey) -> pb.SignedKey:
 
 def from_wire(key: pb.SignedKey) -> SignedKey:
     return SignedKey(key.member, key.method, key.key, key.made, key.signature)
+
+
+async def with_key(key: SignedKey, whole: bytes) -> AsyncIterator[pb.KeyPart]:
+    """A key that jobs only name, as it is streamed."""
+    yield pb.KeyPart(head=to_wire(key))
+    for piece in pieces(whole):
+        yield pb.KeyPart(data=piece)
+
+
+async def gathered_key(parts: AsyncIterable[pb.KeyPart]) -> tuple[SignedKey, bytes]:
+    """The inverse. Raises LocalError protocol.malformed, protocol.size, protocol.point where the key is none, holds a
+    secret or is not the one that was signed."""
+    head, whole = await gathered(parts, MOST_KEY_BYTES)
+    key = from_wire(head)
+    if key.method != "bfv":
+        raise LocalError("protocol.malformed", f"A key of {key.method} stands in the job and is not left beside it.")
+    await asyncio.to_thread(lambda: NamedKey(key.key, lattice.PublicKey.from_bytes(whole)))
+    return key, whole
 
 
 def pieces(body: bytes) -> Iterator[bytes]:
@@ -81,7 +120,8 @@ async def left(head: pb.DepositHead, body: bytes) -> AsyncIterator[pb.Left]:
 
 
 async def gathered(parts: AsyncIterable[Any], most: int) -> tuple[Any, bytes]:
-    """Head and body of a stream of ``Left`` or ``Collected``. Raises LocalError protocol.malformed, protocol.size."""
+    """Head and body of a stream of ``Left``, ``Collected`` or ``KeyPart``. Raises LocalError protocol.malformed,
+    protocol.size."""
     head, body = None, bytearray()
     async for part in parts:
         if part.WhichOneof("part") == "head" and head is None:

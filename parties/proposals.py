@@ -163,10 +163,11 @@ def coordinator_of(member: Member) -> str:
     return found[0]
 
 
-def terms_of(member: Member, proposed: Proposed) -> Terms:
-    """The terms of a deposit job. Raises LocalError plan.trust, policy.contributors, protocol.point."""
+def terms_of(member: Member, proposed: Proposed, beside: bytes = b"") -> Terms:
+    """The terms of a deposit job. ``beside``: the key that came beside a job that only names it. Raises LocalError
+    plan.trust, policy.contributors, protocol.point."""
     organisations = {m.name: m.organisation for m in member.roster.members}
-    return deposit_terms(proposed.job, proposed.plan, coordinator_of(member), organisations)
+    return deposit_terms(proposed.job, proposed.plan, coordinator_of(member), organisations, beside)
 
 
 def helper_of(member: Member, plan: Plan, recipients: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from mpc.crypto import paillier
 from mpc.crypto.labels import unframed
 from mpc.errors import LocalError
 from mpc.evidence.case import Document, Part
+from mpc.evidence.deposit_checks import KEY
 from mpc.policy.flow import Limits
 from mpc.protocols.deposit import DEPOSIT, add_up, encrypt, statement_of
 from mpc.query.compile import PLANNER
@@ -43,6 +44,12 @@ async def replay_deposit(member: Member, part: Part, d: Document, kept: Retained
 
 
 async def _deposit(member: Member, part: Part, d: Document, proposed: Proposed, kept: Retained) -> Again:
+    if d.what.deposit is not None and d.what.deposit.method == "bfv":
+        raise LocalError(
+            "evidence.missing",
+            f"{member.name} cannot make its BFV deposit again: the library drew the randomness of its ciphertexts.",
+            "Deposits with --method paillier can be made again, byte by byte.",
+        )
     key, terms = (bytes.fromhex(d.what.id), d.attempt), terms_of(member, proposed)
     seed = kept.seed(key)
     stated = json.loads(d.deposits[member.name].text)
@@ -54,6 +61,7 @@ async def _deposit(member: Member, part: Part, d: Document, proposed: Proposed, 
     given = await own_input(
         member, cast, proposed.plan, Limits.from_told(json.loads(approval)), True, stated["data"], kept
     )
+    assert isinstance(terms.key, paillier.PublicKey)
     pool = paillier.Pool(terms.key)
     await asyncio.to_thread(pool.fill, seed, terms.ciphertexts)
     body = await asyncio.to_thread(encrypt, terms, given.vectors, given.session.own, pool)
@@ -68,11 +76,13 @@ async def _deposit(member: Member, part: Part, d: Document, proposed: Proposed, 
 
 
 def _addition(member: Member, part: Part, d: Document, proposed: Proposed, kept: Retained) -> Again:
-    heard = kept.heard((bytes.fromhex(d.what.id), d.attempt), member.name)
+    kept_all = kept.heard((bytes.fromhex(d.what.id), d.attempt), member.name)
+    heard = [s for s in kept_all if s.step != KEY]
+    beside = b"".join(bytes(s.raw) for s in kept_all if s.step == KEY)
     logged = {e.facts["sha256"] for e in part.about(d.attempt, "received") if e.facts["step"] == LEAVE}
     if any(hashlib.sha256(s.raw).hexdigest() not in logged for s in heard):
         raise LocalError("protocol.replay", "The deposits kept are not those in the log.")
-    total = add_up(terms_of(member, proposed), {s.sender: unframed(bytes(s.raw))[2] for s in heard})
+    total = add_up(terms_of(member, proposed, beside), {s.sender: unframed(bytes(s.raw))[2] for s in heard})
     told = [e.facts["sums"] for e in part.about(d.attempt, "added")]
     if not told or told[-1] != {LEAVE: hashlib.sha256(total).hexdigest()}:
         raise LocalError("protocol.replay", f"{member.name} handed on another total than its deposits add up to.")

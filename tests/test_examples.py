@@ -57,7 +57,7 @@ def test_policies_grant_what_the_queries_need_and_no_more(example: str, tmp_path
     asked = []
     for q in queries(example):
         recipient = Recipient(q.to, q.to, ("party",) if q.to in parties else ("modeler",))
-        trust = "deposit" if q.method else "helper"
+        trust = "deposit" if q.method else q.trust
         asked.append((compile_plan(q.sql, catalogs, recipients=(q.to,), trust=trust), recipient, q.purpose))
     for path in sorted((HERE / example / "policy").glob("*.toml")):
         policy = parse_policy(path.read_text(encoding="utf-8"))

@@ -47,7 +47,7 @@ PRIMES = (288230376150876161, 288230376150712321, 288230376150630401)
 _CKKS_BITS = (60, 60, 60)
 _CKKS_SCALE = 2.0**60
 #: bytes of one public key and of one ciphertext are below these
-_MOST_KEY, _MOST_CIPHERTEXT = 640 * 1024, 512 * 1024
+_MOST_KEY, MOST_CIPHERTEXT = 640 * 1024, 512 * 1024
 
 
 def most_ckks(summands: int) -> int:
@@ -117,6 +117,10 @@ class PublicKey:
             raise _no_key("it is not in its canonical form")
         return PublicKey("bfv" if scheme == b"bfv" else "ckks", tuple(contexts))
 
+    @cached_property
+    def _loaded(self) -> tuple[Any, ...]:
+        return tuple(_context(c) for c in self.contexts)
+
     def __repr__(self) -> str:
         return f"PublicKey({self.scheme}, {self.fingerprint.hex()[:16]}…)"
 
@@ -147,6 +151,11 @@ class SecretKey:
         return tuple(_context(c) for c in self.contexts)
 
 
+def verify_installed() -> None:
+    """Raises LocalError config.missing where the extra ``lattice`` is not installed."""
+    _tenseal()
+
+
 def new_key(scheme: Scheme, primes: int = 1) -> SecretKey:
     """A new key for ``primes`` plaintext primes (BFV). Draws the system's randomness: for parties/ to call."""
     assert 1 <= primes <= (len(PRIMES) if scheme == "bfv" else 1)
@@ -156,12 +165,13 @@ def new_key(scheme: Scheme, primes: int = 1) -> SecretKey:
 
 
 def encrypt(key: PublicKey, x: RingWords) -> list[bytes]:
-    """Fresh ciphertexts of signed ring words, ``x``: (length,) or (length, 2); block by block, its primes together.
+    """Fresh ciphertexts of signed whole numbers in words of 64 bits, ``x``: (length,) or (length, words); block by
+    block, its primes together.
 
     Draws the system's randomness: for parties/ to call. What the plaintexts cannot hold is for the plan to refuse.
     """
     ts, width, made = _tenseal(), values_per_ciphertext(key.scheme), []
-    contexts = [_context(c) for c in key.contexts]
+    contexts = key._loaded
     parts = [_residues(x, p) for p in key.primes] if key.scheme == "bfv" else [_reals(x)]
     for start in range(0, len(x), width):
         for context, part in zip(contexts, parts, strict=True):
@@ -181,15 +191,15 @@ def verify_ciphertexts(key: PublicKey, ciphertexts: Sequence[bytes], length: int
     form.
     That it is under this very key nobody can see but by decrypting.
     """
-    if len(ciphertexts) != key.ciphertexts(length) or any(len(c) > _MOST_CIPHERTEXT for c in ciphertexts):
+    if len(ciphertexts) != key.ciphertexts(length) or any(len(c) > MOST_CIPHERTEXT for c in ciphertexts):
         raise PeerError(
             "protocol.size",
             f"{party} sent {len(ciphertexts)} ciphertexts at {step}, where {key.ciphertexts(length)} of at most "
-            f"{_MOST_CIPHERTEXT} bytes belong.",
+            f"{MOST_CIPHERTEXT} bytes belong.",
             party=party,
             step=step,
         )
-    contexts = [_context(c) for c in key.contexts]
+    contexts = key._loaded
     for i, raw in enumerate(ciphertexts):
         block = i // len(contexts)
         try:
@@ -218,7 +228,7 @@ def verify_ciphertexts(key: PublicKey, ciphertexts: Sequence[bytes], length: int
 def add(key: PublicKey, columns: Iterable[Sequence[bytes]]) -> list[bytes]:
     """Ciphertexts of the sums, place by place, of what ``verify_ciphertexts`` let through. A function of its arguments:
     the same ciphertexts in the same order give the same bytes."""
-    contexts = [_context(c) for c in key.contexts]
+    contexts = key._loaded
     total: list[Any] = []
     for column in columns:
         read = [_vector(key.scheme, contexts[i % len(contexts)], raw) for i, raw in enumerate(column)]

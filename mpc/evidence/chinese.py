@@ -52,6 +52,10 @@ CHINESE: Mapping[str, str] = {
         "存入的密文不在证据包中：协调方的总数以其签名日志为据"
     ),
     "a message of {} at {} is not the one in the log": "{} 在 {} 的消息与日志中的不同",
+    "the key sealed with the ciphertexts is not the one that the job names": "与密文一起密封的公钥不是作业所指的公钥",
+    "BFV ciphertexts are added up again where the package for it is installed: {}": (
+        "重新相加 BFV 密文需要安装相应的软件包：{}"
+    ),
     "the coordinator did not add up what it heard: {}": "协调方没有把它收到的内容正确相加：{}",
     "attempt {}: {} messages to the coordinator add up to what it handed on": (
         "第 {} 次执行：协调方收到的 {} 条消息相加，等于它交出的总数"

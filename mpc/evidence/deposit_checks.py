@@ -10,13 +10,17 @@ import hashlib
 import json
 
 from mpc.crypto.labels import unframed
-from mpc.errors import HejiError, PeerError
+from mpc.errors import HejiError, LocalError, PeerError
 from mpc.evidence.case import Case, Document
 from mpc.evidence.findings import Findings, bad, events_of, good, if_whole, open_, signed_by
 from mpc.protocols.agree import Verify
 from mpc.protocols.deposit import DEPOSIT_KEY, Terms, add_up, read_statement
+from mpc.protocols.deposit_bfv import NamedKey
 from mpc.query.plan import Plan
 from mpc.roles import deposit_terms
+
+#: as the coordinator keeps a BFV key that a job only names, among what it heard
+KEY = "deposit-key"
 
 
 def deposits(case: Case, number: int, d: Document) -> Findings:
@@ -59,7 +63,9 @@ def _left_out(case: Case, number: int, d: Document) -> Findings:
 
 def added_again(case: Case, number: int, d: Document, plan: Plan) -> Findings:
     """The product of the ciphertexts that were sealed to whoever reads this."""
-    part, heard = case.parts[d.coordinator], case.bodies[d.coordinator]
+    part = case.parts[d.coordinator]
+    heard = [s for s in case.bodies[d.coordinator] if s.step != KEY]
+    beside = b"".join(bytes(s.raw) for s in case.bodies[d.coordinator] if s.step == KEY)
     logged = {(e.facts["peer"], e.facts["sha256"]) for e in part.about(number, "received")}
     bodies: dict[str, bytes] = {}
     for s in heard:
@@ -74,7 +80,17 @@ def added_again(case: Case, number: int, d: Document, plan: Plan) -> Findings:
         yield bad("a message of {} at {} is not the one in the log", missing[0], "deposit")
         return
     try:
-        total = hashlib.sha256(add_up(terms_in(case, d, plan), bodies)).hexdigest()
+        terms = terms_in(case, d, plan, beside)
+        if isinstance(terms.key, NamedKey) and terms.key.public is None:
+            raise LocalError("protocol.point", "it is not there")
+    except HejiError as problem:
+        if problem.code == "config.missing":
+            yield open_("BFV ciphertexts are added up again where the package for it is installed: {}", problem.advice)
+        else:
+            yield bad("the key sealed with the ciphertexts is not the one that the job names")
+        return
+    try:
+        total = hashlib.sha256(add_up(terms, bodies)).hexdigest()
     except HejiError as problem:
         yield bad("the coordinator did not add up what it heard: {}", problem.message, by=d.coordinator)
         return
@@ -89,10 +105,11 @@ def no_bodies() -> Findings:
     yield open_("deposits are in no bundle: the coordinator's total rests on its signed log")
 
 
-def terms_in(case: Case, d: Document, plan: Plan) -> Terms:
-    """The terms of a deposit job. Raises LocalError for terms under which nothing should have run."""
+def terms_in(case: Case, d: Document, plan: Plan, beside: bytes = b"") -> Terms:
+    """The terms of a deposit job. ``beside``: the key that it only names, where it is at hand. Raises LocalError for
+    terms under which nothing should have run."""
     organisations = {name: m.organisation for name, m in case.roster.members.items()}
-    return deposit_terms(d.what, plan, d.coordinator, organisations)
+    return deposit_terms(d.what, plan, d.coordinator, organisations, beside)
 
 
 def _verifier(case: Case) -> Verify:

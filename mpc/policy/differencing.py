@@ -18,12 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc.permutation import stable_argsort
 from mpc.policy.numbers import Counted, Numbers, Word
 from mpc.policy.populations import MARKS, Population, Released, Words
 
@@ -90,7 +91,7 @@ class Entities:
     """Who is behind one measure, as far as one column goes: one element for each cell and entity, sorted by both.
 
     ``entities``: keyed fingerprints; ``sums`` (n,): digests of the rows, added up modulo 2^64; ``seal`` turns both into
-    contributions.
+    contributions. Several measures have the same entities behind them, so what was found for one is kept for the next.
     """
 
     column: Released
@@ -98,22 +99,40 @@ class Entities:
     entities: Words
     sums: Words
     seal: Callable[[Words, Words], Words]
+    _by_cell: dict[int, Population] = field(default_factory=dict)
+    _last_union: dict[bytes, Population] = field(default_factory=dict)
+
+    @cached_property
+    def _contributions(self) -> Words:
+        return self.seal(self.entities, self.sums)
+
+    @cached_property
+    def present(self) -> NDArray[np.int64]:
+        """The cells in which there are entities, ascending."""
+        return self.cells[np.flatnonzero(np.diff(self.cells, prepend=-1))]
 
     def cell(self, cell: int) -> Population:
-        start, end = np.searchsorted(self.cells, [cell, cell + 1])
-        return self._population(self.entities[start:end], self.sums[start:end])
+        if cell not in self._by_cell:
+            start, end = np.searchsorted(self.cells, [cell, cell + 1])
+            self._by_cell[cell] = Population(self.entities[start:end], self._contributions[start:end])
+        return self._by_cell[cell]
 
     def union(self, shown: Flags) -> Population:
         """Of the cells that are ``shown``: an entity in several of them has the rows of all."""
-        at = np.flatnonzero(shown[self.cells])
-        at = at[np.argsort(self.entities[at])]
-        entities, sums = self.entities[at], self.sums[at]
-        starts = np.flatnonzero(np.concatenate(([True], entities[1:] != entities[:-1]))) if len(at) else at
-        if len(starts) < len(at):
-            entities, sums = entities[starts], np.add.reduceat(sums, starts)
-        return self._population(entities, sums)
+        which = shown.tobytes()
+        if which not in self._last_union:
+            self._last_union.clear()
+            self._last_union[which] = self._union(shown)
+        return self._last_union[which]
 
-    def _population(self, entities: Words, sums: Words) -> Population:
+    def _union(self, shown: Flags) -> Population:
+        at = np.flatnonzero(shown[self.cells])
+        at = at[stable_argsort(self.entities[at])]
+        entities = self.entities[at]
+        starts = np.flatnonzero(np.concatenate(([True], entities[1:] != entities[:-1]))) if len(at) else at
+        if len(starts) == len(at):
+            return Population(entities, self._contributions[at])
+        entities, sums = entities[starts], np.add.reduceat(self.sums[at], starts)
         return Population(entities, self.seal(entities, sums))
 
 
@@ -147,7 +166,7 @@ def spoil(
         shown = ~m.hidden
         said: dict[int, list[tuple[Released, Population]]] = {}
         counted: dict[int, list[Counted]] = {}
-        for cell in np.unique(np.concatenate([b.cells for b in m.behind])).tolist() if m.behind else ():
+        for cell in np.unique(np.concatenate([b.present for b in m.behind])).tolist() if m.behind else ():
             if shown[cell]:
                 found = [(b.column, b.cell(cell)) for b in m.behind]
                 there, over = _there(found), numbers.of(m.words, found, [cell])

@@ -26,11 +26,13 @@ class Population:
 
     @cached_property
     def digest(self) -> bytes:
-        return hashlib.sha256(self.to_bytes()).digest()
+        hashed = hashlib.sha256(self.entities.astype("<u8", copy=False).tobytes())
+        hashed.update(self.contributions.astype("<u8", copy=False).tobytes())
+        return hashed.digest()
 
     def to_bytes(self) -> bytes:
         """16 bytes an entity: all entities, then all contributions, little-endian."""
-        return self.entities.astype("<u8").tobytes() + self.contributions.astype("<u8").tobytes()
+        return b"".join(w.astype("<u8", copy=False).tobytes() for w in (self.entities, self.contributions))
 
     @staticmethod
     def from_bytes(raw: bytes) -> Population:

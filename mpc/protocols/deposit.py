@@ -15,6 +15,7 @@ into plaintexts. So the recipient reads the same totals, exact, and of a spoiled
 Trust level: deposit. C and R together open every single deposit, so no organisation may run both. Adversary:
 semi-honest; C without R, with all depositors but one, learns nothing; R without C, with n − 2 other depositors, learns
 no more than the total, but for 2^-56 a word (carries).
+The same with BFV in place of Paillier, with 2^-40 a word: deposit_bfv.py.
 Leakage: C who deposited and when, the length; depositors nothing; R the total and who is in it.
 Rounds: none, one message a depositor. Bytes per word: 2·|n| / words a plaintext holds, the same from every depositor
 and to R.
@@ -33,11 +34,13 @@ from typing import Any
 import rfc8785
 
 from mpc.coins import Coins
-from mpc.crypto import paillier
+from mpc.crypto import lattice, paillier
 from mpc.errors import LocalError, PeerError
-from mpc.lifted import LiftedPacking
+from mpc.lifted import MOST_WORDS, LiftedPacking
 from mpc.messages import RingWords
+from mpc.protocols import deposit_bfv as bfv
 from mpc.protocols.agree import Verify
+from mpc.protocols.deposit_bfv import NamedKey
 from mpc.protocols.total import Sum
 
 #: labels of signatures: of a recipient over its key, of a depositor over a deposit and over its withdrawal
@@ -59,7 +62,7 @@ class Terms:
     recipient: str
     coordinator: str
     organisations: Mapping[str, str]
-    key: paillier.PublicKey
+    key: paillier.PublicKey | NamedKey
     least: int
     sums: tuple[Sum, ...]
 
@@ -70,6 +73,13 @@ class Terms:
                 f"{self.organisations[self.recipient]} runs the coordinator and would receive the total: together the "
                 "two can open every single deposit.",
                 "Let another organisation receive the total, or use a secure sum (--method masked).",
+            )
+        if isinstance(self.key, NamedKey) and len(self.depositors) > MOST_WORDS:
+            raise LocalError(
+                "plan.deposit",
+                f"{len(self.depositors)} parties would deposit, and a BFV plaintext holds the sum of {MOST_WORDS} at "
+                "most.",
+                "Use --method paillier, which holds 255.",
             )
         if self.least < 2 or self.counted(self.depositors) < self.least:
             raise LocalError(
@@ -88,18 +98,18 @@ class Terms:
         """Whether nothing is released unless every depositor is in it."""
         return self.least == self.counted(self.depositors) == len(self.depositors)
 
-    def packing(self, s: Sum) -> LiftedPacking:
-        """How a sum's words lie in plaintexts: n ≥ 2^(|n| − 1), so whatever is below that is below n."""
-        return LiftedPacking(s.bits, s.length, self.key.n.bit_length() - 1)
-
     @property
     def ciphertexts(self) -> int:
         """Of one deposit, and of the total."""
-        return sum(self.packing(s).plaintexts for s in self.sums)
+        if isinstance(self.key, NamedKey):
+            return sum(bfv.ciphertexts_of(s) for s in self.sums)
+        return sum(packing(self.key, s).plaintexts for s in self.sums)
 
     @property
     def bytes(self) -> int:
-        """Of one deposit's ciphertexts, and of the total's."""
+        """Of one deposit's ciphertexts, and of the total's, at most."""
+        if isinstance(self.key, NamedKey):
+            return self.ciphertexts * (8 + lattice.MOST_CIPHERTEXT)
         return self.ciphertexts * self.key.width
 
     def verify_enough(self, names: Collection[str]) -> None:
@@ -173,45 +183,65 @@ def withdrawal(job: str, party: str, number: int, deposit: bytes) -> bytes:
     )
 
 
+def packing(key: paillier.PublicKey, s: Sum) -> LiftedPacking:
+    """How a sum's words lie in Paillier's plaintexts: n ≥ 2^(|n| − 1), so whatever is below that is below n."""
+    return LiftedPacking(s.bits, s.length, key.n.bit_length() - 1)
+
+
 def encrypt(terms: Terms, vectors: Mapping[str, RingWords], coins: Coins, pool: paillier.Pool) -> bytes:
-    """The depositor's role: the ciphertexts to leave with the coordinator. ``vectors`` by name of the sum.
+    """The depositor's role under a Paillier key: the ciphertexts to leave with the coordinator. ``vectors`` by name of
+    the sum. Under BFV it is ``deposit_bfv.lifted`` and ``mpc.crypto.lattice.encrypt``.
 
     Raises LocalError protocol.reuse where the pool runs out.
     """
+    key = terms.key
+    assert isinstance(key, paillier.PublicKey)
     plaintexts: list[int] = []
     for s in terms.sums:
-        packing = terms.packing(s)
-        plaintexts += packing.pack(vectors[s.name], coins.draw(f"deposit/{s.name}/lift", packing.blind_bytes))
-    return paillier.encode(terms.key, paillier.encrypt(terms.key, plaintexts, pool))
+        p = packing(key, s)
+        plaintexts += p.pack(vectors[s.name], coins.draw(f"deposit/{s.name}/lift", p.blind_bytes))
+    return paillier.encode(key, paillier.encrypt(key, plaintexts, pool))
 
 
-def read_body(terms: Terms, body: bytes, sender: str, step: str = "deposit") -> list[int]:
-    """Ciphertexts. Raises PeerError protocol.size, protocol.malformed."""
-    return paillier.decode(terms.key, body, terms.ciphertexts, party=sender, step=step)
+def verify_body(terms: Terms, body: bytes, sender: str) -> None:
+    """Whether these are ciphertexts of a deposit. Raises PeerError protocol.size, protocol.malformed."""
+    if isinstance(terms.key, NamedKey):
+        bfv.read(terms.key, terms.sums, body, sender, "deposit")
+    else:
+        paillier.decode(terms.key, body, terms.ciphertexts, party=sender, step="deposit")
 
 
 def add_up(terms: Terms, bodies: Mapping[str, bytes]) -> bytes:
     """The coordinator's role at the closing date: the total of the deposits, by depositor. It has no secret, so an
     auditor can do it again. Raises LocalError policy.contributors for too few, PeerError for what is no deposit."""
     terms.verify_enough(bodies)
-    columns = (read_body(terms, bodies[d], d) for d in sorted(bodies))
-    return paillier.encode(terms.key, paillier.add(terms.key, columns, terms.ciphertexts))
+    key, who = terms.key, sorted(bodies)
+    if isinstance(key, NamedKey):
+        read = [bfv.read(key, terms.sums, bodies[d], d, "deposit") for d in who]
+        return bfv.body_of(bfv.add(key, terms.sums, read))
+    columns = (paillier.decode(key, bodies[d], terms.ciphertexts, party=d, step="deposit") for d in who)
+    return paillier.encode(key, paillier.add(key, columns, terms.ciphertexts))
 
 
-def open_total(terms: Terms, names: Sequence[str], body: bytes, secret: paillier.SecretKey) -> dict[str, RingWords]:
+def open_total(
+    terms: Terms, names: Sequence[str], body: bytes, secret: paillier.SecretKey | lattice.SecretKey
+) -> dict[str, RingWords]:
     """The recipient's role: Σ x_i by name of the sum, (length,) or (length, 2). ``names``: whose deposits it holds.
 
     Raises LocalError policy.contributors for too few depositors, protocol.point for another key, PeerError
     protocol.malformed where the plaintext is no sum of that many deposits.
     """
-    if secret.public != terms.key:
-        raise LocalError(
-            "protocol.point", "The job names another Paillier key than this one.", "Open it with that key."
-        )
+    if secret.public.fingerprint != terms.key.fingerprint:
+        raise LocalError("protocol.point", "The job names another key than this one.", "Open it with that key.")
     terms.verify_enough(names)
-    plaintexts = iter(paillier.decrypt(secret, read_body(terms, body, terms.coordinator, "deposit-total")))
     try:
-        return {s.name: _unpacked(terms.packing(s), plaintexts, len(names)) for s in terms.sums}
+        if isinstance(secret, lattice.SecretKey):
+            named = NamedKey(secret.public.fingerprint, secret.public)
+            columns = bfv.read(named, terms.sums, body, terms.coordinator, "deposit-total")
+            return bfv.open_sums(secret, terms.sums, columns, len(names))
+        read = paillier.decode(secret.public, body, terms.ciphertexts, party=terms.coordinator, step="deposit-total")
+        plaintexts = iter(paillier.decrypt(secret, read))
+        return {s.name: _unpacked(packing(secret.public, s), plaintexts, len(names)) for s in terms.sums}
     except ValueError:
         raise PeerError(
             "protocol.malformed",
@@ -222,8 +252,8 @@ def open_total(terms: Terms, names: Sequence[str], body: bytes, secret: paillier
         ) from None
 
 
-def _unpacked(packing: LiftedPacking, plaintexts: Iterator[int], vectors: int) -> RingWords:
-    return packing.unpack([next(plaintexts) for _ in range(packing.plaintexts)], vectors)
+def _unpacked(p: LiftedPacking, plaintexts: Iterator[int], vectors: int) -> RingWords:
+    return p.unpack([next(plaintexts) for _ in range(p.plaintexts)], vectors)
 
 
 def _object(raw: bytes, sender: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ nothing else (Paillier has no noise that would have to be drowned, as lattices h
 Trust level: parties. Adversary: semi-honest; Paillier (decisional composite residuosity), exponents of powers.py.
 Leakage: holder nothing but the numbers of keys, weights and words (which keys are shared it knows from blind.py); asker
 the words. It chooses its weights freely, and a score whose weights are powers of 2 far enough apart is all features in
-a row: whoever grants columns for products and rows to somebody grants them to be read (docs/policy.md, ``product``).
+a row: whoever grants columns for rows grants them to be read (docs/policy.md, ``row``).
 Rounds: 2. Bytes: 2·|n| for each shared key and weight; back 2·|n| for as many scores as fit a plaintext.
 Source: P. Paillier, EUROCRYPT 1999; linear functions under the data owner's key as in M. Barni et al., WIFS 2009.
 """

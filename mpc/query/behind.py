@@ -99,6 +99,12 @@ def behind(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog, ent
     return Behind(_print(q, keys) if q.scans else "", columns, measures)
 
 
+def without_addends(query: Behind) -> str:
+    """The query for who looks at populations only."""
+    addends = ", ".join(f"a{i}" for i in sorted({i for m in query.measures for i in m.addends}))
+    return f"SELECT * EXCLUDE ({addends}) FROM ({query.sql})" if addends else query.sql
+
+
 def _measure(q: _Query, d: Draft) -> BehindMeasure:
     parts = [p for word in d.words for _, atom in word.form.terms if (p := part_of(atom, q.party)) is not None]
     found = dict.fromkeys(agg for part in parts for agg in aggregates(part))
@@ -137,13 +143,23 @@ def _populations(q: _Query, agg: Agg) -> Iterator[int]:
         yield q.population(column, by_scan)
 
 
+#: a function of the owner's node: a 64-bit digest of a text (parties/node/sources/fingerprints.py)
+FINGERPRINT = "fingerprint"
+
 #: what a row contributes to the population of the rows themselves
 ONE = "CAST(1 AS UBIGINT)"
 
 
 def contribution(c: Column) -> str:
-    """What a row contributes to a column's population."""
-    return f"md5_number_lower(COALESCE(CAST({identifier(c.name)} AS VARCHAR), ''))"
+    """What a row contributes to a column's population.
+
+    Decimals of more than 18 digits take five times as long to print, which few need; the text is the same.
+    """
+    name = identifier(c.name)
+    texts = [f"CAST({name} AS VARCHAR)", "''"]
+    if c.kind == "decimal" and c.scale <= 18:
+        texts.insert(0, f"CAST(TRY_CAST({name} AS DECIMAL(18, {c.scale})) AS VARCHAR)")
+    return f"{FINGERPRINT}(COALESCE({', '.join(texts)}))"
 
 
 def _known(value: Expr) -> str:
@@ -338,7 +354,7 @@ def _form(table: Table) -> tuple[object, ...]:
 
 def _digest(table: Table) -> str:
     """A digest of a row's entity and the form of its key."""
-    return f"md5_number_lower({literal(repr(_form(table)))} || COALESCE({_entity(table)}, ''))"
+    return f"{FINGERPRINT}({literal(repr(_form(table)))} || COALESCE({_entity(table)}, ''))"
 
 
 def _entity(table: Table) -> str:

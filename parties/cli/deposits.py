@@ -6,16 +6,18 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from textwrap import indent
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import grpc.aio
 from cyclopts import App, Parameter
 
+from mpc.crypto.lattice import DEGREE
 from mpc.errors import LocalError
+from mpc.job import METHODS
 from parties.cli.jobs import SHOWN_DIGITS, moment
 from parties.cli.output import As, Consortium, err, plain
 from parties.config import locate
-from parties.deposit_keys import DepositKeys
+from parties.deposit_keys import DepositKeys, SignedKey
 from parties.failures import decode, from_rpc
 from parties.member import Member
 from parties.results import json_text
@@ -74,6 +76,7 @@ def deposit_list(*, consortium: Consortium = None, as_: As = None, json: bool = 
 
 def deposit_key(
     *,
+    method: Annotated[Literal["paillier", "bfv"], Parameter(help="of jobs with this --method")] = "paillier",
     rotate: Annotated[bool, Parameter(negative="", help="make a new key for the jobs to come")] = False,
     consortium: Consortium = None,
     as_: As = None,
@@ -83,13 +86,17 @@ def deposit_key(
     Example: heji deposit key --rotate --as tax --consortium demo
     """
     keys = DepositKeys(Member(locate(consortium, as_, (), os.environ)))
-    if rotate or keys.current() is None:
-        keys.make()
+    if rotate or keys.current(method) is None:
+        keys.make(method)
         err.print("Made a new key. Back up the member's keys folder: a total can be opened with its key only.")
-    newest = keys.current()
+    newest = [keys.current(m) for m in METHODS]
     for key in sorted(keys.all(), key=lambda k: -k.made):
-        use = "in use" if key == newest else "opens older totals"
-        plain(f"{key.fingerprint[:32]}  {key.method}  {len(key.key) * 8} bits  {moment(key.made)}  {use}")
+        use = "in use" if key in newest else "opens older totals"
+        plain(f"{key.fingerprint[:32]}  {key.method}  {_size(key)}  {moment(key.made)}  {use}")
+
+
+def _size(key: SignedKey) -> str:
+    return f"{len(key.key) * 8} bits" if key.method == "paillier" else f"{DEGREE} coefficients"
 
 
 def _fields(d: pb.OwnDeposit) -> dict[str, Any]:

@@ -44,7 +44,7 @@ Verified = Annotated[
 ]
 
 Method = Annotated[
-    Literal["masked", "paillier"],
+    Literal["masked", "paillier", "bfv"],
     Parameter(help="masked: parties online together; else each deposits when it likes, encrypted to the recipient"),
 ]
 Closes = Annotated[
@@ -273,7 +273,7 @@ def asked_for(method: str, closes: str, least: int | None, *, early: bool) -> Co
     """How deposits are to be collected; None for a masked sum. Raises LocalError config.missing, config.invalid."""
     if method == "masked":
         if closes and closes != tomorrow():
-            raise LocalError("config.invalid", "--closes goes with --method paillier.", "Leave one of them out.")
+            raise LocalError("config.invalid", "--closes goes with --method paillier or bfv.", "Leave one of them out.")
         return None
     if not closes:
         raise LocalError(

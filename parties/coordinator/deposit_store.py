@@ -39,9 +39,11 @@ CREATE TABLE IF NOT EXISTS deposit_totals (job TEXT PRIMARY KEY, body BLOB NOT N
 CREATE TABLE IF NOT EXISTS last_catalogs (
     party TEXT PRIMARY KEY, catalog BLOB NOT NULL, signature BLOB NOT NULL
 ) STRICT;
-CREATE TABLE IF NOT EXISTS deposit_keys (
-    member TEXT PRIMARY KEY, method TEXT NOT NULL, key BLOB NOT NULL, made INTEGER NOT NULL, signature BLOB NOT NULL
+CREATE TABLE IF NOT EXISTS recipient_keys (      -- the newest of each method; whole: where key is a fingerprint
+    member TEXT NOT NULL, method TEXT NOT NULL, key BLOB NOT NULL, made INTEGER NOT NULL, signature BLOB NOT NULL,
+    whole BLOB NOT NULL, PRIMARY KEY (member, method)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS deposit_job_keys (job TEXT PRIMARY KEY, whole BLOB NOT NULL) STRICT;
 """
 
 
@@ -84,28 +86,40 @@ class DepositStore:
         rows = self._db.rows("SELECT party, catalog, signature FROM last_catalogs")
         return {r["party"]: node_pb2.SignedCatalog(**dict(r)) for r in rows}
 
-    def saw_key(self, key: SignedKey) -> None:
+    def saw_key(self, key: SignedKey, whole: bytes = b"") -> None:
         """Remember a member's key, unless a newer one is known."""
         with self._db.transaction() as t:
             t.execute(
-                "INSERT INTO deposit_keys VALUES (:member, :method, :key, :made, :signature) ON CONFLICT (member) DO"
-                " UPDATE SET method = :method, key = :key, made = :made, signature = :signature WHERE made < :made",
-                key.__dict__,
+                "INSERT INTO recipient_keys VALUES (:member, :method, :key, :made, :signature, :whole)"
+                " ON CONFLICT (member, method) DO UPDATE SET key = :key, made = :made, signature = :signature,"
+                " whole = :whole WHERE made < :made",
+                {**key.__dict__, "whole": whole},
             )
 
-    def key(self, member: str) -> SignedKey | None:
-        row = self._db.row("SELECT * FROM deposit_keys WHERE member = ?", member)
-        return SignedKey(**dict(row)) if row else None
+    def key(self, member: str, method: str) -> tuple[SignedKey, bytes] | None:
+        """A member's newest, and of a key that jobs only name the key itself."""
+        row = self._db.row("SELECT * FROM recipient_keys WHERE member = ? AND method = ?", member, method)
+        if row is None:
+            return None
+        fields = dict(row)
+        whole = bytes(fields.pop("whole"))
+        return SignedKey(**fields), whole
 
     # -- a job
 
-    def open(self, job: str, catalogs: Sequence[node_pb2.SignedCatalog]) -> None:
-        """Keep the catalogs that the job's plan rests on."""
+    def open(self, job: str, catalogs: Sequence[node_pb2.SignedCatalog], whole: bytes = b"") -> None:
+        """Keep the catalogs that the job's plan rests on, and the key that it only names."""
         with self._db.transaction() as t:
+            t.execute("INSERT OR REPLACE INTO deposit_job_keys VALUES (?, ?)", (job, whole))
             t.executemany(
                 "INSERT OR REPLACE INTO deposit_catalogs VALUES (?, ?, ?, ?)",
                 [(job, c.party, c.catalog, c.signature) for c in catalogs],
             )
+
+    def job_key(self, job: str) -> bytes:
+        """The key that an open or ended job only names; b"" where the job carries it."""
+        row = self._db.row("SELECT whole FROM deposit_job_keys WHERE job = ?", job)
+        return bytes(row["whole"]) if row else b""
 
     def catalogs(self, job: str) -> list[node_pb2.SignedCatalog]:
         rows = self._db.rows("SELECT party, catalog, signature FROM deposit_catalogs WHERE job = ? ORDER BY party", job)

@@ -18,14 +18,29 @@ import grpc.aio
 import structlog
 
 from mpc.errors import HejiError, LocalError, PeerError
+from mpc.evidence.deposit_checks import KEY
 from mpc.job import Job
-from mpc.protocols.deposit import WITHDRAWAL, Terms, add_up, read_body, read_statement, withdrawal
+from mpc.protocols.deposit import WITHDRAWAL, Terms, add_up, read_statement, verify_body, withdrawal
 from mpc.run import Sent
 from parties.coordinator.attempt import News
 from parties.coordinator.catalogs import Catalogs
 from parties.coordinator.deposit_store import DepositStore, Message, closed
 from parties.coordinator.store import JobRow, Store
-from parties.depositing import ATTEMPT, LEAVE, TOLD, WITHDRAW, from_wire, gathered, pieces, read_approval, said, to_wire
+from parties.deposit_keys import SignedKey
+from parties.depositing import (
+    ATTEMPT,
+    LEAVE,
+    TOLD,
+    WITHDRAW,
+    from_wire,
+    gathered,
+    gathered_key,
+    pieces,
+    read_approval,
+    said,
+    to_wire,
+    with_key,
+)
 from parties.evidence.documents import Signed
 from parties.evidence.recorder import Recorder
 from parties.failures import abort, decode, encode, from_rpc
@@ -60,31 +75,66 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
         try:
             self._member.caller(context)
             found, missing = await self._catalogs.last(self._member.roster.members_with("party"))
-            key = await self._key_of(request.recipient) if request.recipient else None
+            key = await self._key_of(request.recipient, request.method or "paillier") if request.recipient else None
             return pb.PrepareReply(
                 catalogs=list(found.values()), missing={p: e.message for p, e in missing.items()}, key=key
             )
         except HejiError as error:
             await abort(context, error)
 
-    async def _key_of(self, recipient: str) -> pb.SignedKey:
+    async def _key_of(self, recipient: str, method: str) -> pb.SignedKey:
         """The node's present key; of one that is away the one it showed last."""
         try:
             stub = deposits_pb2_grpc.OwnDepositsStub(self._member.channel(recipient))
-            key: pb.SignedKey = await stub.Key(pb.KeyRequest(), timeout=self._member.config.proposal_seconds)
-            self._saw(key, recipient)
+            asked, patience = pb.KeyRequest(method=method), self._member.config.proposal_seconds
+            key: pb.SignedKey = await stub.Key(asked, timeout=patience)
+            if method == "bfv" and not self._knows(key):
+                signed, whole = await gathered_key(stub.WholeKey(asked, timeout=patience))
+                key = to_wire(signed)
+                self._saw(key, recipient, whole)
+            else:
+                self._saw(key, recipient)
             return key
         except grpc.aio.AioRpcError as problem:
             error = from_rpc(problem, recipient, "asked for its key for deposits")
-            known = self._store.key(recipient) if error.code == "peer.unavailable" else None
+            known = self._store.key(recipient, method) if error.code == "peer.unavailable" else None
             if known is None:
                 raise error from None
-            return to_wire(known)
+            return to_wire(known[0])
 
-    def _saw(self, key: pb.SignedKey, owner: str) -> None:
+    def _knows(self, key: pb.SignedKey) -> bool:
+        known = self._store.key(key.member, key.method)
+        return known is not None and known[0] == from_wire(key)
+
+    def _saw(self, key: pb.SignedKey, owner: str, whole: bytes = b"") -> None:
         signed = from_wire(key)
         signed.verify(self._member, owner)
-        self._store.saw_key(signed)
+        if signed.method == "bfv" and not whole and not self._knows(key):
+            raise LocalError("protocol.malformed", f"{owner} names a BFV key that the coordinator has never seen.")
+        self._store.saw_key(signed, whole)
+
+    async def LeaveKey(self, request: AsyncIterator[pb.KeyPart], context: Context) -> pb.KeyKept:
+        try:
+            caller = self._member.caller(context)
+            signed, whole = await gathered_key(request)
+            self._saw(to_wire(signed), caller, whole)
+            return pb.KeyKept()
+        except HejiError as error:
+            await abort(context, error)
+
+    async def JobKey(self, request: pb.DepositRef, context: Context) -> AsyncIterator[pb.KeyPart]:
+        try:
+            caller = self._member.caller(context)
+            row, _ = await self._open_for(request.job, caller)
+            asked = Job.from_bytes(row.raw).deposit
+            assert asked is not None
+            key = SignedKey(
+                row.recipients[0], asked.method, bytes.fromhex(asked.key), asked.made, bytes.fromhex(asked.signature)
+            )
+            async for part in with_key(key, self._store.job_key(row.id)):
+                yield part
+        except HejiError as error:
+            await abort(context, error)
 
     async def Collect(self, request: pb.DepositRef, context: Context) -> AsyncIterator[pb.Collected]:
         try:
@@ -138,11 +188,11 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
                 raise LocalError("protocol.malformed", "A deposit begins with its head.")
             row, terms = await self._open_for(first.head.job.hex(), caller)
             head, body = await gathered(_with(first, request), terms.bytes)
-            return pb.Kept(receipt=self._leave(row, terms, caller, head, body))
+            return pb.Kept(receipt=await self._leave(row, terms, caller, head, body))
         except HejiError as error:
             await abort(context, error)
 
-    def _leave(self, row: JobRow, terms: Terms, caller: str, head: pb.DepositHead, body: bytes) -> bytes:
+    async def _leave(self, row: JobRow, terms: Terms, caller: str, head: pb.DepositHead, body: bytes) -> bytes:
         before = self._store.messages(row.id, caller)
         for m in before:
             if m.statement == head.statement and m.digest == hashlib.sha256(body).hexdigest():
@@ -161,7 +211,10 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
                 f"{caller} has deposited for this job already, or leaves an earlier deposit again.",
                 "Withdraw the earlier deposit first (heji deposit withdraw), then make a new one.",
             )
-        read_body(terms, body, caller)
+        await asyncio.to_thread(verify_body, terms, body, caller)
+        self._verify_open(row.id)  # that took its time
+        if len(self._store.messages(row.id, caller)) != stated.number:
+            raise LocalError("job.replayed", f"{caller} left two deposits at once.", "Leave one after the other.")
         approval = head.approval
         read_approval(self._member, terms, caller, approval.statement, approval.signature)
         if hashlib.sha256(approval.statement).hexdigest() != stated.approval:
@@ -268,9 +321,24 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
         for error in missing.values():
             raise error
         proposed = await self._propose(row, list(found.values()))
-        self._terms[row.id] = terms_of(self._member, proposed)
-        self._store.open(row.id, list(found.values()))
+        whole = self._beside(job)
+        self._terms[row.id] = await asyncio.to_thread(terms_of, self._member, proposed, whole)
+        self._store.open(row.id, list(found.values()), whole)
         self._jobs.transition(row.id, "depositing", self._member.clock())
+
+    def _beside(self, job: Job) -> bytes:
+        """The key that a job only names. Raises LocalError job.invalid where the recipient has left another."""
+        assert job.deposit is not None
+        if job.deposit.method != "bfv":
+            return b""
+        known = self._store.key(job.recipients[0], "bfv")
+        if known is None or known[0].key.hex() != job.deposit.key:
+            raise LocalError(
+                "job.invalid",
+                f"The job names another BFV key than {job.recipients[0]} has left with the coordinator.",
+                "Submit the query again: it then names the newest key.",
+            )
+        return known[1]
 
     async def _propose(self, row: JobRow, signed: list[node_pb2.SignedCatalog]) -> Proposed:
         catalogs = read_catalogs(self._member, signed)
@@ -282,7 +350,7 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
         if row.id not in self._terms and signed:
             job, catalogs = Job.from_bytes(row.raw), read_catalogs(self._member, signed)
             proposed = await asyncio.to_thread(compiled, self._member, row.raw, job, catalogs)
-            self._terms[row.id] = terms_of(self._member, proposed)
+            self._terms[row.id] = await asyncio.to_thread(terms_of, self._member, proposed, self._store.job_key(row.id))
         return self._terms.get(row.id)
 
     def _how_far(self, job: str, terms: Terms, standing: set[str]) -> str:
@@ -332,13 +400,23 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
         """The ciphertexts, encrypted under this member's identity, for the roster's auditor."""
         assert self._recorder is not None
         self._recorder.retained.forget(_key(job))  # of a try that was cut off
-        kept = self._recorder.keep(_key(job), bytes(32), sum(len(m.body or b"") for m in standing.values()))
+        whole = self._store.job_key(job)
+        kept = self._recorder.keep(
+            _key(job), bytes(32), sum(len(m.body or b"") for m in standing.values()) + len(whole)
+        )
         if kept is None:
             return
+        if whole:
+            kept.heard(Sent(self._recipient(job), self._member.name, KEY, whole))
         for p, m in sorted(standing.items()):
             assert m.body is not None
             kept.heard(Sent(p, self._member.name, LEAVE, said(m.statement, m.signature, m.body)))
         kept.close()
+
+    def _recipient(self, job: str) -> str:
+        row = self._jobs.get(job)
+        assert row is not None
+        return row.recipients[0]
 
     def cancelled(self, row: JobRow) -> None:
         """Its submitter has cancelled it."""

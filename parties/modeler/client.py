@@ -307,7 +307,7 @@ class Client:
             reply, catalogs = await self._signed_catalogs()
             signed, missing = list(reply.catalogs), dict(reply.missing)
         else:
-            asked, prepared = replace(asked, trust="deposit"), await prepare(self.member, recipients)
+            asked, prepared = replace(asked, trust="deposit"), await prepare(self.member, recipients, deposits.method)
             signed, missing = list(prepared.catalogs), dict(prepared.missing)
             catalogs = read_catalogs(self.member, signed)
         self._explain_missing(sql, missing)
@@ -356,7 +356,7 @@ class Client:
     ) -> dict[str, Any]:
         proposed, _private, _catalogs = await self._job(sql, to, asked, 0, deposits)
         reply: pb.PreviewReply = await self._call("Preview", pb.PreviewRequest(job=proposed.raw))
-        told = explain(proposed.plan, proposed.job.recipients)
+        told = explain(proposed.plan, proposed.job.recipients, deposits.method if deposits else "paillier")
         told["verdicts"] = {
             p: None if raw == b"{}" else decode(raw).to_dict() for p, raw in sorted(reply.verdicts.items())
         }

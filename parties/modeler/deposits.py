@@ -11,7 +11,7 @@ from mpc.errors import LocalError
 from mpc.job import DepositTerms
 from mpc.query.plan import Plan
 from parties.deposit_keys import DepositKeys, SignedKey
-from parties.depositing import from_wire, gathered, opened
+from parties.depositing import from_wire, gathered, opened, with_key
 from parties.failures import from_rpc
 from parties.member import Member
 from parties.proposals import LONGEST_DEPOSIT, Proposed, coordinator_of, terms_of
@@ -41,10 +41,10 @@ def closing(asked: Collecting, here: int) -> int:
     )
 
 
-async def prepare(member: Member, recipients: tuple[str, ...]) -> deposits_pb2.PrepareReply:
+async def prepare(member: Member, recipients: tuple[str, ...], method: str) -> deposits_pb2.PrepareReply:
     """Catalogs, of parties that are away those seen last, and the key of a recipient with a node."""
     elsewhere = [r for r in recipients if member.has_node(r)]
-    request = deposits_pb2.PrepareRequest(recipient=elsewhere[0] if elsewhere else "")
+    request = deposits_pb2.PrepareRequest(recipient=elsewhere[0] if elsewhere else "", method=method)
     try:
         reply: deposits_pb2.PrepareReply = await _stub(member).Prepare(request, timeout=60)
     except grpc.aio.AioRpcError as error:
@@ -57,7 +57,7 @@ async def terms_for(
 ) -> DepositTerms:
     """Method, minimum and the recipient's signed key; this member's own is made if there is none yet."""
     [recipient] = recipients  # the plan has been refused otherwise
-    key = await _key(member, recipient, reply)
+    key = await _key(member, recipient, reply, asked.method)
     key.verify(member, recipient)
     organisation_of = member.roster.organisation_of
     counted = {organisation_of(p) for p in plan.parties} - {organisation_of(recipient)}
@@ -65,7 +65,7 @@ async def terms_for(
     return DepositTerms(asked.method, least, asked.early, key.key.hex(), key.made, key.signature.hex())
 
 
-async def _key(member: Member, recipient: str, reply: deposits_pb2.PrepareReply) -> SignedKey:
+async def _key(member: Member, recipient: str, reply: deposits_pb2.PrepareReply, method: str) -> SignedKey:
     if member.has_node(recipient):
         return from_wire(reply.key)
     if recipient != member.name:
@@ -73,8 +73,14 @@ async def _key(member: Member, recipient: str, reply: deposits_pb2.PrepareReply)
             "job.invalid", f"{recipient} has no node, so it must submit a job for itself.", f"Submit it as {recipient}."
         )
     keys = DepositKeys(member)
-    known = keys.current()
-    return known if known else await asyncio.to_thread(keys.make)
+    known = keys.current(method)
+    key = known if known else await asyncio.to_thread(keys.make, method)
+    if method == "bfv":
+        try:
+            await _stub(member).LeaveKey(with_key(key, keys.whole(key)), timeout=60)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error, coordinator_of(member), "leaving the key for deposits") from None
+    return key
 
 
 async def collect(member: Member, proposed: Proposed) -> Result:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mpc.messages import RingWords
+from mpc.permutation import stable_argsort
 from mpc.policy.differencing import Entities, Measured
 from mpc.policy.disclosure import dominated
 from mpc.policy.numbers import Word
@@ -27,19 +28,23 @@ T = TypeVar("T", bound=np.generic)
 
 
 class _ByEntity:
-    """The rows of an answer by cell and entity, each once: rows of one are next to each other, and are put together."""
+    """The rows of an answer by cell and entity, each once: rows of one are next to each other, and are put together.
 
-    def __init__(self, keys: Sequence[Key], answer: pa.Table) -> None:
+    ``cells``, ``entities``: sorted by both.
+    """
+
+    def __init__(self, keys: Sequence[Key], answer: pa.Table, fingerprints: Callable[[Words], Words]) -> None:
         """``answer``: that of ``Behind.sql``. Raises LocalError data.bounds."""
         self._answer = answer.combine_chunks()
         cells = cells_of(keys, answer, np.ones(answer.num_rows, dtype=bool), "k")
-        entities = answer.column("x").to_numpy().astype(np.uint64)
-        self._order = np.lexsort((entities, cells))
+        entities = fingerprints(answer.column("x").to_numpy().astype(np.uint64))
+        self._order = _by_both(cells, entities)
         cells, entities = cells[self._order], entities[self._order]
         changes = (cells[1:] != cells[:-1]) | (entities[1:] != entities[:-1])
         #: where each begins; None: none has several rows
         self._starts = None if changes.all() else np.flatnonzero(np.concatenate(([True], changes)))
         self.cells = cells if self._starts is None else cells[self._starts]
+        self.entities = entities if self._starts is None else entities[self._starts]
 
     def ordered(self, column: str) -> pa.Array:
         """A column, row by row."""
@@ -58,12 +63,22 @@ class _ByEntity:
         return found
 
 
+def _by_both(cells: NDArray[np.int64], entities: Words) -> NDArray[np.int64]:
+    """The order by cell, and by entity within one. Small numbers are sorted by their digits, three times as fast."""
+    order = stable_argsort(entities)
+    last = int(cells.max(initial=0))
+    if not last:
+        return order
+    short = cells.astype(np.uint16) if last < 1 << 16 else cells
+    return order[np.argsort(short[order], kind="stable")]
+
+
 def dominated_measures(pool: Pool, behind: Behind, answer: pa.Table, most: Decimal) -> list[NDArray[np.bool_]]:
     """Of each measure the cells in which one entity carries more than the share ``most`` of an addend.
 
     ``answer``: that of ``behind.sql``. Raises LocalError data.bounds.
     """
-    rows = _ByEntity(pool.keys, answer)
+    rows = _ByEntity(pool.keys, answer, lambda x: x)
     forms = rows.first("c").astype(np.int64)
     over: dict[int, NDArray[np.bool_]] = {}
     for i in sorted({i for m in behind.measures for i in m.addends}):
@@ -136,18 +151,16 @@ def _entities(
     seal: Callable[[Words, Words], Words],
 ) -> list[Entities]:
     """Who is behind each population. Raises LocalError data.bounds."""
-    rows = _ByEntity(keys, answer)
-    cells, entities = rows.cells, fingerprints(rows.first("x").astype(np.uint64))
-    order = np.lexsort((entities, cells))
-    cells, entities = cells[order], entities[order]
+    rows = _ByEntity(keys, answer, fingerprints)
+    cells, entities = rows.cells, rows.entities
     found = []
     for i, column in enumerate(behind.populations):
         sums = rows.ordered(f"p{i}")
-        words = rows.total(sums.fill_null(0).to_numpy().astype(np.uint64))[order]
+        words = rows.total(sums.fill_null(0).to_numpy().astype(np.uint64))
         if not sums.null_count:
             found.append(Entities(column, cells, entities, words, seal))
             continue
-        there = (rows.total(sums.is_valid().to_numpy(zero_copy_only=False).astype(np.int64)) > 0)[order]
+        there = rows.total(sums.is_valid().to_numpy(zero_copy_only=False).astype(np.int64)) > 0
         found.append(Entities(column, cells[there], entities[there], words[there], seal))
     return found
 

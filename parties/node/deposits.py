@@ -15,7 +15,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc.aio
@@ -23,12 +23,27 @@ import structlog
 
 from mpc.coins import own_coins
 from mpc.crypto import paillier
+from mpc.crypto.paillier import PublicKey
 from mpc.errors import HejiError, LocalError, PeerError
-from mpc.job import Job
-from mpc.protocols.deposit import DEPOSIT, WITHDRAWAL, Terms, encrypt, statement_of, withdrawal
+from mpc.job import METHODS, Job
+from mpc.protocols.deposit import DEPOSIT, WITHDRAWAL, Terms, statement_of, withdrawal
+from mpc.protocols.deposit_bfv import NamedKey
 from mpc.roles import deposit_cast
-from parties.deposit_keys import DepositKeys
-from parties.depositing import ATTEMPT, LEAVE, WITHDRAW, gathered, left, opened, said, to_wire
+from parties.deposit_keys import DepositKeys, SignedKey
+from parties.depositing import (
+    ATTEMPT,
+    LEAVE,
+    WITHDRAW,
+    encrypted,
+    gathered,
+    gathered_key,
+    left,
+    opened,
+    said,
+    to_wire,
+    verify_installed,
+    with_key,
+)
 from parties.evidence.documents import Signed
 from parties.evidence.recorder import SOFTWARE, Recorder
 from parties.failures import abort, decode, encode, from_rpc, is_transient
@@ -86,10 +101,26 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         try:
             self._member.caller(context)
             async with self._turn:
-                known = self._keys.current()
-                return to_wire(known if known else await asyncio.to_thread(self._keys.make))
+                return to_wire(await self._key(request.method or "paillier"))
         except HejiError as error:
             await abort(context, error)
+
+    async def WholeKey(self, request: pb.KeyRequest, context: Context) -> AsyncIterator[pb.KeyPart]:
+        try:
+            self._member.caller(context)
+            async with self._turn:
+                key = await self._key(request.method)
+            async for part in with_key(key, self._keys.whole(key)):
+                yield part
+        except HejiError as error:
+            await abort(context, error)
+
+    async def _key(self, method: str) -> SignedKey:
+        """The newest of a method, made if there is none. Raises LocalError job.invalid, config.missing."""
+        if method not in METHODS:
+            raise LocalError("job.invalid", f"{self._member.name} knows no method {method!r} of deposits.")
+        known = self._keys.current(method)
+        return known if known else await asyncio.to_thread(self._keys.make, method)
 
     async def Make(self, request: pb.DepositRef, context: Context) -> pb.OwnDeposit:
         try:
@@ -213,12 +244,12 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         mine = catalogs.get(member.name)
         if mine is None:
             return None
-        paillier.verify_installed()
         self._inputs.verify_planned_on(mine)
         refuse_if_stopped(member.name, self._store.decisions)
         proposed = await asyncio.to_thread(propose, member, o.job.job, o.job.signature, catalogs)
         verify_cells(member, proposed.plan)
         terms = terms_of(member, proposed)
+        verify_installed(terms)
         job = proposed.job.id
         try:
             allowed = self._permission.check(self._store, proposed, ask=True)
@@ -237,6 +268,8 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         self._store.earlier.remember(job, shown_columns(proposed.plan, member.name))
         self._note("approved", job, approval=_sha(approval), coordinator=terms.coordinator, software=SOFTWARE)
         self._notify("approved", proposed.job)
+        if isinstance(terms.key, NamedKey):
+            terms = terms_of(member, proposed, await self._beside(job))
         seed, pool = await self._pool(job, terms)
         coins = own_coins(seed, bytes.fromhex(job), ATTEMPT)
         cast = deposit_cast(proposed.job, proposed.plan, terms)
@@ -245,7 +278,7 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         )
         for spent in self._permission.commit(self._store, proposed, given.snapshot.hex(), given.noise):
             self._note("spent", job, **spent.told())
-        body = await asyncio.to_thread(encrypt, terms, given.vectors, coins, pool)
+        body = await asyncio.to_thread(encrypted, terms, given.vectors, coins, pool)
         data = given.commitment.hex()
         if self._recorder is not None:
             self._recorder.bind(_key(job), seed, given.commitment, given.snapshot)
@@ -319,8 +352,21 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
 
     # -- blinding factors: made ahead, each used once, in memory only
 
-    async def _pool(self, job: str, terms: Terms) -> tuple[bytes, paillier.Pool]:
-        """Seed and factors of one deposit: those made while it waited, else made now. They are given away here."""
+    async def _beside(self, job: str) -> bytes:
+        """The public key that a job only names."""
+        coordinator = coordinator_of(self._member)
+        stub = deposits_pb2_grpc.DepositsStub(self._member.channel(coordinator))
+        try:
+            _, whole = await gathered_key(stub.JobKey(pb.DepositRef(job=job), timeout=PATIENCE))
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error, coordinator, "asked for the key of a deposit job") from None
+        return whole
+
+    async def _pool(self, job: str, terms: Terms) -> tuple[bytes, paillier.Pool | None]:
+        """Seed and factors of one deposit: those made while it waited, else made now. They are given away here. BFV
+        has no factors."""
+        if not isinstance(terms.key, PublicKey):
+            return self._seed(), None
         for task in list(self._filling):
             await asyncio.gather(task, return_exceptions=True)
         seed, pool = self._pools.pop(job, (b"", None))
@@ -330,7 +376,7 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         return seed, pool
 
     def _fill_soon(self, job: str, terms: Terms) -> None:
-        if job in self._pools:
+        if job in self._pools or not isinstance(terms.key, PublicKey):
             return
         seed, pool = self._seed(), paillier.Pool(terms.key)
         self._pools[job] = (seed, pool)

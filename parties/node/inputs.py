@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from mpc.policy.disclosure import noised
 from mpc.policy.flow import Limits
 from mpc.policy.rounding import round_words
 from mpc.protocols.ranked import OwnValues
+from mpc.query.behind import without_addends
 from mpc.query.catalog import Catalog
 from mpc.query.layout import Filled, Rows, column_sums, fill
 from mpc.query.plan import Behind, Plan, Side
@@ -65,6 +67,7 @@ class Inputs:
         config = member.config
         self._member = member
         self._releases = releases
+        self._key = releases.key if releases is not None else os.urandom(32)  # without it nothing is kept
         self.noise = noise
         self._tables = Tables(
             member.folder, cache_bytes=config.cache_bytes, memory_limit=config.memory_limit, threads=config.threads
@@ -102,7 +105,7 @@ class Inputs:
         joins = {**dict(plan.joins), **{p: j.pool for p, j in cast.joints}}
         rows: dict[int, dict[str, SideRows]] = {}
         own = {}
-        with self._tables.open(sorted({t for _, q in queries for t in q.tables})) as database:
+        with self._tables.open(sorted({t for _, q in queries for t in q.tables}), self._key) as database:
             for p, pool in joins.items():
                 for side in pool.sides:
                     if side.party == me:
@@ -121,7 +124,7 @@ class Inputs:
                 if q.party == me
             }
             behind = {
-                p: database.rows(q.behind.sql)
+                p: database.rows(q.behind.sql if limits.max_share is not None else without_addends(q.behind))
                 for p, q in queries
                 if p not in joins and q.behind.sql and self._looks_behind(limits)
             }

@@ -192,7 +192,7 @@ class Permission:
 
     def _question(self, proposed: Proposed, policy: Policy, needed: int) -> Decision:
         job, plan = proposed.job, proposed.plan
-        told = render(explain(plan, job.recipients))
+        told = render(explain(plan, job.recipients, job.deposit.method if job.deposit else "paillier"))
         return Decision(
             job.id,
             plan.digest(),

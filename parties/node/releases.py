@@ -58,22 +58,31 @@ CREATE TABLE IF NOT EXISTS numbers (     -- that were let out of populations
     PRIMARY KEY (population, table_name, column_name, number)
 ) STRICT;
 """
+#: the key of fingerprints as they are made now; those made otherwise are not compared with them
+_SECRET = "SELECT value FROM secrets WHERE name = 'releases/2'"
 
 
 class Releases:
     """The ledger, in ``state/node.db``, with a connection of its own: it is used from worker threads."""
 
     def __init__(self, path: Path, *, remember: bool = True, most: int = 8 << 30) -> None:
-        """``remember``: False to look up only what was decided (replay). ``most``: bytes of populations."""
+        """``remember``: False to look up only what was decided (replay). ``most``: bytes of populations.
+
+        Raises LocalError store.*.
+        """
         self._remember = remember
         self._most = most
         self._db = Database(path, _SCHEMA)
         self._turn = threading.Lock()  # what is decided for one job is on disk before the next is looked at
         with self._db.transaction() as t:
-            t.execute("INSERT OR IGNORE INTO secrets VALUES ('releases', ?)", (os.urandom(32),))
-        row = self._db.row("SELECT value FROM secrets WHERE name = 'releases'")
+            if t.execute("SELECT 1 FROM releases").fetchone() and not t.execute(_SECRET).fetchone():
+                raise _written_otherwise()
+            t.execute("INSERT OR IGNORE INTO secrets VALUES ('releases/2', ?)", (os.urandom(32),))
+        row = self._db.row(_SECRET)
         assert row is not None
         self._key = bytes(row["value"])
+        #: 32 bytes, of the fingerprints that local queries give
+        self.key = digest("releases/texts", self._key)
 
     def close(self) -> None:
         self._db.close()
@@ -165,11 +174,12 @@ class Releases:
                 (job, snapshot, json.dumps(list(recipients)), packed),
             ).lastrowid
             for (table, column), p in out.populations:
-                marks = np.array(sorted(p.marks), dtype="<u8").tobytes()
-                t.execute(
-                    "INSERT OR IGNORE INTO populations (digest, marks, body) VALUES (?, ?, ?)",
-                    (p.digest, marks, p.to_bytes()),
-                )
+                if t.execute("SELECT 1 FROM populations WHERE digest = ?", (p.digest,)).fetchone() is None:
+                    marks = np.array(sorted(p.marks), dtype="<u8").tobytes()
+                    t.execute(
+                        "INSERT INTO populations (digest, marks, body) VALUES (?, ?, ?)",
+                        (p.digest, marks, p.to_bytes()),
+                    )
                 t.execute(
                     "INSERT OR IGNORE INTO released SELECT ?, id, ?, ?, ? FROM populations WHERE digest = ?",
                     (release, table, column, least, p.digest),
@@ -187,6 +197,15 @@ def _unpacked(packed: bytes, cells: Sequence[int]) -> list[Flags]:
     flags = np.unpackbits(np.frombuffer(packed, np.uint8), count=sum(cells)).astype(bool)
     found: list[NDArray[np.bool_]] = np.split(flags, np.cumsum(cells)[:-1])
     return found
+
+
+def _written_otherwise() -> LocalError:
+    return LocalError(
+        "store.version",
+        "The release ledger in state/node.db was written by an earlier version, whose fingerprints compare with none "
+        "of this one's: differences to what was released before would not be seen.",
+        "Go on with the version that wrote it, or begin a new ledger knowingly (docs/operations.md, Restart, upgrade).",
+    )
 
 
 def _full(most: int) -> LocalError:

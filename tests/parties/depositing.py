@@ -59,7 +59,7 @@ async def banks(folder: Path, *, without: tuple[str, ...] = (), **options: Any) 
 
 
 def asked(days: int = 10, **options: Any) -> Collecting:
-    return Collecting("paillier", now() + days * DAY, **options)
+    return Collecting(options.pop("method", "paillier"), now() + days * DAY, **options)
 
 
 async def submit(

@@ -71,8 +71,25 @@ def test_from_the_question_to_the_result(folder: Path, job: str) -> None:
     assert "released" in good(ask(folder, "deposit", "list", "--as", "bank_b"))
 
 
+def test_the_same_under_bfv(folder: Path, job: str) -> None:
+    words = tuple("bfv" if w == "paillier" else w for w in CLOSES)
+    told = good(soon(folder, "explain", BY_GRADE, "--to", "analyst", *words))
+    assert "BFV ciphertext(s)" in told and "bfv       each party deposits when it likes" in told
+    found = good(soon(folder, "query", BY_GRADE, "--to", "analyst", *words, "--early")).strip()
+    for bank in BANKS:
+        assert "deposited." in good(ask(folder, "deposit", found[:12], "--as", bank))
+    good(ask(folder, "jobs", "wait", found, "--as", "analyst"))
+    raw = good(ask(folder, "jobs", "result", found, "--as", "analyst", "--format", "json"))
+    result = json.loads(raw, parse_float=Decimal)
+    assert sum(Decimal(str(r["total"])) for r in result["rows"]) == EXPECTED
+    keys = good(ask(folder, "deposit", "key", "--method", "bfv", "--rotate", "--as", "analyst")).splitlines()
+    assert [line.split("  ")[1] for line in keys if "in use" in line] == ["bfv", "paillier"]
+    assert len([line for line in keys if "bfv" in line]) == 2
+
+
 def test_keys_and_evidence(folder: Path, job: str) -> None:
-    both = good(ask(folder, "deposit", "key", "--rotate", "--as", "analyst")).splitlines()
+    told = good(ask(folder, "deposit", "key", "--rotate", "--as", "analyst")).splitlines()
+    both = [line for line in told if "paillier" in line]
     assert len(both) == 2 and "3072 bits" in both[0] and "opens older totals" in both[1]
     bundle = folder.parent / "bundle.zip"
     good(ask(folder, "audit", "export", job, "--out", str(bundle), "--as", "coordinator"))

@@ -250,7 +250,7 @@ def test_keys_at_rest(tmp_path: Path) -> None:
     assert keys.current() == second and first.made < second.made and len(keys.all()) == 2
     for key in (first, second):
         public = paillier.PublicKey.from_bytes(key.key)
-        secret = keys.secret(public)
+        secret = keys.secret(public.fingerprint)
         key.verify(Member(folder / "bank_b"), "bank_a")
         path = folder / "bank_a" / "keys" / "deposits" / f"{key.fingerprint}.key"
         raw = path.read_bytes()
@@ -260,7 +260,7 @@ def test_keys_at_rest(tmp_path: Path) -> None:
         first.verify(Member(folder / "bank_b"), "bank_b")
     path.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
     with pytest.raises(HejiError, match="cannot be opened"):
-        keys.secret(paillier.PublicKey.from_bytes(second.key))
+        keys.secret(paillier.PublicKey.from_bytes(second.key).fingerprint)
     path.unlink()
     with pytest.raises(HejiError, match="Restore the keys"):
-        keys.secret(paillier.PublicKey.from_bytes(second.key))
+        keys.secret(paillier.PublicKey.from_bytes(second.key).fingerprint)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from mpc.errors import LocalError
 from mpc.query.catalog import Catalog, Table
+from parties.node.sources import fingerprints
 from parties.node.sources import source as sources
 from parties.node.sources.canonical import canonical, names
 from parties.node.sources.reading import lock, read
@@ -88,14 +89,14 @@ class Tables:
         return made
 
     @contextlib.contextmanager
-    def open(self, wanted: Sequence[str]) -> Iterator[LocalDatabase]:
-        """A fresh connection that sees exactly these tables."""
+    def open(self, wanted: Sequence[str], key: bytes = bytes(32)) -> Iterator[LocalDatabase]:
+        """A fresh connection that sees exactly these tables. ``key``: of the fingerprints its queries ask for."""
         tables = [self._rows(name) for name in wanted]
         with contextlib.closing(duckdb.connect(":memory:")) as database:
             lock(database, **self._limits)
             for t in tables:
                 database.register(t.table.name, t.rows)
-            yield LocalDatabase(database, tables)
+            yield LocalDatabase(database, tables, key)
 
     def _keep(self, made: _Cached) -> None:
         self._cache.pop(made.table.name, None)
@@ -153,7 +154,8 @@ def _pieces(column: pa.Array) -> Iterator[bytes]:
 class LocalDatabase:
     """Runs local queries, SQL of our own making only."""
 
-    def __init__(self, database: duckdb.DuckDBPyConnection, tables: Sequence[_Cached]) -> None:
+    def __init__(self, database: duckdb.DuckDBPyConnection, tables: Sequence[_Cached], key: bytes = bytes(32)) -> None:
+        fingerprints.register(database, key)
         self._database = database
         self._tables = tables
 

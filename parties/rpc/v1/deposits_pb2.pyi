@@ -14,6 +14,20 @@ class DepositRef(_message.Message):
     def __init__(self, job: _Optional[str] = ...) -> None: ...
 
 class KeyRequest(_message.Message):
+    __slots__ = ("method",)
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    method: str
+    def __init__(self, method: _Optional[str] = ...) -> None: ...
+
+class KeyPart(_message.Message):
+    __slots__ = ("head", "data")
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    head: SignedKey
+    data: bytes
+    def __init__(self, head: _Optional[_Union[SignedKey, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class KeyKept(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
@@ -32,10 +46,12 @@ class SignedKey(_message.Message):
     def __init__(self, member: _Optional[str] = ..., method: _Optional[str] = ..., key: _Optional[bytes] = ..., made: _Optional[int] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class PrepareRequest(_message.Message):
-    __slots__ = ("recipient",)
+    __slots__ = ("recipient", "method")
     RECIPIENT_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
     recipient: str
-    def __init__(self, recipient: _Optional[str] = ...) -> None: ...
+    method: str
+    def __init__(self, recipient: _Optional[str] = ..., method: _Optional[str] = ...) -> None: ...
 
 class PrepareReply(_message.Message):
     __slots__ = ("catalogs", "missing", "key")

@@ -65,6 +65,16 @@ class DepositsStub:
                 request_serializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.DepositRef.SerializeToString,
                 response_deserializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.Collected.FromString,
                 _registered_method=True)
+        self.LeaveKey = channel.stream_unary(
+                '/parties.rpc.v1.Deposits/LeaveKey',
+                request_serializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.KeyPart.SerializeToString,
+                response_deserializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.KeyKept.FromString,
+                _registered_method=True)
+        self.JobKey = channel.unary_stream(
+                '/parties.rpc.v1.Deposits/JobKey',
+                request_serializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.DepositRef.SerializeToString,
+                response_deserializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.KeyPart.FromString,
+                _registered_method=True)
 
 
 class DepositsServicer:
@@ -113,6 +123,20 @@ class DepositsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LeaveKey(self, request_iterator, context):
+        """Leave a public key that is too long for a job: for recipients without a node, before they submit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def JobKey(self, request, context):
+        """The public key of a job that only names it: for its depositors.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DepositsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -145,6 +169,16 @@ def add_DepositsServicer_to_server(servicer, server):
                     servicer.Collect,
                     request_deserializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.DepositRef.FromString,
                     response_serializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.Collected.SerializeToString,
+            ),
+            'LeaveKey': grpc.stream_unary_rpc_method_handler(
+                    servicer.LeaveKey,
+                    request_deserializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.KeyPart.FromString,
+                    response_serializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.KeyKept.SerializeToString,
+            ),
+            'JobKey': grpc.unary_stream_rpc_method_handler(
+                    servicer.JobKey,
+                    request_deserializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.DepositRef.FromString,
+                    response_serializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.KeyPart.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -320,6 +354,60 @@ class Deposits:
             metadata,
             _registered_method=True)
 
+    @staticmethod
+    def LeaveKey(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/parties.rpc.v1.Deposits/LeaveKey',
+            parties_dot_rpc_dot_v1_dot_deposits__pb2.KeyPart.SerializeToString,
+            parties_dot_rpc_dot_v1_dot_deposits__pb2.KeyKept.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def JobKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/parties.rpc.v1.Deposits/JobKey',
+            parties_dot_rpc_dot_v1_dot_deposits__pb2.DepositRef.SerializeToString,
+            parties_dot_rpc_dot_v1_dot_deposits__pb2.KeyPart.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
 
 class OwnDepositsStub:
     """Served by a party's node: to its own institution, but for Key.
@@ -335,6 +423,11 @@ class OwnDepositsStub:
                 '/parties.rpc.v1.OwnDeposits/Key',
                 request_serializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.KeyRequest.SerializeToString,
                 response_deserializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.SignedKey.FromString,
+                _registered_method=True)
+        self.WholeKey = channel.unary_stream(
+                '/parties.rpc.v1.OwnDeposits/WholeKey',
+                request_serializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.KeyRequest.SerializeToString,
+                response_deserializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.KeyPart.FromString,
                 _registered_method=True)
         self.Make = channel.unary_unary(
                 '/parties.rpc.v1.OwnDeposits/Make',
@@ -359,6 +452,13 @@ class OwnDepositsServicer:
 
     def Key(self, request, context):
         """The node's public key for deposits, made if there is none yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WholeKey(self, request, context):
+        """The same with the key itself, where SignedKey holds its fingerprint.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -390,6 +490,11 @@ def add_OwnDepositsServicer_to_server(servicer, server):
                     servicer.Key,
                     request_deserializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.KeyRequest.FromString,
                     response_serializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.SignedKey.SerializeToString,
+            ),
+            'WholeKey': grpc.unary_stream_rpc_method_handler(
+                    servicer.WholeKey,
+                    request_deserializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.KeyRequest.FromString,
+                    response_serializer=parties_dot_rpc_dot_v1_dot_deposits__pb2.KeyPart.SerializeToString,
             ),
             'Make': grpc.unary_unary_rpc_method_handler(
                     servicer.Make,
@@ -435,6 +540,33 @@ class OwnDeposits:
             '/parties.rpc.v1.OwnDeposits/Key',
             parties_dot_rpc_dot_v1_dot_deposits__pb2.KeyRequest.SerializeToString,
             parties_dot_rpc_dot_v1_dot_deposits__pb2.SignedKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WholeKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/parties.rpc.v1.OwnDeposits/WholeKey',
+            parties_dot_rpc_dot_v1_dot_deposits__pb2.KeyRequest.SerializeToString,
+            parties_dot_rpc_dot_v1_dot_deposits__pb2.KeyPart.FromString,
             options,
             channel_credentials,
             insecure,

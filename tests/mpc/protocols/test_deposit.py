@@ -19,9 +19,9 @@ from mpc.protocols.deposit import (
     add_up,
     encrypt,
     open_total,
-    read_body,
     read_statement,
     statement_of,
+    verify_body,
     withdrawal,
 )
 from mpc.protocols.total import Sum
@@ -203,11 +203,11 @@ def test_ciphertexts_that_are_none():
     t = terms()
     good = made(t, "tax", [1, 2, 3])
     width, n = t.key.width, t.key.n
-    assert read_body(t, good, "tax")
-    refused("protocol.size", read_body, t, good[:-1], "tax")
-    refused("protocol.size", read_body, t, good + good, "tax")
+    verify_body(t, good, "tax")
+    refused("protocol.size", verify_body, t, good[:-1], "tax")
+    refused("protocol.size", verify_body, t, good + good, "tax")
     for bad in (0, n, key().p, t.key.square, t.key.square + 5, (1 << (8 * width)) - 1):
-        error = refused("protocol.malformed", read_body, t, bad.to_bytes(width, "big"), "tax")
+        error = refused("protocol.malformed", verify_body, t, bad.to_bytes(width, "big"), "tax")
         assert isinstance(error, PeerError) and error.party == "tax"
 
 

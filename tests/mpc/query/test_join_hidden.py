@@ -41,7 +41,7 @@ def behind(sql: str, party: str, world: World = WORLD) -> dict[str, list[set[fro
 def _ids(side: Side) -> str:
     """Every entity of the side's table with its digest."""
     text = side.query.behind.sql
-    digest = text[text.index("md5_number_lower(") : text.index(" AS x")]
+    digest = text[text.index("fingerprint(") : text.index(" AS x")]
     return f'SELECT DISTINCT {digest} AS x, COALESCE("uscc", \'\') AS id FROM "{side.query.tables[0]}"'
 
 

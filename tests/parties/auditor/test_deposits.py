@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from mpc.crypto import paillier
+from mpc.crypto import lattice, paillier
 from mpc.crypto.labels import framed, unframed
+from mpc.errors import LocalError
 from mpc.evidence.bundle import Bundle
 from mpc.evidence.case import Case, read_case
-from mpc.evidence.deposit_checks import deposits
+from mpc.evidence.deposit_checks import KEY, deposits
 from mpc.evidence.entry import Event
 from mpc.evidence.sealed import open_sealed, seal
 from mpc.evidence.verify import Check, overall, verify
@@ -36,11 +38,11 @@ def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(at_coordinator, "LOOK", 0.05)
 
 
-async def evidence(folder: Path) -> Bundle:
+async def evidence(folder: Path, method: str = "paillier") -> Bundle:
     """Of a job in which bank_a took its deposit back and made it again, and bank_c deposited nothing; sealed."""
     (folder / "auditor-key.json").write_bytes(key.make(Member(folder / "auditor")))
     async with banks(folder) as (running, clock):
-        job = await submit(running, to="tax", least=2)
+        job = await submit(running, to="tax", least=2, method=method)
         await deposit(running, job, "bank_a", "bank_b")
         await at(running, "bank_a", "Withdraw", job)
         await deposit(running, job, "bank_a")
@@ -93,6 +95,48 @@ def _a_depositor_alone_shows_its_own_deposit(case: Case) -> None:
     for keeper, verdicts in (("bank_a", {None, True}), ("coordinator", {False, True})):
         parts = {p: part for p, part in case.parts.items() if p in ("bank_a", keeper)}
         assert {f.good for f in deposits(replace(case, parts=parts), number, own)} == verdicts, keeper
+
+
+@pytest.mark.slow
+async def test_under_bfv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The auditor adds up under the key that the coordinator sealed with the ciphertexts, and under no other."""
+    folder = make(tmp_path, banks=(*world.BANKS, "tax"), auditors=["auditor"])
+    bundle = await evidence(folder, "bfv")
+    plain = judged(folder, bundle)
+    assert overall(plain) == "passed", told(plain)
+    private = key.private(folder / "auditor")
+    found = judged(folder, bundle, private)
+    assert found[8].verdict == "passed", told(found)
+    forge = Forge(folder, bundle)
+    forge.rewrite(
+        "coordinator",
+        lambda events: [
+            replace(e, facts={"sums": {"deposit": "00" * 32}}) if e.event == "added" else e for e in events
+        ],
+    )
+    assert any(f.startswith("9 the coordinator did not add up") for f in told(judged(folder, forge.made(), private)))
+
+    def sealed(change: Callable[[list[Sent]], list[Sent]]) -> list[Check]:
+        forge = Forge(folder, bundle)
+        heard = list(open_sealed(bundle.files["bodies/coordinator.sealed"], bundle.job, "coordinator", private))
+        public = bytes.fromhex(json.loads((folder / "auditor-key.json").read_text())["key"])
+        forge.files["bodies/coordinator.sealed"] = seal(change(heard), bundle.job, "coordinator", public, b"e" * 32)
+        return judged(folder, forge.made(), private)
+
+    another = lattice.new_key("bfv", 3).public.to_bytes()
+    for checks in (
+        sealed(lambda heard: [replace(s, raw=another) if s.step == KEY else s for s in heard]),
+        sealed(lambda heard: [s for s in heard if s.step != KEY]),
+    ):
+        assert "9 the key sealed with the ciphertexts is not the one that the job names" in told(checks)
+        assert not any(f.by for f in checks[8].findings)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "tenseal", None)
+        assert judged(folder, bundle, private)[8].verdict == "open"  # nobody is blamed for what is not installed here
+    [found_again] = await again(folder, "coordinator", bundle.job)
+    assert found_again.role == "coordinator"
+    with pytest.raises(LocalError, match="cannot make its BFV deposit again"):
+        await again(folder, "bank_a", bundle.job)
 
 
 async def _said_again(tmp_path: Path, folder: Path, job: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -88,6 +89,30 @@ def test_a_full_ledger_lets_nothing_new_out(tmp_path: Path) -> None:
             spoiled(ledger, "b", *range(100, 130))
     assert not spoiled(ledger, "c", *range(30))  # what is there already takes no room
     assert spoiled(ledger, "d", *range(29))
+
+
+def test_a_ledger_of_other_fingerprints_is_refused_not_passed_over(tmp_path: Path) -> None:
+    """As versions before wrote it; one that nothing was released by is begun anew."""
+    path = tmp_path / "node.db"
+
+    def as_before() -> None:
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute("UPDATE secrets SET name = 'releases' WHERE name = 'releases/2'")
+            db.commit()
+
+    Releases(path).close()
+    as_before()
+    ledger = Releases(path)
+    assert not spoiled(ledger, "a", *range(30))
+    ledger.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("DELETE FROM secrets WHERE name = 'releases'")
+        db.commit()
+    as_before()
+    for remember in (True, False):
+        with pytest.raises(LocalError, match="earlier version") as caught:
+            Releases(path, remember=remember)
+        assert caught.value.code == "store.version"
 
 
 def test_replay_looks_up_and_writes_nothing(tmp_path: Path) -> None:

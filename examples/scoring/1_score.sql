@@ -1,0 +1,5 @@
+-- to bank_a: SME credit line review
+-- trust parties
+SELECT s.uscc, s.base + s.w_tax * t.tax_paid - s.w_late * t.arrears AS score
+FROM bank_a.scorecard s JOIN tax.firms t USING (uscc)
+ORDER BY s.uscc
