@@ -43,6 +43,7 @@ CHINESE: Mapping[str, str] = {
         "{} 的存入与本作业、计划、公钥、批准不符，或没有其签名"
     ),
     "{} holds a receipt for its deposit, which is not in the total": "{} 持有其存入的回执，但总数中没有它",
+    "the deposits of others are at the coordinator and the recipient": "其他存入由协调方和接收方保存",
     "a total of fewer deposits than the job's minimum was handed on": "交出的总数所含存入少于作业要求的最少家数",
     "{} deposited, each by its signature for this job, plan and key of {}": (
         "{} 已存入，各自签名，均针对本作业、计划和 {} 的公钥"

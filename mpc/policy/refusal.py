@@ -16,6 +16,8 @@ from mpc.policy.needs import Need, Obstacle, Request, chosen, not_in_joins, obst
 from mpc.query.plan import Use
 
 SHOWN = 12  # lines of a message; the facts hold all
+#: obstacles of a grant that is about something else; the others are limits of one that is about this
+_WHOM_AND_WHAT: tuple[Obstacle, ...] = ("column", "use", "recipient", "purpose")
 _ANY_COLUMN = "  # COUNT(*): the name of any one column is enough"
 
 
@@ -137,9 +139,16 @@ def _missing(unmet: Sequence[Need], policy: Policy, request: Request) -> list[Mi
 
 
 def _closest(policy: Policy, need: Need, request: Request) -> Grant | None:
-    """Of the grants about the table the one with the fewest obstacles, the first in the file of several."""
+    """Of the grants about the table the one that differs least in whom and what it is for, then the one with the fewest
+    obstacles, then the first in the file: a limit of the right grant tells more than that another one is not for this.
+    """
     about = [g for g in policy.grants if g.table.lower() == need.table.lower()]
-    return min(about, default=None, key=lambda g: (len(obstacles(g, need, request)), g.line))
+
+    def distance(grant: Grant) -> tuple[int, int, int]:
+        found = obstacles(grant, need, request)
+        return sum(o in _WHOM_AND_WHAT for o in found), len(found), grant.line
+
+    return min(about, default=None, key=distance)
 
 
 def _sentence(m: Missing, request: Request) -> str:

@@ -99,12 +99,6 @@ def compile_plan(
     if verified:
         plan = _verified(plan)
     if trust == "deposit":
-        if noise is not None:
-            raise LocalError(
-                "plan.noise",
-                "Deposits carry no noise.",
-                "Ask for the total with --epsilon without --method, or for deposits without --epsilon.",
-            )
         return as_deposit(plan, recipients)
     if plan.trust == "helper" and trust == "parties":
         raise LocalError(

@@ -15,7 +15,13 @@ from mpc.query.plan import Plan, shows_rows
 
 
 def as_deposit(plan: Plan, recipients: tuple[str, ...]) -> Plan:
-    """The same plan at trust level deposit. Raises LocalError plan.deposit."""
+    """The same plan at trust level deposit. Raises LocalError plan.deposit, plan.noise."""
+    if plan.noise is not None:
+        raise LocalError(
+            "plan.noise",
+            "Deposits carry no noise.",
+            "Ask for the total with --epsilon without --method, or for deposits without --epsilon.",
+        )
     why, advice = "", "Ask for it with --method masked: then the parties are online together."
     if len(recipients) != 1:
         why = "deposits are encrypted under one recipient's key, and it has several recipients"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
 
 import grpc.aio
@@ -15,7 +15,7 @@ from mpc.evidence.entry import Entry
 from mpc.evidence.note import Checkpoint
 from mpc.job import Job
 from parties.evidence.documents import Documents
-from parties.evidence.log import Log
+from parties.evidence.log import Log, origin_of
 from parties.evidence.recorder import Recorder
 from parties.evidence.stamps import Stamps
 from parties.evidence.witness import Heads, answer
@@ -121,7 +121,8 @@ def own_part(log: Log, documents: Documents, stamps: Stamps, member: str, job: s
     if not entries:
         raise missing(member)
     last = max(entries)
-    point = max(log.covering(last), key=lambda c: (len(c.lines), -c.size))
+    found = documents.of_job(job)
+    point = most_seen(log.covering(last), {p for d in found for p in participants_of(d)})
     newest = log.latest()
     assert newest is not None
 
@@ -134,9 +135,16 @@ def own_part(log: Log, documents: Documents, stamps: Stamps, member: str, job: s
             "newest": newest.text(),
             "consistency": [_text(h) for h in log.consistency(point.size, newest.size)],
             "stamp": _stamp(log, stamps, last, point),
-            "documents": documents.of_job(job),
+            "documents": found,
         }
     ).encode()
+
+
+def most_seen(points: Sequence[Checkpoint], participants: Collection[str]) -> Checkpoint:
+    """The checkpoint that most of a job's ``participants`` cosigned: those of others, from later jobs between other
+    members, count for nothing when it is verified. Of several the one with most cosignatures, then the smallest."""
+    counted = {origin_of(p) for p in participants}
+    return max(points, key=lambda c: (sum(line.name in counted for line in c.lines), len(c.lines), -c.size))
 
 
 def _stamp(log: Log, stamps: Stamps, last: int, point: Checkpoint) -> dict[str, Any] | None:

@@ -43,7 +43,7 @@ from parties.depositing import ATTEMPT
 from parties.evidence.log import Log
 from parties.failures import decode, from_rpc
 from parties.member import Member
-from parties.modeler.deposits import Collecting, collect, prepare, terms_for
+from parties.modeler.deposits import Collecting, closing, collect, prepare, terms_for
 from parties.proposals import APPROVAL, JOB, Proposed, compiled, propose, read_catalogs
 from parties.results import Result, opened_result
 from parties.rpc.v1 import coordinator_pb2 as pb
@@ -325,7 +325,7 @@ class Client:
             catalogs={p: catalogs[p].digest() for p in plan.parties},
             nonce=secrets.token_hex(16),
             created=here,
-            expires=deposits.closes if deposits else here + (days * 86400 or JOB_SECONDS),
+            expires=closing(deposits, here) if deposits else here + (days * 86400 or JOB_SECONDS),
             **{**vars(asked), "parameters": dict(asked.parameters)},
             recipient_keys=keys,
             planner=PLANNER,

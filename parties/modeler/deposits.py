@@ -14,7 +14,7 @@ from parties.deposit_keys import DepositKeys, SignedKey
 from parties.depositing import from_wire, gathered, opened, with_key
 from parties.failures import from_rpc
 from parties.member import Member
-from parties.proposals import Proposed, coordinator_of, terms_of
+from parties.proposals import LONGEST_DEPOSIT, Proposed, coordinator_of, terms_of
 from parties.results import Result
 from parties.rpc.v1 import deposits_pb2, deposits_pb2_grpc
 
@@ -28,6 +28,17 @@ class Collecting:
     closes: int
     least: int | None = None
     early: bool = False
+
+
+def closing(asked: Collecting, here: int) -> int:
+    """The closing date, if it lies ahead and within what members take. Raises LocalError job.expired."""
+    if here < asked.closes <= here + LONGEST_DEPOSIT:
+        return asked.closes
+    raise LocalError(
+        "job.expired",
+        "The closing date has passed." if asked.closes <= here else "The closing date is too far away.",
+        f"Name one that lies ahead, at most {LONGEST_DEPOSIT // 86400} days from now.",
+    )
 
 
 async def prepare(member: Member, recipients: tuple[str, ...], method: str) -> deposits_pb2.PrepareReply:

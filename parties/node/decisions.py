@@ -177,8 +177,9 @@ class Decisions:
         return [self._decision(r) for r in self._db.rows("SELECT * FROM decisions ORDER BY asked, job")]
 
     def waiting(self, now: int) -> list[Decision]:
-        """What persons have yet to decide about."""
-        return [d for d in self.all() if d.state == "pending" and d.expires > now]
+        """What persons have yet to decide about; not what ran meanwhile by a standing approval."""
+        ran = {r["id"] for r in self._db.rows("SELECT id FROM jobs WHERE state IN ('done', 'closed')")}
+        return [d for d in self.all() if d.state == "pending" and d.expires > now and d.job not in ran]
 
     def decide(self, job: str, word: Word) -> Decision:
         """A person's word; an approval can be taken back until the job has run. Raises LocalError job.*."""

@@ -103,7 +103,7 @@ def test_keys_and_evidence(folder: Path, job: str) -> None:
         (("query", BY_GRADE, "--to", "analyst", "--method", "paillier"), "config.missing"),
         (("query", BY_GRADE, "--to", "analyst", "--method", "paillier", "--closes", "soon"), "config.invalid"),
         (("query", BY_GRADE, "--to", "analyst", "--closes", "2099-12-31"), "config.invalid"),
-        (("query", BY_GRADE, "--to", "analyst", "--method", "paillier", "--closes", "2001-12-31"), "job."),
+        (("query", BY_GRADE, "--to", "analyst", "--method", "paillier", "--closes", "2001-12-31"), "job.expired"),
         (("query", BY_GRADE, "--to", "analyst", *CLOSES), "job.expired"),  # more than a year away
         (("query", "SELECT COUNT(*) FROM bank_a.accounts", "--to", "analyst", *CLOSES), "plan.deposit"),
         (("deposit", "list", "--as", "analyst"), "config.missing"),

@@ -139,6 +139,20 @@ async def test_a_use_is_on_disk_before_anything_is_sent(tmp_path: Path) -> None:
     assert counted == [1]
 
 
+async def test_what_waited_and_then_ran_by_it_waits_for_nobody(tmp_path: Path) -> None:
+    """A job asked before the standing approval was in force runs by it, and no longer stands among what is pending."""
+    consortium = by_hand(tmp_path)
+    async with serving(consortium) as running:
+        job = await running.ask("analyst", "submit", BY_GRADE, "analyst", purpose="monthly", parameters={"grade": "A"})
+        await waiting(running, job.id)
+        put_in_force(consortium, "Li Na")
+        await running.ask("analyst", "wait", job.id)
+        store = Store(consortium / HAND / "state" / "node.db", os.urandom(32))
+        assert store.decisions.of(job.id).state == "pending"  # nobody decided
+        assert store.decisions.waiting(0) == []
+        store.close()
+
+
 async def test_a_stop_withdraws_it(tmp_path: Path) -> None:
     consortium = by_hand(tmp_path)
     put_in_force(consortium, "Li Na")

@@ -158,6 +158,17 @@ def test_a_refusal_says_which_condition_failed(policy: str, asked: dict[str, str
     assert limits(ALONE, policy + error.facts["grant"], request(**asked))
 
 
+def test_a_limit_of_the_right_grant_comes_closer_than_a_grant_for_another_purpose() -> None:
+    """Who forgets --epsilon is told to ask with noise, and not of a grant above it that is about something else."""
+    budget = grant(purposes='["census"]', budget="{ epsilon = 1.0 }")
+    error = refusal(ALONE, grant(purposes='["credit"]') + budget, request(purpose="census"))
+    assert "has a budget: its numbers carry noise" in error.message
+    assert "Ask with noise: --epsilon 1" in error.advice
+    trust = grant(purposes='["census"]', trust='["helper"]', approval='"manual"')
+    error = refusal(ALONE, grant(purposes='["credit"]') + trust, request(purpose="census"))
+    assert "does not allow trust level parties" in error.message
+
+
 def test_manual_approval_waits_for_a_person() -> None:
     for policy in (grant(approval=""), grant(approval='"manual"')):
         error = refusal(ALONE, policy)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from mpc.coins import Coins
 from mpc.errors import LocalError
 from mpc.explain import explain, render
+from mpc.methods import methods
 from mpc.noise import Scale
 from mpc.policy.disclosure import noised
 from mpc.query.accuracy import CONFIDENCE, half_width
@@ -338,6 +339,8 @@ def test_deposits_carry_no_noise() -> None:
     with pytest.raises(LocalError) as refused:
         compile_plan(sql, bureau().catalogs, recipients=ANALYST, trust="deposit", epsilon="1")
     assert refused.value.code == "plan.noise" and "Deposits" in refused.value.message
+    offered = methods(plan(bureau(), sql), ANALYST)
+    assert [m.name for m in offered if not m.why_not] == ["masked"]  # explain offers none either
 
 
 def test_rules_that_look_at_entities_or_sums_look_at_the_rows_that_count() -> None:

@@ -16,7 +16,7 @@ from mpc.crypto.labels import framed, unframed
 from mpc.errors import LocalError
 from mpc.evidence.bundle import Bundle
 from mpc.evidence.case import Case, read_case
-from mpc.evidence.deposit_checks import KEY
+from mpc.evidence.deposit_checks import KEY, deposits
 from mpc.evidence.entry import Event
 from mpc.evidence.sealed import open_sealed, seal
 from mpc.evidence.verify import Check, overall, verify
@@ -82,9 +82,19 @@ async def test_a_bundle_verifies_and_the_auditor_adds_up_again(tmp_path: Path) -
     assert "bank_a, bank_b deposited" in " ".join(f.text for f in plain[4].findings)
     private = key.private(folder / "auditor")
     assert judged(folder, bundle, private)[8].verdict == "passed"
+    _a_depositor_alone_shows_its_own_deposit(case_of(folder, bundle))
     _others_cannot_open(folder, bundle)
     _one_thing_wrong(folder, bundle, private)
     await _said_again(tmp_path, folder, bundle.job)
+
+
+def _a_depositor_alone_shows_its_own_deposit(case: Case) -> None:
+    """As in the evidence of a period: that others deposited is not to be seen there, and nobody's fault."""
+    [(number, document)] = case.attempts.items()
+    own = replace(document, deposits={p: s for p, s in document.deposits.items() if p == "bank_a"})
+    for keeper, verdicts in (("bank_a", {None, True}), ("coordinator", {False, True})):
+        parts = {p: part for p, part in case.parts.items() if p in ("bank_a", keeper)}
+        assert {f.good for f in deposits(replace(case, parts=parts), number, own)} == verdicts, keeper
 
 
 @pytest.mark.slow

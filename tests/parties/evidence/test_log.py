@@ -21,6 +21,7 @@ from parties import files
 from parties.config import template
 from parties.evidence import static
 from parties.evidence.log import Log, origin_of
+from parties.evidence.service import most_seen
 from parties.identity import Identity, load_identity, make_identity, save_identity
 
 NOW = 1_790_000_000
@@ -157,6 +158,23 @@ def test_cosignatures_are_kept(folder: Path) -> None:
     [kept] = log.covering(0)
     assert kept.cosignatures({origin_of("tax"): other.public}) == {origin_of("tax"): NOW + 5}
     assert kept.cosignatures({origin_of("tax"): identity(folder).public}) == {}
+    log.close()
+
+
+def test_a_job_is_shown_in_the_checkpoint_that_its_participants_cosigned(folder: Path) -> None:
+    """A later job between many other members brings more cosignatures, which count for nothing in this one."""
+    log, seen = opened(folder), {}
+    for participants in (("bank_b", "coordinator"), ("coordinator", "tax", "telecom", "helper")):
+        log.append("approved", JOB, 1)
+        point = log.checkpoint()
+        for name in participants:
+            other = make_identity(name, NOW)
+            log.add_cosignature(point.size, cosign(point, origin_of(name), other.public, NOW, other.signing.sign))
+        seen[participants] = point.size
+    points = log.covering(0)
+    for participants, size in seen.items():
+        assert most_seen(points, participants).size == size
+    assert most_seen(points, ("coordinator",)).size == 2  # as many of them: the one that more have seen
     log.close()
 
 
