@@ -26,7 +26,7 @@ from parties.node.standing import named, read_standing, state_of
 from parties.node.store import Store
 from parties.results import json_text
 
-By = Annotated[str, Parameter(name="--by", help="who decides; stands in the signed approval")]
+By = Annotated[str | None, Parameter(name="--by", help="who decides; stands in the signed approval")]
 Folder = Annotated[Path, Parameter(help="the member's own folder")]
 
 #: digits of a job's id in lists
@@ -71,7 +71,9 @@ def jobs_pending(
         plain("Nothing waits.")
 
 
-def jobs_approve(job: str, /, *, by: By = "", reason: str = "", consortium: Consortium = None, as_: As = None) -> None:
+def jobs_approve(
+    job: str, /, *, by: By = None, reason: str = "", consortium: Consortium = None, as_: As = None
+) -> None:
     """Say yes to a job that waits here: exactly this job and plan, under the policy as it stands. Where the grants ask
     for two persons, it runs after the second.
 
@@ -80,7 +82,7 @@ def jobs_approve(job: str, /, *, by: By = "", reason: str = "", consortium: Cons
     _decide(job, _word(by, reason), consortium, as_)
 
 
-def jobs_reject(job: str, /, *, reason: str, by: By = "", consortium: Consortium = None, as_: As = None) -> None:
+def jobs_reject(job: str, /, *, reason: str, by: By = None, consortium: Consortium = None, as_: As = None) -> None:
     """Refuse a job that waits for a person here, or take an approval back before it ran; whoever asked is told why.
 
     Example: heji jobs reject 3f2a91c0 --reason "not before the audit" --as tax --consortium demo
@@ -93,7 +95,7 @@ def node_stop(
     /,
     *,
     now: Annotated[bool, Parameter(negative="", help="end running jobs too, at once")] = False,
-    by: By = "",
+    by: By = None,
     reason: Annotated[str, Parameter(help="stays here, but for what is withdrawn: whoever asked is told")] = "",
 ) -> None:
     """Let no job run here any more, also after a restart, until `heji node resume`. What waits for a decision, and what
@@ -109,7 +111,7 @@ def node_stop(
     plain(f"Next: heji node resume {folder}")
 
 
-def node_resume(folder: Folder, /, *, by: By = "") -> None:
+def node_resume(folder: Folder, /, *, by: By = None) -> None:
     """Let jobs run again under policy.toml as it stands. What was withdrawn stays withdrawn."""
     with _open(folder) as store:
         store.decisions.resume(_word(by, ""))
@@ -145,7 +147,7 @@ def policy_standing(
     *,
     approve: Annotated[bool, Parameter(negative="", help="put it in force, as one of the persons it takes")] = False,
     withdraw: Annotated[bool, Parameter(negative="", help="nobody's approval of it counts any more")] = False,
-    by: By = "",
+    by: By = None,
     reason: str = "",
     consortium: Consortium = None,
     as_: As = None,
@@ -193,8 +195,8 @@ def _decide(job: str, word: Word, consortium: Path | None, as_: str | None) -> N
         plain(f"{found.job[:SHOWN_DIGITS]} {done.state}.")
 
 
-def _word(by: str, reason: str, *, approves: bool = True) -> Word:
-    return Word(by or getpass.getuser(), clock(), reason, "command", approves)
+def _word(by: str | None, reason: str, *, approves: bool = True) -> Word:
+    return Word(getpass.getuser() if by is None else by, clock(), reason, "command", approves)
 
 
 def _earlier(found: Sequence[Release]) -> Iterator[str]:

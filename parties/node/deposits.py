@@ -335,6 +335,11 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
 
     async def _withdraw(self, o: pb.OpenDeposit) -> None:
         job = _id(o)
+        if o.state != "depositing":
+            raise LocalError(
+                "job.state",
+                f"The job is {o.state}: a deposit can be taken back until the closing date or the total, not after it.",
+            )
         before = self._messages.messages(job)
         if before and not before[-1].receipt:
             await self._send(o, before[-1])

@@ -272,7 +272,8 @@ async def test_withdrawn_and_made_again(tmp_path: Path) -> None:
         await until(running, "analyst", job, "done")
         result = await running.ask("analyst", "result", job)
         assert result.rows[0]["n"] == 80
-        assert (await refusal(at(running, "bank_b", "Withdraw", job))).code == "job.state"
+        late = await refusal(at(running, "bank_b", "Withdraw", job))
+        assert late.code == "job.state" and "not after it" in late.message
         assert bodies(running) == []
 
 
