@@ -282,7 +282,9 @@ def _only(e: Expr, leaf: Expr) -> Expr:
         arms = [(c, _only(v, leaf)) for c, v in e.whens]
         return build.case(arms, _only(e.default, leaf))
     if isinstance(e, Coalesce):
-        return build.coalesce([*(_only(a, leaf) for a in e.args[:-1]), _only(e.args[-1], leaf)])
+        # 0 in the place of an argument must not stand for it where it is NULL: what comes behind it counts there
+        arms = [(build.negate(build.is_null_test(a)), _only(a, leaf)) for a in e.args[:-1]]
+        return build.case(arms, _only(e.args[-1], leaf))
     if isinstance(e, Arith) and _inner(e) is not None:
         if e.op == "*":
             factor = next(x for x in (e.left, e.right) if isinstance(x, Const))

@@ -52,6 +52,7 @@ ROWS = [
         ("SUM(n + 1000 * d)", True),  # nor by a column that can be asked for beside it
         ("SUM(CASE WHEN d > 0 THEN n + 50 ELSE 7 END)", True),
         ("SUM(COALESCE(n, 0) + 1000)", True),
+        ("SUM(COALESCE(NULLIF(d, 1), n))", True),  # n counts where the first argument is NULL
         ("SUM(GREATEST(n, -99) + 1000)", True),
         ("SUM(n * n)", True),
         ("VARIANCE(n + 1000)", True),
