@@ -11,7 +11,7 @@ from mpc.errors import LocalError
 from mpc.ids import INTEGER, Field
 from mpc.protocols.ranked import Searched
 from mpc.query import build
-from mpc.query.behind_joins import behind_side
+from mpc.query.behind_joins import behind_side, summed
 from mpc.query.catalog import Catalog, Table, Value
 from mpc.query.catalog import Column as Declared
 from mpc.query.dominance import absolute_addends, ring_of_shares
@@ -160,7 +160,11 @@ def join_pool(
     fields = tuple(_field([_declared(catalogs, s, i) for s in family]) for i in range(len(family[0].key)))
 
     counted = [
-        [(p, t.value) for a in d.aggregates for t in _terms(a) for p in lowering(t).behind(a, t.value)] for d in drafts
+        (
+            [(p, t.value) for a in d.aggregates for t in _terms(a) for p in lowering(t).behind(a, t.value)],
+            summed(d),
+        )
+        for d in drafts
     ]
 
     def sides() -> tuple[Side, ...]:

@@ -96,7 +96,8 @@ class Number:
     """A word of a measure as the owner's columns enter it, whatever else it adds.
 
     ``what``: a digest of the owner's expression, the same wherever it is asked for. The owner's part of the word is
-    ``by`` times the expression's value; ``searched``: it is found by a search, and depends on others' values.
+    ``by`` times the expression's value; ``searched``: it is found by a search, or over a join, and depends on others'
+    values too.
     ``populations``: those of the columns whose values it is made of.
     """
 

@@ -97,3 +97,37 @@ async def test_all_but_one_after_all(tmp_path: Path) -> None:
         assert result.rows[0]["n"] is None
     [found] = await again(tmp_path / "consortium", "bank", result.statement["job"])
     assert found.role == "party"
+
+
+async def test_numbers_over_the_same_firms_are_counted(tmp_path: Path) -> None:
+    """Two of the bank's column, whatever the others' conditions, whoever receives: a third is hidden by its node."""
+    numbers = [
+        f"SELECT SUM(b.balance) AS s {JOINED}",
+        f"SELECT AVG(b.balance) AS s {JOINED} WHERE t.paid > 50",
+        f"SELECT SUM(b.balance * m.spend) AS s, SUM(m.spend) AS c {JOINED}",
+    ]
+    async with serving(with_limits(tmp_path, bank="max_numbers = 2")) as running:
+        for sql in numbers[:2]:
+            assert (await running.query(sql)).rows[0]["s"] is not None
+        result = await running.query(numbers[2])
+        assert result.rows == [{"s": None, "c": sum(i + 1 for i in range(50) if i % 4), "_suppressed": ["s"]}]
+        error = await refused(
+            running, f"SELECT SUM(b.balance), SUM(b.balance * m.spend), SUM(b.balance * t.paid) {JOINED}"
+        )
+        assert error.code == "policy.refused" and "2 number(s) out of one population" in str(error)
+    [found] = await again(tmp_path / "consortium", "bank", result.statement["job"])
+    assert found.role == "party"
+
+
+async def test_numbers_of_joins_that_cannot_be_counted_need_a_grant_without_the_limit(tmp_path: Path) -> None:
+    consortium = make(tmp_path, grants=("join", "join_reveal", "row", "aggregate"))
+    policy = consortium / "bank" / "policy.toml"
+    policy.write_text(policy.read_text().rstrip() + "\nmax_numbers = 9\n")
+    joined = "FROM tax.firms t JOIN bank.firms b USING (uscc)"
+    async with serving(consortium) as running:
+        for sql, more in (
+            (f"SELECT t.uscc, b.balance {joined}", {}),
+            (f"SELECT SUM(b.balance) {joined}", {"trust": "parties"}),
+        ):
+            error = await refused(running, sql, "tax", **more)
+            assert error.code == "policy.refused" and "has max_numbers, which cannot be kept in" in str(error)
