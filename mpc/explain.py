@@ -159,6 +159,7 @@ _JOINT = {
     "totals": ("P8 totals by group", 2),
     "release": ("P5, P8 small cells", 11),
     "dominance": ("P8 dominance, only if an owner's grant has max_share", 13),
+    "rounding": ("P5 sums rounded, only if an owner's grant has round_to: at most", 0),
     "search": ("values by their place among the rows", 0),
 }
 
@@ -171,6 +172,10 @@ def _joint_steps(p: JoinPool) -> list[dict[str, Any]]:
         seats = (*j.circle.holders, j.helper)
         more, plain = ({i: sum(by.get(i, 0) for by in x.values()) for i in seats} for x in (_said(limited), said))
         said["dominance"] = {i: more[i] - plain[i] for i in seats}
+    rounded = joint_of(p, "helper", 1, None, None)
+    comparisons = 0 if rounded.rounding is None else sum(1 for _ in rounded.rounding.comparisons())
+    if comparisons:
+        said["rounding"] = _said(rounded)["rounding"]
     levels = len({b.level for b in batches(p.steps)})
     return [
         {
@@ -179,6 +184,8 @@ def _joint_steps(p: JoinPool) -> list[dict[str, Any]]:
             "trust": "helper",
             "rounds": j.search.rounds
             if step == "search" and j.search is not None
+            else comparisons * _JOINT["comparisons"][1]
+            if step == "rounding"
             else _JOINT[step][1]
             * (len(j.aligns) if step == "align" else levels if step == "products" else 1)
             * (1 if step in ("parts", "release") else j.parts),

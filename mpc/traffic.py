@@ -48,6 +48,9 @@ def traffic(j: Joint) -> Iterator[Traffic]:
         yield from _part(piece)
     if (d := j.dominance) is not None:
         yield from _dominance(d)
+    if (r := j.rounding) is not None:
+        for _, bits, those, i in r.comparisons():
+            yield from _comparisons("rounding", r.circle, bits, len(those) * r.groups * (1 if i >= 0 else 2))
     if j.decides:
         yield from _release(j)
     if (s := j.search) is not None:

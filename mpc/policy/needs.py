@@ -108,7 +108,7 @@ class Need:
     bits: int = 0  # of a threshold: how many conditions on the column are shown, a bit for each entity
     joined: bool = False  # computed over a join
     shares: bool = True  # the share of one entity in it can be limited
-    counted: bool = True  # how many numbers are let out of one population can be limited
+    counted: bool = True  # numbers over one population can be counted, and sums of a column rounded
     exact: bool = False  # a column that also enters otherwise than in sums of its own, which could be rounded
     numbers: int = 0  # of a column that is added: how many numbers the plan lets out of one population
 
@@ -298,7 +298,7 @@ def not_in_joins(grant: Grant, need: Need) -> tuple[str, ...]:
         return ()
     limits = {
         "max_numbers": None if need.counted else grant.max_numbers,
-        "round_to": grant.round_to,
+        "round_to": None if need.counted else grant.round_to,
         "max_share": None if need.shares else grant.max_share,
     }
     return tuple(name for name, limit in limits.items() if limit is not None)

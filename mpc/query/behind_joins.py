@@ -20,8 +20,8 @@ from mpc.crypto.labels import digest
 from mpc.query.behind import ONE, Population, contribution, of_side, where
 from mpc.query.catalog import Catalog, Table
 from mpc.query.fold import Draft
+from mpc.query.join_rounding import published
 from mpc.query.local import Scan
-from mpc.query.local_joins import LocalJoin
 from mpc.query.nodes import Agg, Column, Expr, IsNull, JoinSide, Not
 from mpc.query.plan import Behind
 from mpc.query.printer import sql
@@ -48,7 +48,7 @@ def behind_side(
     found = [
         (
             [p for poly, value in counted for p in _populations(side, absent, table, poly, value)],
-            [(w, what, {_published(table, c) for c in _own(side, values)}) for w, what, values in summed],
+            [(w, what, {published(table, c) for c in _own(side, values)}) for w, what, values in summed],
         )
         for counted, summed in measures
     ]
@@ -82,17 +82,11 @@ def _populations(side: JoinSide, absent: bool, table: Table, poly: Poly, value: 
         yield (side.table.lower(), "*"), where(ONE, condition)
     for c in own:
         for condition in _conditions(side, absent, poly, [c]):
-            yield _published(table, c), where(contribution(c), condition)
+            yield published(table, c), where(contribution(c), condition)
 
 
 def _of(side: JoinSide, c: Column) -> bool:
     return (c.party, c.table) == (side.party, side.table)
-
-
-def _published(table: Table, c: Column) -> tuple[str, str]:
-    """Table and column where the owner publishes it."""
-    name, column = table.source_of(c.name) if isinstance(table, LocalJoin) else (table.name, c.name)
-    return name.lower(), column.lower()
 
 
 def _conditions(side: JoinSide, absent: bool, poly: Poly, added: Sequence[Column]) -> list[str]:

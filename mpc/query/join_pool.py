@@ -16,6 +16,7 @@ from mpc.query.catalog import Catalog, Table, Value
 from mpc.query.catalog import Column as Declared
 from mpc.query.dominance import absolute_addends, ring_of_shares
 from mpc.query.fold import Draft
+from mpc.query.join_rounding import rounding_of_side
 from mpc.query.local import key_sql, row_counts, row_text
 from mpc.query.local_joins import LocalJoin
 from mpc.query.nodes import (
@@ -178,7 +179,13 @@ def join_pool(
             if not by_row and noise is None:
                 absent = side.optional or side.name in branches
                 catalog = next(c for c in catalogs.values() if c.party == side.party)
-                query = replace(query, behind=behind_side(side, absent, catalog, [key_values[k] for k in own], counted))
+                table = _table(catalogs, side)
+                assert table is not None
+                query = replace(
+                    query,
+                    behind=behind_side(side, absent, catalog, [key_values[k] for k in own], counted),
+                    rounding=rounding_of_side(side, table, drafts, measures),
+                )
             found.append(Side(side.name, side.party, side.rows, side.unique, columns_, query, own))
         return tuple(found)
 

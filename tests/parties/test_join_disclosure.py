@@ -131,3 +131,22 @@ async def test_numbers_of_joins_that_cannot_be_counted_need_a_grant_without_the_
         ):
             error = await refused(running, sql, "tax", **more)
             assert error.code == "policy.refused" and "has max_numbers, which cannot be kept in" in str(error)
+
+
+async def test_sums_are_shown_in_steps(tmp_path: Path) -> None:
+    """The bank's by its grant; others' columns, and counts, as they are."""
+    sql = f"SELECT t.industry, COUNT(*) AS n, SUM(b.balance) AS b, SUM(t.paid) AS p {JOINED} GROUP BY 1 ORDER BY 1"
+    async with serving(make(tmp_path)) as running:
+        exact = (await running.query(sql)).rows
+        policy = tmp_path / "consortium" / "bank" / "policy.toml"
+        policy.write_text(policy.read_text().rstrip() + "\nround_to = 100\n")
+        result = await running.query(sql)
+        error = await refused(running, f"SELECT SUM(b.balance * t.paid) AS s {JOINED}")
+        assert error.code == "policy.refused" and "rounds sums of the column to 100" in str(error)
+    for row, was in zip(result.rows, exact, strict=True):
+        assert (row["n"], row["p"]) == (was["n"], was["p"])
+        assert row["b"] == round(float(was["b"]) / 100) * 100 != was["b"]
+    assert result.statement["rounded"] == {"bank": {"firms.balance": "100"}}
+    for name in ("bank", "tax"):
+        [found] = await again(tmp_path / "consortium", name, result.statement["job"])
+        assert found.role == "party"
