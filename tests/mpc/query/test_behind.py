@@ -133,3 +133,38 @@ def test_kept_in_every_part_it_is_kept_in_the_whole(owners: list[list[int]]) -> 
     width = max(map(len, owners))
     by_entity = [sum(part[i] for part in owners if i < len(part)) for i in range(width)]
     assert max(by_entity) <= most * sum(by_entity)
+
+
+@st.composite
+def choices(draw: st.DrawFn, depth: int = 2) -> str:
+    """What chooses one of the columns, or of their negatives, in each row; or NULL."""
+    if depth == 0 or draw(st.integers(0, 3)) == 0:
+        return draw(st.sampled_from(["n", "m", "-n", "-m", "3 * n", "NULLIF(m, 1)", "NULLIF(n, m)"]))
+    a, b = draw(choices(depth - 1)), draw(choices(depth - 1))
+    kind = draw(st.sampled_from(["coalesce", "case", "greatest", "least", "bare case", "neg"]))
+    test = draw(st.sampled_from(["n > 0", "m IS NULL", "n = m", "id = '1'", "region = 'north' AND m < 5"]))
+    return {
+        "coalesce": f"COALESCE({a}, {b})",
+        "case": f"CASE WHEN {test} THEN {a} ELSE {b} END",
+        "greatest": f"GREATEST({a}, {b})",
+        "least": f"LEAST({a}, {b})",
+        "bare case": f"CASE WHEN {test} THEN {a} END",
+        "neg": f"-({a})",
+    }[kind]
+
+
+CHOSEN = st.lists(st.tuples(KEYS, st.sampled_from(["north", "south"]), NUMBERS, NUMBERS), max_size=8)
+
+
+@given(choices(), CHOSEN, st.sampled_from(["0.1", "0.5", "0.75"]))
+def test_whoever_carries_much_of_a_choice_of_columns_is_found(what: str, rows: list[Row], most: str) -> None:
+    """A row brings one column only: so if nobody carries more than a share of any column, nobody does of the sum."""
+    columns = [text("id", key=True), text("region", "north", "south"), integer("n", -99, 99), integer("m", -99, 99)]
+    w = World((held("a", "t", columns, rows),))
+    judged = w.dominated(w.plan(f"SELECT region, SUM({what}) AS s FROM a.t GROUP BY region"), 0, "a", most)[-1][:2]
+    each = w.pooled.execute(
+        f"SELECT region, COALESCE(id, ''), SUM(ABS({what})) FROM a.t GROUP BY 1, 2 HAVING SUM(ABS({what})) > 0"
+    ).fetchall()
+    for region, found_here in zip(("north", "south"), judged, strict=True):
+        parts = [x for r, _, x in each if r == region]
+        assert found_here or max(parts, default=0) <= Fraction(Decimal(most)) * sum(parts), (what, rows)
