@@ -18,6 +18,7 @@ from mpc.query.dominance import absolute_addends, ring_of_shares
 from mpc.query.fold import Draft
 from mpc.query.local import key_sql
 from mpc.query.local_joins import LocalJoin
+from mpc.query.lowering import Lowering
 from mpc.query.nodes import (
     Abs,
     Agg,
@@ -52,10 +53,11 @@ from mpc.query.plan import (
     Use,
     sources_of,
 )
+from mpc.query.polynomials import Compared, Factor, Poly, plus, scaled, times
 from mpc.query.printer import identifier, sql, units
+from mpc.query.program import Program
 from mpc.query.rules import simplify_filter
 from mpc.query.separate import formal
-from mpc.query.shares import Compared, Factor, Lowering, Poly, Program, plus, scaled, times
 from mpc.query.show import show, shown
 from mpc.query.tally_pool import without_helper
 from mpc.query.uses import bare, condition_columns, conditions, value_columns
