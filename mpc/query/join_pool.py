@@ -19,6 +19,7 @@ from mpc.query.fold import Draft
 from mpc.query.join_rounding import rounding_of_side
 from mpc.query.local import key_sql, row_counts, row_text
 from mpc.query.local_joins import LocalJoin
+from mpc.query.lowering import Lowering
 from mpc.query.nodes import (
     Abs,
     Agg,
@@ -54,10 +55,11 @@ from mpc.query.plan import (
     Use,
     sources_of,
 )
+from mpc.query.polynomials import Compared, Factor, Poly, plus, scaled, times
 from mpc.query.printer import identifier, sql, units
+from mpc.query.program import Program
 from mpc.query.rules import simplify_filter
 from mpc.query.separate import formal
-from mpc.query.shares import Compared, Factor, Lowering, Poly, Program, plus, scaled, times
 from mpc.query.show import show, shown
 from mpc.query.tally_pool import without_helper
 from mpc.query.uses import bare, condition_columns, conditions, value_columns
