@@ -59,9 +59,11 @@ def _pool(p: Pool) -> dict[str, Any]:
 
 
 def _kind(p: JoinPool) -> str:
-    return (
-        "join without a helper, of which both learn the keys they share" if isinstance(p, TallyPool) else "hidden join"
-    )
+    if not isinstance(p, TallyPool):
+        return "hidden join"
+    if p.asks:
+        return f"join without a helper, of which {p.asks} counts the keys that met and neither learns which"
+    return "join without a helper, of which both learn the keys they share"
 
 
 def _why(p: JoinPool) -> str:
@@ -200,6 +202,8 @@ def _said(j: Joint) -> dict[str, dict[str, int]]:
 #: the same of a join without a helper
 _PAIR = {
     "blind": ("P9 which keys met: points of both, blinded by both", 2),
+    "count": ("P9 how many keys met: points of both, blinded by both, in another order", 2),
+    "small": ("P9 whether that is small: the same of numbers, heard by each", 4),
     "tally": ("P9 totals by group on ciphertexts, small cells hidden", 4),
     "told": ("P9 the other side's part of each row shown", 1),
     "scores": ("P9 the recipient's columns times the other side's, under the recipient's key", 2),

@@ -124,10 +124,10 @@ def cast_of(
     job = Job.from_bytes(job_bytes)
     seats = {*plan.parties, *inside, coordinator} | ({helper} if plan.helped else set())
     participants = tuple(sorted(seats))
-    # the longest is a join in which shares are limited, however they are
+    # the longest is a join in which shares are limited, however they are, and a size whatever it is
     least, most = (0, 0) if approvals is None else _strictest(approvals)
     joints = tuple((p, joint_of(pool, helper, least, most)) for p, pool in plan.hidden_joins)
-    pairs = tuple((p, Pair(pool, least)) for p, pool in plan.tallies)
+    pairs = tuple((p, Pair(pool, pool.most if approvals is None else least)) for p, pool in plan.tallies)
     approved = [part for name, told in sorted((approvals or {}).items()) for part in (name.encode(), told)]
     statement = digest("statement", job_bytes, bytes.fromhex(job.roster), bytes.fromhex(plan.digest()), *approved)
     outside = {r: bytes.fromhex(job.recipient_keys[r]) for r in job.recipients if r not in inside}

@@ -41,6 +41,7 @@ from mpc.query.plan import (
     RankedMeasure,
     Ranking,
     Reach,
+    TallyPool,
     Word,
     shows_rows,
 )
@@ -48,6 +49,7 @@ from mpc.query.relations import GroupKey, QueryBinder, Rows, Scalars, Totals
 from mpc.query.reveals import reveals_of
 from mpc.query.rounding import rounding
 from mpc.query.separate import check_weights
+from mpc.query.tally_pool import size_alone
 
 #: goes into every job and plan; a change of what is compiled changes the number
 PLANNER = f"heji-7/sqlglot-{version('sqlglot')}"
@@ -93,7 +95,7 @@ def compile_plan(
         binder = QueryBinder(source, catalogs, recipients)
         relation = binder.bind(query)
         totals = _as_totals(source, relation)
-        plan = _plan(source, totals, binder.catalogs, noise, helped=trust != "parties")
+        plan = _plan(source, totals, binder.catalogs, noise, recipients, helped=trust != "parties")
     except RecursionError:
         raise too_deep() from None
     if verified:
@@ -155,7 +157,13 @@ def _as_totals(source: Source, relation: Rows | Totals | Scalars) -> Totals:
 
 
 def _plan(
-    source: Source, totals: Totals, catalogs: Mapping[str, Catalog], noise: Noise | None, *, helped: bool
+    source: Source,
+    totals: Totals,
+    catalogs: Mapping[str, Catalog],
+    noise: Noise | None,
+    recipients: Sequence[str],
+    *,
+    helped: bool,
 ) -> Plan:
     exprs = [*totals.exprs, *([totals.having] if totals.having is not None else []), *(o[0] for o in totals.order)]
     check_rows(source, exprs, totals)
@@ -178,7 +186,7 @@ def _plan(
             line=1,
             column=1,
         )
-    pools, place = _pools(source, totals, found.drafts, catalogs, noise, helped=helped)
+    pools, place = _pools(source, totals, found.drafts, catalogs, noise, recipients, helped=helped)
     if noise is not None:
         pools = add_noise(source, noise, pools, found.drafts, place, catalogs)
 
@@ -227,6 +235,7 @@ def _pools(
     drafts: Sequence[Draft],
     catalogs: Mapping[str, Catalog],
     noise: Noise | None,
+    recipients: Sequence[str],
     *,
     helped: bool,
 ) -> tuple[tuple[Pool, ...], dict[int, tuple[int, int]]]:
@@ -250,9 +259,8 @@ def _pools(
         if join is not None:
             measures = tuple(replace(_measure(source, d, boxes), reach=()) for d in chosen)
             own = tuple(k.by_branch[0] for k in totals.keys)
-            pools.append(
-                join_pool(source, f"pool{p}", keys, own if keys else (), chosen, measures, catalogs, helped=helped)
-            )
+            pool = join_pool(source, f"pool{p}", keys, own if keys else (), chosen, measures, catalogs, helped=helped)
+            pools.append(size_alone(pool, recipients) if isinstance(pool, TallyPool) else pool)
             continue
         names = tuple(sorted({party for d in chosen for party in d.parties}))
         pools.append(
