@@ -7,6 +7,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
+from mpc.crypto.coefficients import off
 from mpc.expected import expected_bytes, expected_seconds
 from mpc.joint import Joint, joint_of
 from mpc.methods import advice, bytes_of, ciphertexts_of, methods
@@ -137,7 +138,7 @@ def _steps(plan: Plan, recipients: tuple[str, ...], method: str) -> list[dict[st
     return steps
 
 
-_CIPHERS = {"paillier": "Paillier", "bfv": "BFV"}
+_CIPHERS = {"paillier": "Paillier", "bfv": "BFV", "ckks": "CKKS"}
 
 
 def _deposit_step(plan: Plan, method: str) -> dict[str, Any]:
@@ -145,11 +146,18 @@ def _deposit_step(plan: Plan, method: str) -> dict[str, Any]:
     ciphertexts = ciphertexts_of(plan, method)
     return {
         "step": "deposit",
-        "protocol": f"P10 deposit sum, {ciphertexts:,} {_CIPHERS[method]} ciphertext(s) a party",
+        "protocol": f"P10 deposit sum, {ciphertexts:,} {_CIPHERS[method]} ciphertext(s) a party" + _error(plan, method),
         "trust": "deposit",
         "rounds": 1,
         "bytes": dict.fromkeys(plan.parties, bytes_of(plan, method)),
     }
+
+
+def _error(plan: Plan, method: str) -> str:
+    """How far a total under CKKS may be off before the recipient rounds it."""
+    if method != "ckks":
+        return ""
+    return f", off by {float(off(len(plan.parties))):.4f} of a last digit at most before it is rounded, so exact"
 
 
 #: what a step of mpc.traffic is called, and how many latencies it takes at least
