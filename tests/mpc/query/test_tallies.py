@@ -378,6 +378,14 @@ def test_what_asks_for_more_is_none(sql):
     assert plan.tallies and not plan.sizes and any("which keys" in r.what for r in plan.reveals)
 
 
+def test_a_size_to_both_is_hidden_by_what_either_knows():
+    """18 keys met: 7 of the bank's and 12 of the tax bureau's did not."""
+    plan = counted(SIZES[0], "bank", "tax")
+    assert plan.sizes[0][1].hides == ("bank", "tax")
+    for least, shown in ((7, True), (8, False)):
+        assert WORLD.result(plan, min_entities=least).rows == ((18 if shown else None,),)
+
+
 @pytest.mark.parametrize("to", ["analyst", "tax", "bank"])
 def test_a_small_size_is_hidden(to):
     sql = SIZES[2]
