@@ -69,7 +69,10 @@ def size_alone(pool: TallyPool, recipients: Sequence[str]) -> TallyPool:
     if pool.by_row or pool.keys or len(pool.measures) > 1:
         return pool
     (released,) = pool.released
-    asked = [met(pool, s) for s in (*released.words, *released.entities)]
+    try:
+        asked = [met(pool, s) for s in (*released.words, *released.entities)]
+    except NotBilinear:
+        return pool
     if len(released.words) > 1 or any(len(word) != 1 or word != asked[0] for word in asked):
         return pool
     (((a, _), times),) = asked[0].items()
