@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from mpc.evidence.verify import overall
+from parties.auditor.export import export
+from parties.member import Member
+from tests.parties.auditor.bundles import judged
 from tests.parties.conftest import serving
 from tests.parties.test_joins import ALL, FIRMS, JOINED, make, refused, write
 from tests.parties.test_replaying import again
@@ -142,7 +146,12 @@ async def test_sums_are_shown_in_steps(tmp_path: Path) -> None:
         policy.write_text(policy.read_text().rstrip() + "\nround_to = 100\n")
         result = await running.query(sql)
         error = await refused(running, f"SELECT SUM(b.balance * t.paid) AS s {JOINED}")
-        assert error.code == "policy.refused" and "rounds sums of the column to 100" in str(error)
+        member = await running.apart(Member, tmp_path / "consortium" / "analyst")
+        bundle, _ = await export(member, result.statement["job"], with_result=True)
+        await member.close()
+    _, checks = judged(tmp_path / "consortium", bundle)
+    assert overall(checks) == "passed"
+    assert error.code == "policy.refused" and "rounds sums of the column to 100" in str(error)
     for row, was in zip(result.rows, exact, strict=True):
         assert (row["n"], row["p"]) == (was["n"], was["p"])
         assert row["b"] == round(float(was["b"]) / 100) * 100 != was["b"]

@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 
 from mpc.errors import HejiError, LocalError
+from mpc.evidence.verify import overall
+from parties.auditor.export import export
+from parties.member import Member
 from parties.node.budgets import Budgets
 from parties.node.inputs import Inputs
 from parties.results import ACCURACY, SUPPRESSED
+from tests.parties.auditor.bundles import judged
 from tests.parties.conftest import Running, serving
 from tests.parties.test_join_disclosure import with_limits
 from tests.parties.test_joins import BY_INDUSTRY, expected, make
@@ -42,6 +46,11 @@ async def test_a_join_with_noise_spends_budgets_and_is_replayed(tmp_path: Path) 
         rest = await running.query(BY_INDUSTRY, epsilon="0.4")
         assert rest.statement["budgets"]["bank"][0]["left"] == "0"
         assert (await refusal(running, "0.000001")).code == "policy.spent"
+        member = await running.apart(Member, folder / "analyst")
+        bundle, absent = await export(member, result.statement["job"], with_result=True)
+        await member.close()
+    _, checks = judged(folder, bundle)
+    assert not absent and overall(checks) == "passed"
     assert SUPPRESSED not in result.table.column_names
     for row, exact_row in zip(result.rows, expected(), strict=True):
         assert row["industry"] == exact_row["industry"]
