@@ -182,7 +182,6 @@ def test_a_bound_that_noise_pushes_beyond_what_words_hold_is_refused() -> None:
 @pytest.mark.parametrize(
     ("sql", "why"),
     [
-        ("SELECT COUNT(*) FROM bank_a.accounts a JOIN tax.firms t USING (uscc)", "joins"),
         (f"SELECT MAX(n) FROM {UNION} AS u", "one entity's value"),
         ("SELECT MEDIAN(n) FROM bank_a.accounts", "one entity's value"),
     ],
