@@ -109,6 +109,7 @@ def measured(
                 )
                 for n in said.numbers
             ],
+            tuple(len(k.domain) for k in pool.keys),
         )
         for m, (measure, said) in enumerate(zip(pool.measures, behind.measures, strict=True))
     ]
@@ -135,7 +136,8 @@ def measured_side(
         who = [found[i] for i in said.populations]
         rows = [b for b in who if b.column[1] == "*"]
         few = np.bincount(rows[0].cells, minlength=cells) < least if len(rows) == 1 else np.zeros(cells, dtype=bool)
-        out.append(Measured(who, few, [_word(n, said, None) for n in said.numbers]))
+        numbers = [_word(n, said, None) for n in said.numbers]
+        out.append(Measured(who, few, numbers, tuple(len(k.domain) for k in keys)))
     return out
 
 
