@@ -200,6 +200,7 @@ def _said(j: Joint) -> dict[str, dict[str, int]]:
 #: the same of a join without a helper
 _PAIR = {
     "blind": ("P9 which keys met: points of both, blinded by both", 2),
+    "compared": ("comparisons on shares, of words the two deal each other by BFV", 0),
     "tally": ("P9 totals by group on ciphertexts, small cells hidden", 4),
     "told": ("P9 the other side's part of each row shown", 1),
     "scores": ("P9 the recipient's columns times the other side's, under the recipient's key", 2),
@@ -209,7 +210,9 @@ _PAIR = {
 def _pair_steps(p: TallyPool) -> list[dict[str, Any]]:
     """The steps of a join without a helper. ``bytes``: what each party sends, if as many keys met as can."""
     said: dict[str, dict[str, int]] = {}
-    for t in pair_traffic(Pair(p, 1)):
+    pair = Pair(p, 1)
+    rounds = {step: n for step, (_, n) in _PAIR.items()} | {"compared": pair.compared.rounds if pair.compared else 0}
+    for t in pair_traffic(pair):
         by = said.setdefault(t.step, {})
         by[t.sender] = by.get(t.sender, 0) + t.bytes
     return [
@@ -217,7 +220,7 @@ def _pair_steps(p: TallyPool) -> list[dict[str, Any]]:
             "step": f"{p.name}/{step}",
             "protocol": _PAIR[step][0],
             "trust": "parties",
-            "rounds": _PAIR[step][1],
+            "rounds": rounds[step],
             "bytes": dict(sorted(by.items())),
         }
         for step, by in said.items()

@@ -389,13 +389,15 @@ def sources_of(sides: Iterable[Side]) -> tuple[LocalQuery, ...]:
 class TallyPool(JoinPool):
     """A join of two parties, one table of each, without a helper (P9, mpc/pair.py).
 
-    Every step that is let out is Σ coefficient · (column of the spine, or 1) · (column of the other side). Which keys
-    met both parties learn. ``ones``: of each side the columns that are 1 in every row that counts. ``weighed``: whether
-    a result by row multiplies columns of the spine by what the other side does not show (mpc/protocols/scoring.py).
+    Every step that is let out is Σ coefficient · (column of the spine, or 1) · (column of the other side), or is one of
+    ``compared``: those the two compute on shares, key by key (mpc/compared.py). Which keys met both parties learn.
+    ``ones``: of each side the columns that are 1 in every row that counts. ``weighed``: whether a result by row
+    multiplies columns of the spine by what the other side does not show (mpc/protocols/scoring.py).
     """
 
     ones: tuple[tuple[int, ...], tuple[int, ...]]
     weighed: bool = False
+    compared: tuple[int, ...] = ()
 
     @property
     def ciphertexts(self) -> bool:

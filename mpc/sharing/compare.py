@@ -158,12 +158,16 @@ def _is_zero(session: Session, circle: Circle, bits: int, x: RingWords) -> Round
 
 
 def _deal_tree(session: Session, circle: Circle, bits: int, n: int, *, borrow: bool) -> Rounds[None]:
-    words = n * bits // 64
-    for level in range(_LEVELS):
-        count = 2 if borrow and (bits == 128 or level < _LEVELS - 1) else 1
-        yield from deal_and_bits(session.at(f"level/{level}"), circle, _KINDS[level], words, count)
+    for name, kind, words, count in tree(bits, n, borrow=borrow):
+        yield from deal_and_bits(session.at(name), circle, kind, words, count)
+
+
+def tree(bits: int, n: int, *, borrow: bool) -> Iterator[tuple[str, type[np.unsignedinteger], int, int]]:
+    """The ANDs of ``n`` comparisons, level by level: step, kind and number of words, and how many ANDs with one x."""
+    for level, kind in enumerate(_KINDS):
+        yield f"level/{level}", kind, n * bits // 64, 2 if borrow and (bits == 128 or level < _LEVELS - 1) else 1
     if bits == 128:
-        yield from deal_and_bits(session.at("join"), circle, np.uint8, n, 1)
+        yield "join", np.uint8, n, 1
 
 
 def _open_masked(session: Session, circle: Circle, bits: int, x: RingWords) -> Rounds[tuple[BitWords, BitWords]]:

@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -181,7 +182,7 @@ def _sum_of_two(
     """What the helper would tell the last holder at ``step``: Σ of its columns times the first one's, and both
     ``mine``; ``most``: bits of each product."""
     here, r = session.at("between"), ring(bits)
-    most += len(columns).bit_length() - 1 + HIDING
+    most = _masked(most, len(columns))
     primes = _primes(most)
     if session.me == circle.last:
         asked = [residues(x, primes) for x in columns]
@@ -200,6 +201,45 @@ def _sum_of_two(
         [[(i, residues(x, primes)) for i, x in enumerate(columns)]],
         [residues(hidden, primes)],
     )
+
+
+# ---- what it costs
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Bytes from the last holder to the first and back, and messages each way but for long columns' blocks."""
+
+    asked: int
+    answered: int
+    messages: int
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.asked + other.asked, self.answered + other.answered, self.messages + other.messages)
+
+
+KEY_BYTES = SEED_BYTES + 8 * _ROWS * DEGREE
+
+
+def cost_of_sum(most: int, columns: int, n: int) -> Cost:
+    """Of n sums of ``columns`` products of so many bits."""
+    return _cost(WHOLE, len(_primes(_masked(most, columns))), columns, 1, n)
+
+
+def cost_of_ands(n: int, count: int) -> Cost:
+    """Of ``count`` ANDs with one dealt a, of n bits."""
+    return _cost(BITS, 1, 2 * count + 1, count, n)
+
+
+def cost_of_own_ands(n: int) -> Cost:
+    """Of ANDs of n bits that each knows."""
+    return _cost(BITS, 1, 1, 1, n)
+
+
+def _cost(use: Parameters, primes: int, columns: int, sums: int, n: int) -> Cost:
+    parts, polynomial = -(-n // DEGREE), 8 * DEGREE
+    asked = SEED_BYTES + columns * primes * len(use.q) * polynomial
+    return Cost(parts * asked, parts * sums * primes * 2 * use.kept * polynomial, parts)
 
 
 # ---- questions and answers, in parts of as many elements as a ciphertext has slots
@@ -289,6 +329,11 @@ def _verified_bits(x: Residues, sender: str, step: str) -> Residues:
 
 
 # ---- numbers
+
+
+def _masked(most: int, columns: int) -> int:
+    """Bits of what hides a sum of ``columns`` products of so many bits."""
+    return most + columns.bit_length() - 1 + HIDING
 
 
 def _primes(bits: int) -> tuple[int, ...]:

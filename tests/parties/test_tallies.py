@@ -104,6 +104,28 @@ async def test_a_score_whose_weights_stay_with_the_recipient(firms: Running) -> 
     assert [(r["score"], r["x"]) for r in rows] == expected
 
 
+async def test_columns_of_both_are_compared(firms: Running) -> None:
+    met = [i for i in range(60) if i % 4]
+    sql = f"SELECT t.industry, COUNT(*) AS n, SUM(b.balance) AS held {JOINED} WHERE t.paid < 2 * b.balance + 100 "
+    rows = (await query(firms, sql + "GROUP BY t.industry ORDER BY 1")).rows
+    passing = [i for i in met if 10 * i < 2 * i + 101]
+    for row in rows:
+        of_group = [i for i in passing if "AB"[i % 5 == 0] == row["industry"]]
+        held = sum((Decimal(i) + Decimal("0.5") for i in of_group), Decimal(0))
+        assert (row["n"], row["held"] or 0) == (len(of_group), held)
+    assert sum(r["n"] for r in rows) == len(passing)
+    # how many of its rows pass, the bank has seen: that was a condition shown, of which the tax bureau allows one
+    error = await refused(firms, (sql + "GROUP BY 1").replace("100", "200"), trust="parties")
+    assert error.code == "policy.spent" and "max_bits" in str(error)
+
+
+async def test_a_decision_for_each_row_of_a_party(firms: Running) -> None:
+    sql = f"SELECT b.uscc, b.balance > t.paid - 200 AS more {JOINED} ORDER BY 1"
+    decided = [i + 0.5 > 10 * i - 200 for i in range(60) if i % 4]
+    assert [r["more"] for r in (await query(firms, sql, "bank")).rows] == decided
+    assert len(set(decided)) == 2
+
+
 async def test_small_cells_are_suppressed(tmp_path: Path) -> None:
     async with serving(make(tmp_path, least=10), without=("helper", "telecom")) as running:
         for to in ("bank", "tax"):  # each knows its own noise
