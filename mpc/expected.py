@@ -29,7 +29,7 @@ A_POINT, A_ROW_ENCRYPTED, A_PRODUCT, A_CIPHERTEXT = 3.2e-5, 2e-4, 2e-5, 2e-2
 #: for each term of a score, two at a time
 A_SCORE = 1e-3
 #: for each byte of what two parties deal each other, where one works while the other waits
-A_DEALT_BYTE = 8e-8
+A_DEALT_BYTE = 6e-8
 #: memory for each row of a join without a helper: its key and points, for each of its ciphertexts, and for each of its
 #: comparisons
 PAIR_ROW_BYTES, CIPHERTEXT_MEMORY, COMPARED_MEMORY = 400, 3 * 800, 3000

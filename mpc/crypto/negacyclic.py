@@ -6,8 +6,9 @@ laid out so that ``lo`` is always the first half of an array and ``hi`` the seco
 JACM 1968): every level is a few operations over whole arrays. The values come in an order of the tree's, the same for
 all polynomials, so products are element by element.
 
-A product modulo p is a·b − p·⌊a·b/p⌋ in words that wrap, the quotient taken in floating point: a, b < 2^50 and three
-roundings of 2^-53 put it off by less than one. Primes stand in the last axis but one: arrays are (…, primes, N).
+A product modulo p is a·b less p times the nearest whole number to a·b/p, in words that wrap. The quotient is taken in
+floating point: a, b < 2^50 and three roundings put it off by less than a half, so what is left is smaller than p on
+either side of 0. Primes stand in the last axis but one: arrays are (…, primes, N).
 """
 
 from __future__ import annotations
@@ -29,37 +30,37 @@ _SIGN = np.int64(63)
 
 def multiply(a: Residues, b: Residues, p: Residues) -> Residues:
     """a·b modulo p, element by element; ``p`` broadcasts."""
-    return _product(a, b, b / p, p)[1]
+    return _remainder(a, b, b / p, p)
 
 
 def divide_product(a: Residues, b: Residues, p: Residues) -> tuple[Residues, Residues]:
     """⌊a·b/p⌋ and the remainder."""
-    return _product(a, b, b / p, p)
+    rest = multiply(a, b, p)
+    nearest = np.rint(a * (b / p)).astype(np.uint64)  # off by one at most, as is its product with p from a·b − rest
+    return nearest + ((a * b - rest - nearest * p).view(np.int64) // p.view(np.int64)).view(np.uint64), rest
 
 
-def _product(a: Residues, b: Residues, b_over_p: NDArray[np.float64], p: Residues) -> tuple[Residues, Residues]:
-    quotient = (a * b_over_p).astype(np.uint64)
-    rest = (a * b - quotient * p).view(np.int64)
-    signed = p.view(np.int64)
-    low = rest >> _SIGN  # −1 where the quotient is one too large
-    rest += signed & low
-    rest -= signed
-    high = rest >> _SIGN  # 0 where it is one too small
-    rest += signed & high
-    return quotient + low.view(np.uint64) + (high + np.int64(1)).view(np.uint64), rest.view(np.uint64)
+def _remainder(a: Residues, b: Residues, b_over_p: NDArray[np.float64], p: Residues) -> Residues:
+    quotient = a * b_over_p
+    quotient += 0.5
+    rest: Residues = a * b
+    rest -= quotient.astype(np.uint64) * p
+    signed = rest.view(np.int64)
+    signed += (signed >> _SIGN) & p.view(np.int64)
+    return rest
 
 
 def add(a: Residues, b: Residues, p: Residues) -> Residues:
-    return _reduced(a + b, p)
+    """a + b modulo p: what is below p wraps to a large word when p is taken away."""
+    x = a + b
+    out: Residues = np.minimum(x, x - p)
+    return out
 
 
 def subtract(a: Residues, b: Residues, p: Residues) -> Residues:
-    return _reduced(a + (p - b), p)
-
-
-def _reduced(x: Residues, p: Residues) -> Residues:
-    """x modulo p for x < 2p: what is below p wraps to a large word when p is taken away."""
-    out: Residues = np.minimum(x, x - p)
+    """a − b modulo p: where it wraps, p more brings it back to a small word."""
+    x = a - b
+    out: Residues = np.minimum(x, x + p)
     return out
 
 
@@ -83,7 +84,7 @@ def transform(x: Residues, primes: Sequence[int]) -> Residues:
     p, out = column(primes), x
     for root, over_p in _forward(tuple(primes)):
         lo, hi = out[..., : DEGREE // 2], out[..., DEGREE // 2 :]
-        turned = _product(hi, root, over_p, p)[1]
+        turned = _remainder(hi, root, over_p, p)
         out = np.empty_like(x)
         out[..., 0::2] = add(lo, turned, p)
         out[..., 1::2] = subtract(lo, turned, p)
@@ -97,7 +98,7 @@ def coefficients(x: Residues, primes: Sequence[int]) -> Residues:
         even, odd = np.ascontiguousarray(out[..., 0::2]), np.ascontiguousarray(out[..., 1::2])
         out = np.empty_like(x)
         out[..., : DEGREE // 2] = add(even, odd, p)
-        out[..., DEGREE // 2 :] = _product(subtract(even, odd, p), root, over_p, p)[1]
+        out[..., DEGREE // 2 :] = _remainder(subtract(even, odd, p), root, over_p, p)
     return multiply(out, column([pow(DEGREE, -1, q) for q in primes]), p)
 
 

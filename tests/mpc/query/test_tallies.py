@@ -11,15 +11,19 @@ from pathlib import Path
 
 import pytest
 
+from mpc import pair
 from mpc.codec import decode
+from mpc.crypto.spread import one_core
 from mpc.explain import explain, render
 from mpc.pair import Pair
 from mpc.policy.needs import Recipient, Request, needs_of
 from mpc.protocols.tally_terms import Tally
 from mpc.query.plan import MetReveal, Plan
+from mpc.replay import replay
 from mpc.run import Trace
 from mpc.traffic import pair_traffic
-from tests.mpc.query.world import World, boolean, decimal, held, integer, refusal, text
+from tests.mpc.joining import sessions
+from tests.mpc.query.world import HELPER, World, boolean, decimal, held, integer, refusal, text
 
 draw = random.Random(3)
 IDS = [f"9131{i:04d}" for i in range(40)]
@@ -346,6 +350,25 @@ def test_no_size_of_a_comparison_depends_on_a_constant():
         _, trace = traced(f"SELECT COUNT(*) {FROM} WHERE t.tax_paid < {c} AND b.balance + {c} > t.tax_paid")
         sizes.append([(m.sender, m.step, len(m.raw)) for m in trace.sent])
     assert sizes[0] == sizes[1]
+
+
+def test_roles_of_a_comparison_replay_byte_for_byte():
+    plan, trace = traced(COMPARED_ROWS[1], recipients=("bank",))
+    ((_, pool),) = plan.tallies
+    for party in pool.parties:
+        session = sessions([*pool.parties, HELPER])[party]
+        replay(party, pair.play(session, Pair(pool, 3), WORLD.rows(pool, party), one_core), trace.sent)
+
+
+def test_of_a_comparison_only_what_was_dealt_is_said():
+    """Openings, which dealt words mask, between ciphertexts; of the outcome one share."""
+    _, trace = traced(COMPARED_ROWS[1], recipients=("bank",))
+    for party, ciphertexts in (("bank", "answered"), ("tax", "asked")):
+        steps = [m.step.split("/pair/")[1].split("/block")[0] for m in trace.said_by(party)]
+        rest = {s for s in steps if not s.endswith(f"/{ciphertexts}")}
+        opened = {s for s in rest if s.startswith("compared/") and s.endswith("/open")}
+        others = {"compared/key", "told/0"} if party == "tax" else set()
+        assert rest - opened == {"blind/points", "blind/doubled"} | others, party
 
 
 def test_explain_says_what_becomes_of_comparisons():
