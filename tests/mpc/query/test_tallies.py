@@ -280,7 +280,13 @@ def traced(sql: str, **how) -> tuple[Plan, Trace]:
     return plan, trace
 
 
-@pytest.mark.parametrize("sql", [TOTALS[1], TOTALS[5], TOTALS[8], BY_ROW[1], WEIGHED[0], COMPARED[3], COMPARED_ROWS[0]])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        *(TOTALS[1], TOTALS[5], TOTALS[8], BY_ROW[1], WEIGHED[0], COMPARED_ROWS[0]),
+        pytest.param(COMPARED[3], marks=pytest.mark.slow),
+    ],
+)
 def test_what_is_said_stays_within_what_is_told(sql):
     plan, trace = traced(sql, recipients=("bank",))
     ((_, pool),) = plan.tallies
@@ -344,6 +350,7 @@ def test_no_size_depends_on_a_constant():
     assert sizes[0] == sizes[1] == sizes[2]
 
 
+@pytest.mark.slow
 def test_no_size_of_a_comparison_depends_on_a_constant():
     sizes = []
     for c in (1, 90):

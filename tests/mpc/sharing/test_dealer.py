@@ -206,7 +206,14 @@ def test_costs_of_bits_are_those_of_the_page():
     assert dealer.cost_of_own_ands(DEGREE) == dealer.Cost(24 * DEGREE + 32, 16 * DEGREE, 1)
 
 
-@NAMES
+@pytest.mark.parametrize(
+    "name",
+    [
+        "multiply",
+        "negative",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in sorted(operations(64)) if n[0] in "bek"),
+    ],
+)
 def test_a_role_replays_byte_for_byte(name: str):
     holder, deal, _ = operations(64)[name]
     trace = Trace()
