@@ -39,7 +39,7 @@ def without_helper(pool: JoinPool, family: Sequence[JoinSide], ones: Sequence[Se
     made = TallyPool(**{f.name: getattr(pool, f.name) for f in fields(pool)}, ones=(tuple(ones[0]), tuple(ones[1])))
     steps = dict.fromkeys(s for r in pool.released for s in (*r.words, *r.entities))
     compared = tuple(s for s in steps if not _is_bilinear(made, s))
-    assert not compared or pool.sides[0].unique, "else shares.py refuses it: one key would be compared several times"
+    assert not compared or pool.sides[0].unique, "else program.py refuses it: one key would be compared several times"
     words = [met(made, s) for r in pool.released for s in r.words if s not in compared]
     # of single rows the other side says its part of a word, or computes it under the recipient's key, key by key
     shown = shown_by_themselves(words)
