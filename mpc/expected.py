@@ -46,9 +46,9 @@ def expected_bytes(plan: Plan) -> int:
 
 
 def _unhelped_bytes(j: Pair) -> int:
-    met, rows = min(j.spine.rows, j.other.rows), j.spine.rows + j.other.rows
+    met, rows = j.pool.most - 1, j.spine.rows + j.other.rows
     most = max((len(b.steps) for b in batches(j.compared.steps)), default=0) if j.compared is not None else 0
-    packs = 0 if j.pool.by_row else j.tally.packs
+    packs = 0 if j.pool.by_row or j.pool.asks else j.tally.packs
     return PAIR_ROW_BYTES * rows + (CIPHERTEXT_MEMORY * packs + COMPARED_MEMORY * most) * met
 
 
@@ -73,6 +73,8 @@ def expected_seconds(plan: Plan, recipients: int) -> float:
 def _unhelped_seconds(j: Pair) -> float:
     """Blinding both ways, then the ciphertexts, if as many keys met as can."""
     points = A_POINT * 2 * (j.spine.rows + j.other.rows)
+    if j.pool.asks:
+        return points + A_POINT * 4 * j.size.extra
     met = min(j.spine.rows, j.other.rows)
     if (s := j.scoring) is not None:
         multiplied = met * sum(len(word) for word in s.words)

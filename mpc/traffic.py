@@ -21,6 +21,7 @@ from mpc.protocols.group_totals import Grouping
 from mpc.protocols.parts import KEY_BYTES
 from mpc.protocols.ranked import Search
 from mpc.protocols.ranked_rows import RowSearch
+from mpc.protocols.size import Size
 from mpc.protocols.spine_order import MARKS
 from mpc.protocols.tally import PART
 from mpc.protocols.tally_terms import Tally
@@ -116,6 +117,9 @@ def search_traffic(s: Search) -> Iterator[Traffic]:
 def pair_traffic(j: Pair) -> Iterator[Traffic]:
     """Everything that is said in a join without a helper, but for the reveal, if as many keys met as can."""
     spine, other, most = j.spine.party, j.other.party, min(j.spine.rows, j.other.rows)
+    if j.pool.asks:
+        yield from _size(j.size)
+        return
     points = POINT_BYTES * (j.spine.rows + j.other.rows)
     for sender, receiver in ((spine, other), (other, spine)):
         yield _one("blind", sender, receiver, points, 2)
@@ -147,6 +151,14 @@ def _compared(c: Compared, keys: int) -> Iterator[Traffic]:
         opened = 40 * n * batch.bits // 64 if batch.kind in ("negative", "zero") else 2 * n * batch.bits // 8
         for sender, receiver in ((first, last), (last, first)):
             yield Traffic("compared", sender, receiver, opened + 128, _messages(opened, n))
+
+
+def _size(s: Size) -> Iterator[Traffic]:
+    """The number of keys that met, and whether it is small: twice, once heard by each."""
+    for step, b in (("count", s.counted), *(("small", s.tested_by(i)) for i in s.sides if s.window)):
+        (asks, answers), (one, other) = b.sides, b.rows
+        yield _one(step, asks, answers, POINT_BYTES * one)
+        yield _one(step, answers, asks, POINT_BYTES * (other + one), 2)
 
 
 def _small(t: Tally) -> int:
