@@ -98,7 +98,7 @@ def operations(bits: int) -> dict[str, tuple[Holder, Deal, list[int]]]:
 NAMES = pytest.mark.parametrize("name", sorted(operations(64)))
 
 
-@BOTH
+@pytest.mark.parametrize("bits", [64, pytest.param(128, marks=pytest.mark.slow)])
 @NAMES
 def test_operations(bits: int, name: str):
     holder, deal, want = operations(bits)[name]
@@ -298,7 +298,7 @@ def top_bit(words: RingWords) -> RingWords:
         ("/answered", lambda w: w[::-1] % np.uint64(BITS.q[-1]), "p0", "protocol.malformed"),
     ],
 )
-@pytest.mark.parametrize("name", ["multiply", "negative"])
+@pytest.mark.parametrize("name", ["multiply", pytest.param("negative", marks=pytest.mark.slow)])
 def test_what_is_no_ciphertext_blames_its_sender(name: str, step: str, change, guilty: str, code: str):
     holder, deal, _ = operations(64)[name]
     with pytest.raises(PeerError) as raised:
