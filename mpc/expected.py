@@ -10,6 +10,7 @@ from __future__ import annotations
 from mpc.joint import Joint
 from mpc.pair import Pair
 from mpc.query.plan import Plan
+from mpc.steps import batches
 from mpc.traffic import search_traffic, traffic
 
 #: what every job takes, with all members on one machine
@@ -27,8 +28,11 @@ A_COMMITMENT = 4e-5
 A_POINT, A_ROW_ENCRYPTED, A_PRODUCT, A_CIPHERTEXT = 3.2e-5, 2e-4, 2e-5, 2e-2
 #: for each term of a score, two at a time
 A_SCORE = 1e-3
-#: memory for each row of a join without a helper: its key and points, and for each of its ciphertexts
-PAIR_ROW_BYTES, CIPHERTEXT_MEMORY = 400, 3 * 800
+#: for each byte of what two parties deal each other, where one works while the other waits
+A_DEALT_BYTE = 6e-8
+#: memory for each row of a join without a helper: its key and points, for each of its ciphertexts, and for each of its
+#: comparisons
+PAIR_ROW_BYTES, CIPHERTEXT_MEMORY, COMPARED_MEMORY = 400, 3 * 800, 3000
 #: memory of a node at rest, and for each word of a shared column: the share, masks, what is on its way
 START_BYTES, WORD_BYTES = 200 << 20, 40
 
@@ -37,12 +41,15 @@ def expected_bytes(plan: Plan) -> int:
     """Memory that the joins of a plan take at one data party at most, beside its tables: of one part at a time."""
     parts = [next(Joint(pool, "helper", 1).pieces)[1] for _, pool in plan.hidden_joins]
     hidden = [WORD_BYTES * max(j.rows, *map(j.rows_of, j.others)) * j.words for j in parts]
-    pairs = [
-        PAIR_ROW_BYTES * sum(s.rows for s in pool.sides)
-        + (0 if pool.by_row or pool.asks else CIPHERTEXT_MEMORY * (pool.most - 1) * Pair(pool, 1).tally.packs)
-        for _, pool in plan.tallies
-    ]
+    pairs = [_unhelped_bytes(Pair(pool, 1)) for _, pool in plan.tallies]
     return max((START_BYTES + found for found in (*hidden, *pairs)), default=0)
+
+
+def _unhelped_bytes(j: Pair) -> int:
+    met, rows = j.pool.most - 1, j.spine.rows + j.other.rows
+    most = max((len(b.steps) for b in batches(j.compared.steps)), default=0) if j.compared is not None else 0
+    packs = 0 if j.pool.by_row or j.pool.asks else j.tally.packs
+    return PAIR_ROW_BYTES * rows + (CIPHERTEXT_MEMORY * packs + COMPARED_MEMORY * most) * met
 
 
 def expected_seconds(plan: Plan, recipients: int) -> float:
@@ -72,6 +79,8 @@ def _unhelped_seconds(j: Pair) -> float:
     if (s := j.scoring) is not None:
         multiplied = met * sum(len(word) for word in s.words)
         points += A_ROW_ENCRYPTED * met * len(s.weights) + A_SCORE * multiplied + A_CIPHERTEXT * s.ciphertexts(met)
+    if j.compared is not None:
+        points += A_DEALT_BYTE * sum(cost.asked + cost.answered for _, cost in j.compared.costs(met))
     if j.pool.by_row:
         return points
     t = j.tally

@@ -218,6 +218,7 @@ def _said(j: Joint) -> dict[str, dict[str, int]]:
 #: the same of a join without a helper
 _PAIR = {
     "blind": ("P9 which keys met: points of both, blinded by both", 2),
+    "compared": ("comparisons on shares, of words the two deal each other by BFV", 0),
     "count": ("P9 how many keys met: points of both, blinded by both, in another order", 2),
     "small": ("P9 whether that is small: the same of numbers, heard by each", 4),
     "tally": ("P9 totals by group on ciphertexts, small cells hidden", 4),
@@ -229,7 +230,9 @@ _PAIR = {
 def _pair_steps(p: TallyPool) -> list[dict[str, Any]]:
     """The steps of a join without a helper. ``bytes``: what each party sends, if as many keys met as can."""
     said: dict[str, dict[str, int]] = {}
-    for t in pair_traffic(Pair(p, 1)):
+    pair = Pair(p, 1)
+    rounds = {step: n for step, (_, n) in _PAIR.items()} | {"compared": pair.compared.rounds if pair.compared else 0}
+    for t in pair_traffic(pair):
         by = said.setdefault(t.step, {})
         by[t.sender] = by.get(t.sender, 0) + t.bytes
     return [
@@ -237,7 +240,7 @@ def _pair_steps(p: TallyPool) -> list[dict[str, Any]]:
             "step": f"{p.name}/{step}",
             "protocol": _PAIR[step][0],
             "trust": "parties",
-            "rounds": _PAIR[step][1],
+            "rounds": rounds[step],
             "bytes": dict(sorted(by.items())),
         }
         for step, by in said.items()

@@ -20,6 +20,9 @@ mask uniform in Z_n for the whole plaintext would hide perfectly where this is 2
 n could open it.) Every ciphertext that leaves the group side is multiplied by r^n with a fresh r: by the r of a product
 the value side could find the rows that are in it.
 
+Of a column that the two share already, key by key, the value side encrypts its share like any column, and the group
+side adds the total of its own to its half.
+
 A cell of fewer entities than ``least`` gets noise of both sides in its words and 1 in its flag. The group side does not
 learn which cells, as it works on ciphertexts; the value side does not learn where they are in the result; and a
 recipient that is one of the two cannot take the other's noise off. Groups in which fewer than ``least`` keys met for
@@ -37,7 +40,7 @@ deploying secure computing: private intersection-sum-with-cardinality, EuroS&P 2
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,11 +74,13 @@ PART = 1 << 14
 @dataclass(frozen=True, eq=False)
 class GroupRows:
     """The group side's rows: ``met``: (n,) the number of the shared key of each, -1 where it has none; ``group``: (n,)
-    -1 where its own condition fails; ``weights``: (n,) or (n, 2) each."""
+    -1 where its own condition fails; ``weights``: (n,) or (n, 2) each. ``shares``: by the number of the value side's
+    column that is but a share, this side's share of it, of each shared key."""
 
     met: Indices
     group: Indices
     weights: tuple[RingWords, ...]
+    shares: Mapping[int, RingWords] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"GroupRows({len(self.met)})"
@@ -93,6 +98,7 @@ def group_side(
     rows = yield from _hear_rows(here.at("rows"), t, key, shared)
     order = permutation(here.own, here.at("order").path, t.groups)
     masked, shares = _masked_totals(here.at("totals"), t, key, _totalled(t, key, rows, mine, spread), order, spread)
+    _add_own_shares(t, mine, order, shares)
     yield from say_ciphertexts(here.at("totals"), peer, key, masked)
     for i, form in enumerate(t.entities):
         yield from say_words(here.at(f"entities/{i}"), peer, 64, _evaluated(form, shares, 64))
@@ -169,6 +175,23 @@ def _of_large_groups(t: Tally, mine: GroupRows) -> Indices:
     pairs = np.unique(np.stack((mine.group[taken], mine.met[taken])), axis=1)
     keys = np.bincount(pairs[0], minlength=t.groups)
     return taken[keys[mine.group[taken]] >= t.least]
+
+
+def _add_own_shares(t: Tally, mine: GroupRows, order: Indices, shares: list[list[int]]) -> None:
+    """To the shares of atoms the totals of this side's shares of their columns: nobody need encrypt these."""
+    taken = _of_large_groups(t, mine)
+    taken = taken[np.argsort(mine.group[taken], kind="stable")]
+    ends = np.searchsorted(mine.group[taken], np.arange(t.groups + 1))
+    for i, (a, c) in enumerate(t.atoms):
+        if c not in mine.shares:
+            continue
+        assert a is None
+        own = mine.shares[c]
+        r = ring(64 if own.ndim == 1 else 128)
+        sums = np.concatenate((r.zeros(1), r.prefix_sums(own[mine.met[taken]])))
+        totals = sums[ends[1:]]
+        r.subtract_into(totals, sums[ends[:-1]])
+        shares[i] = [s + x for s, x in zip(shares[i], r.to_ints(totals[order]), strict=True)]
 
 
 def _masked_totals(

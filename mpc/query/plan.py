@@ -390,7 +390,8 @@ def sources_of(sides: Iterable[Side]) -> tuple[LocalQuery, ...]:
 class TallyPool(JoinPool):
     """A join of two parties, one table of each, without a helper (P9, mpc/pair.py).
 
-    Every step that is let out is Σ coefficient · (column of the spine, or 1) · (column of the other side). Which keys
+    Every step that is let out is Σ coefficient · (column of the spine, or 1) · (column of the other side), or is one of
+    ``compared``: those the two compute on shares, key by key (mpc/compared.py). Which keys
     met both parties learn, but where ``asks`` says who counts them: there the result is their number and neither learns
     it (mpc/protocols/size.py), and ``hides`` names the parties of the join that receive it. ``ones``: of each side the
     columns that are 1 in every row that counts. ``weighed``: whether a result by row multiplies columns of the spine by
@@ -399,6 +400,7 @@ class TallyPool(JoinPool):
 
     ones: tuple[tuple[int, ...], tuple[int, ...]]
     weighed: bool = False
+    compared: tuple[int, ...] = ()
     asks: str = ""
     hides: tuple[str, ...] = ()
 
