@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.blocks import hear_words, say_words
-from mpc.crypto.paillier import key_from_seed
 from mpc.crypto.spread import Spread
+from mpc.crypto.subgroup import key_from_seed
 from mpc.crypto.tags import tags
 from mpc.ids import Flags
 from mpc.joint import SideRows, first_marks, in_cells
