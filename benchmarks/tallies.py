@@ -1,18 +1,15 @@
 """``python -m benchmarks.tallies``: a join of two parties without a helper, its parts and the whole job.
 
 The parts in this process, the work of both parties spread over the cores: blinding (all points of both, both ways) and
-totals by group on ciphertexts. Then the job between real processes, from SQL to result. Beside it a plain intersection
-by openmined-psi, where that is installed; spu's ECDH has its own row (benchmarks/spu_psi.py).
+totals by group on ciphertexts. Then the job between real processes, from SQL to result. The blinding beside other
+libraries: benchmarks/intersections.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
 import os
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -112,22 +109,9 @@ def whole(scratch: Path, rows: int) -> Row:
     return {"ids_a_side": rows, "seconds": seconds, "expected_seconds": told, "duckdb_seconds": duck}
 
 
-def openmined(rows: int) -> list[Row]:
-    """A plain intersection by openmined-psi in one process on one core; only where it is installed."""
-    if importlib.util.find_spec("private_set_intersection") is None:
-        return []
-    psi = importlib.import_module("private_set_intersection.python")
-    ids = [[f"F{i:012d}" for i in range(start, start + rows)] for start in (0, rows // 3)]
-    began = time.perf_counter()
-    client, server = psi.client.CreateWithNewKey(True), psi.server.CreateWithNewKey(True)
-    setup = server.CreateSetupMessage(0.0, rows, ids[1], psi.DataStructure.RAW)
-    found = client.GetIntersection(setup, server.ProcessRequest(client.CreateRequest(ids[0])))
-    return [{"ids_a_side": rows, "shared": len(found), "openmined_seconds": time.perf_counter() - began}]
-
-
 def tallies(scratch: Path, sizes: tuple[int, ...] = (10_000, 100_000)) -> list[Row]:
     """All of it for each number of ids a side."""
-    return [row for n in sizes for row in (parts(n), whole(scratch, n), *openmined(n))]
+    return [row for n in sizes for row in (parts(n), whole(scratch, n))]
 
 
 if __name__ == "__main__":
