@@ -42,6 +42,7 @@ from parties import files
 from parties.depositing import ATTEMPT
 from parties.evidence.log import Log
 from parties.failures import decode, from_rpc
+from parties.job_ids import DIGITS, whole_id
 from parties.member import Member
 from parties.modeler.deposits import Collecting, closing, collect, prepare, terms_for
 from parties.proposals import APPROVAL, JOB, Proposed, compiled, propose, read_catalogs
@@ -55,8 +56,6 @@ T = TypeVar("T")
 JOB_SECONDS = 3600
 NONE: Mapping[str, str] = MappingProxyType({})
 FINAL = frozenset({"done", "failed", "cancelled"})
-#: of a job's id, the fewest first digits that may stand for it
-SHORTEST = 8
 #: hears of every change of a job's status
 Watcher = Callable[[pb.JobStatus], None]
 
@@ -260,19 +259,14 @@ class Client:
     def job_id(self, begins: str) -> str:
         """The whole id of the one of this member's jobs that ``begins`` so. Raises LocalError job.unknown."""
         begins = begins.strip().lower()
-        if len(begins) == 64:
+        if len(begins) == DIGITS:
             return begins
-        if len(begins) < SHORTEST or not set(begins) <= set("0123456789abcdef"):
-            raise LocalError(
-                "job.unknown",
-                f"A job id is 64 hexadecimal digits; at least its first {SHORTEST} are needed.",
-                "List yours with `heji jobs list`.",
-            )
-        found = [j.job for j in self.jobs() if j.job.startswith(begins)]
-        if len(found) != 1:
-            what = f"{len(found)} of {self.name}'s jobs begin" if found else f"No job of {self.name} begins"
-            raise LocalError("job.unknown", f"{what} with {begins}.", "List yours with `heji jobs list`.")
-        return found[0]
+        return whole_id(
+            begins,
+            lambda: (j.job for j in self.jobs()),
+            whose=f"jobs of {self.name}",
+            advice="List yours with `heji jobs list`.",
+        )
 
     def cancel(self, job: str) -> pb.JobStatus:
         status: pb.JobStatus = self._wait(self._call("Cancel", pb.JobRef(job=job)))

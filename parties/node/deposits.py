@@ -47,6 +47,7 @@ from parties.depositing import (
 from parties.evidence.documents import Signed
 from parties.evidence.recorder import SOFTWARE, Recorder
 from parties.failures import abort, decode, encode, from_rpc, is_transient
+from parties.job_ids import whole_id
 from parties.member import Member
 from parties.node.deposit_store import DepositStore, Message
 from parties.node.earlier import shown_columns
@@ -460,12 +461,9 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         return list(reply.jobs)
 
     async def _found(self, job: str) -> pb.OpenDeposit:
-        begins = job.strip().lower()
-        found = [o for o in await self._look() if _id(o).startswith(begins)] if begins else []
-        if len(found) != 1:
-            what = f"{len(found)} deposit jobs begin" if found else "No deposit job of this member begins"
-            raise LocalError("job.unknown", f"{what} with {begins}.", "List them with `heji deposit list`.")
-        return found[0]
+        found = {_id(o): o for o in await self._look()}
+        name = self._member.name
+        return found[whole_id(job, lambda: found, whose=f"deposit jobs of {name}", advice="heji deposit list")]
 
     async def _call(self, method: str, request: Any) -> Any:
         coordinator = coordinator_of(self._member)
