@@ -17,10 +17,10 @@ in floating point add at most 2^-38 of the largest total. While both together st
 the exact one, with certainty and not only with high probability, so nothing of the error, which knows the key
 (B. Li, D. Micciancio, EUROCRYPT 2021), is left in it. ``most_ckks`` is that limit.
 
-SEAL draws its own randomness (Blake2xb from the system's), so keys and ciphertexts are made where parties do input and
-output, and enter a protocol as arguments: ``new_key`` and ``encrypt`` are no functions of their arguments alone.
-Adding is. A ciphertext shows who holds the secret key everything in it, its error included: nobody may
-compute on one with a secret of its own and give it back.
+SEAL draws its own randomness (Blake2xb from the system's), so keys are made where parties do input and output, and
+enter a protocol as arguments: ``new_key`` is no function of its arguments alone, nor is ``encrypt`` without seeds
+(seeded.py). With them it is, and adding always. A ciphertext shows who holds the secret key everything in it, its error
+included: nobody may compute on one with a secret of its own and give it back.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.crypto.labels import digest, framed, unframed
+from mpc.crypto.seeded import Seeds, bfv_vector
 from mpc.errors import LocalError, PeerError
 from mpc.messages import RingWords
 
@@ -164,18 +165,23 @@ def new_key(scheme: Scheme, primes: int = 1) -> SecretKey:
     return SecretKey(PublicKey(scheme, tuple(_public(c) for c in made)), secret)
 
 
-def encrypt(key: PublicKey, x: RingWords) -> list[bytes]:
+def encrypt(key: PublicKey, x: RingWords, seeds: Seeds | None = None) -> list[bytes]:
     """Fresh ciphertexts of signed whole numbers in words of 64 bits, ``x``: (length,) or (length, words); block by
     block, its primes together.
 
-    Draws the system's randomness: for parties/ to call. What the plaintexts cannot hold is for the plan to refuse.
+    ``seeds``: where the randomness of BFV ciphertexts comes from; else it is the system's, for parties/ to call. What
+    the plaintexts cannot hold is for the plan to refuse.
     """
-    ts, width, made = _tenseal(), values_per_ciphertext(key.scheme), []
-    contexts = key._loaded
+    ts, width, contexts = _tenseal(), values_per_ciphertext(key.scheme), key._loaded
+    made: list[bytes] = []
     parts = [_residues(x, p) for p in key.primes] if key.scheme == "bfv" else [_reals(x)]
     for start in range(0, len(x), width):
         for context, part in zip(contexts, parts, strict=True):
             block = part[start : start + width].tolist()
+            if seeds is not None:
+                assert key.scheme == "bfv"
+                made.append(bfv_vector(context, block, seeds.of(len(made)), seeds.saved))
+                continue
             vector = (
                 ts.bfv_vector(context, block) if key.scheme == "bfv" else ts.ckks_vector(context, block, _CKKS_SCALE)
             )

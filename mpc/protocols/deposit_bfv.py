@@ -7,7 +7,8 @@ carries but for 2^-40 a word. The same r spread x·q/p over all fractions, so al
 the error, which the recipient can see, are of numbers drawn at random.
 
 The key is too long for a job: the job names its fingerprint, under the recipient's signature, and the key travels
-beside. SEAL draws the randomness of ciphertexts, so they are made where the parties do input and output.
+beside. The randomness of ciphertexts comes from the depositor's coins (mpc/crypto/seeded.py), so that a deposit can be
+made again; SEAL writes them to files, so they are made where the parties do input and output.
 """
 
 from __future__ import annotations
