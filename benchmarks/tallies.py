@@ -1,8 +1,9 @@
 """``python -m benchmarks.tallies``: a join of two parties without a helper, its parts and the whole job.
 
 The parts in this process, the work of both parties spread over the cores: blinding (all points of both, both ways) and
-totals by group on ciphertexts. Then the job between real processes, from SQL to result. The blinding beside other
-libraries: benchmarks/intersections.py.
+totals by group on ciphertexts with their key; ``--one-core``: only these, on one core by processor time, for a machine
+that others use. Then the job between real processes, from SQL to result. The blinding beside other libraries:
+benchmarks/intersections.py.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,13 +44,16 @@ SQL = """
 Row = dict[str, Any]
 
 
-def parts(rows: int) -> Row:
-    """Seconds of the two halves, the second with its key; four fifths of the keys in common."""
+def parts(rows: int, *, one: bool = False) -> Row:
+    """Seconds of the two halves, the second with its key; four fifths of the keys in common. ``one``: on one core, of
+    the processor."""
+    timed = partial(measured, time.process_time if one else time.perf_counter)
     random = np.random.Generator(np.random.PCG64(7))
     own = {p: lay_out([INTEGER], [Integers(random.permutation(rows + rows // 4)[:rows])]).matrix for p in PARTIES}
-    cores, trace = Cores(os.cpu_count() or 1), Trace()
+    cores, trace = Cores(1 if one else os.cpu_count() or 1), Trace()
     try:
-        list(cores._started().map(partial(len), [b""] * 8))  # once in a job
+        if not one:
+            list(cores._started().map(partial(len), [b""] * 8))  # once in a job
         s = sessions(PARTIES, 1)
         b = Blind("blind", PARTIES, (rows, rows))
         blinding, found = timed(lambda: run({p: meet(s[p], b, own[p], cores) for p in PARTIES}, trace))
@@ -84,6 +90,12 @@ def parts(rows: int) -> Row:
     }
 
 
+def measured(clock: Callable[[], float], work: Callable[[], Any]) -> tuple[float, Any]:
+    began = clock()
+    result = work()
+    return clock() - began, result
+
+
 def whole(scratch: Path, rows: int) -> Row:
     """Seconds from submit to result in a running client."""
     folder = scratch / f"tally{rows}"
@@ -114,11 +126,18 @@ def tallies(scratch: Path, sizes: tuple[int, ...] = (10_000, 100_000)) -> list[R
     return [row for n in sizes for row in (parts(n), whole(scratch, n))]
 
 
-if __name__ == "__main__":
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", type=int, nargs="*", default=[10_000, 100_000])
+    parser.add_argument("--one-core", action="store_true", help="the parts only, by processor time")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="heji-bench-") as folder:
-        for row in tallies(Path(folder), tuple(parser.parse_args().rows)):
+        sizes = tuple(options.rows)
+        for row in [parts(n, one=True) for n in sizes] if options.one_core else tallies(Path(folder), sizes):
             print(
                 "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v:,}" for k, v in row.items()), flush=True
             )
+
+
+if __name__ == "__main__":
+    main()

@@ -43,6 +43,8 @@ _SLACK = 128
 _LONG_BITS = 2 * ORDER_BITS + _SLACK
 #: factors that one worker makes at a time, and ciphertexts that it opens
 _MADE, _OPENED = 512, 64
+#: factors from which on it is worth another table
+_FEW = 256
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def key_from_seed(seed: bytes) -> SubgroupSecret:
 
 def factors(key: SubgroupKey, seed: bytes, count: int, spread: Spread) -> list[int]:
     """``count`` factors h^s from a seed of 32 bytes that serves this only."""
-    window = _window(_LONG_BITS, count)
+    window = _window(_LONG_BITS, max(count, _FEW))  # one table for several small counts
     made = partial(_powers_of_h, key.h, key.square, window)
     size = _LONG_BITS // 8
     stream = keystream(hkdf(seed, salt=key.fingerprint, info=label("paillier-long-exponents")), size * count)
