@@ -111,7 +111,7 @@ class DepositKeys:
         """The public key itself, where ``key`` holds its fingerprint. Raises LocalError config.missing."""
         path = self._folder / f"{key.fingerprint}.public"
         if not path.exists():
-            raise LocalError("config.missing", f"{path} is missing.", "Restore the keys folder from the backup.")
+            raise LocalError("config.missing", f"{path} is missing.", "Put keys/deposits back from the backup.")
         return path.read_bytes()
 
     def secret(self, fingerprint: bytes) -> paillier.SecretKey | lattice.SecretKey:
@@ -122,7 +122,7 @@ class DepositKeys:
             raise LocalError(
                 "config.missing",
                 f"{self._member.name} has no secret key of the fingerprint {name[:16]}… in {self._folder}.",
-                "Restore the keys folder from the backup; without this key the total cannot be opened.",
+                "Put keys/deposits back from the backup, nothing else; without this key the total cannot be opened.",
             )
         try:
             raw = self._cipher(name).decrypt(bytes(12), read_secret(path), None)
