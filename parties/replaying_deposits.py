@@ -14,7 +14,7 @@ from mpc.evidence.case import Document, Part
 from mpc.evidence.deposit_checks import KEY
 from mpc.policy.flow import Limits
 from mpc.protocols.deposit import DEPOSIT, add_up, statement_of
-from mpc.protocols.deposit_bfv import NamedKey
+from mpc.protocols.deposit_lattice import NamedKey
 from mpc.query.compile import PLANNER
 from mpc.roles import deposit_cast
 from mpc.run import Sent

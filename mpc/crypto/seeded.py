@@ -1,4 +1,4 @@
-"""BFV ciphertexts as functions of a seed, so that who made one can make it again: by SEAL itself, under TenSEAL.
+"""BFV and CKKS ciphertexts as functions of a seed, so that who made one can make it again: by SEAL, under TenSEAL.
 
 SEAL draws the u, e1 and e2 of a ciphertext from a generator that it makes anew for every encryption. TenSEAL leaves it
 unseeded; its binding of SEAL (``tenseal.sealapi``) lets a context have a Blake2xb generator with a seed of 64 bytes.
@@ -10,9 +10,12 @@ The same seed, key and numbers give the same bytes under the same TenSEAL (pinne
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from mpc.crypto.coefficients import varint
 
 #: the bytes of what a function writes to the path that it is given: SEAL saves to files only, and mpc opens none
 Saved = Callable[[Callable[[str], Any]], bytes]
@@ -35,8 +38,9 @@ class Seeds:
         return seed
 
 
-def bfv_vector(context: Any, values: Sequence[int], seed: bytes, saved: Saved) -> bytes:
-    """What ``tenseal.bfv_vector(context, values).serialize()`` gives, but with the randomness of ``seed``."""
+def seeded_vector(context: Any, values: Sequence[Any], scale: float | None, seed: bytes, saved: Saved) -> bytes:
+    """What ``tenseal.bfv_vector(context, values).serialize()`` gives, or with a ``scale`` ``ckks_vector``, but with the
+    randomness of ``seed``."""
     from tenseal import sealapi as seal
 
     parameters = seal.EncryptionParameters(context.seal_context().data.key_context_data().parms())
@@ -44,16 +48,12 @@ def bfv_vector(context: Any, values: Sequence[int], seed: bytes, saved: Saved) -
     parameters.set_random_generator(seal.Blake2xbPRNGFactory(words))
     own = seal.SEALContext(parameters, True, seal.SEC_LEVEL_TYPE.TC128)
     plain, made = seal.Plaintext(), seal.Ciphertext(own)
-    seal.BatchEncoder(own).encode(list(values), plain)
+    if scale is None:
+        seal.BatchEncoder(own).encode(list(values), plain)
+    else:
+        seal.CKKSEncoder(own).encode(list(values), scale, plain)
     seal.Encryptor(own, context.public_key().data).encrypt(plain, made)
-    raw, length = saved(made.save), _varint(len(values))
-    # TenSEAL's BFVVectorProto: its sizes, its ciphertexts
-    return b"\x0a" + _varint(len(length)) + length + b"\x12" + _varint(len(raw)) + raw
-
-
-def _varint(n: int) -> bytes:
-    out = bytearray()
-    while n > 127:
-        out.append(n & 127 | 128)
-        n >>= 7
-    return bytes([*out, n])
+    raw, length = saved(made.save), varint(len(values))
+    # TenSEAL's BFVVectorProto or CKKSVectorProto: its sizes, its ciphertexts, the scale
+    vector = b"\x0a" + varint(len(length)) + length + b"\x12" + varint(len(raw)) + raw
+    return vector if scale is None else vector + b"\x19" + struct.pack("<d", scale)

@@ -28,7 +28,7 @@ from mpc.errors import HejiError, LocalError, PeerError
 from mpc.evidence.deposit_checks import KEY
 from mpc.job import METHODS, Job
 from mpc.protocols.deposit import DEPOSIT, WITHDRAWAL, Terms, statement_of, withdrawal
-from mpc.protocols.deposit_bfv import NamedKey
+from mpc.protocols.deposit_lattice import NamedKey
 from mpc.roles import deposit_cast
 from mpc.run import Sent
 from parties.deposit_keys import DepositKeys, SignedKey
