@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.encrypted import encrypted
 from benchmarks.evidence import on_and_off, verified
+from benchmarks.intersections import intersections
 from benchmarks.jobs import whole_job
 from benchmarks.joins import joined, looked_up
 from benchmarks.members import ANALYST, COORDINATOR, Members, Task, vector
@@ -150,6 +151,10 @@ def main() -> None:
         print("A join of two without a helper (aims: 25,000 points a second on two cores, totals no longer than that)")
         results["tallies"] = tallies(Path(scratch), (10_000,) if options.quick else (10_000, 100_000))
         for row in results["tallies"]:
+            print_row(row)
+        print("Its blinding beside openmined-psi and spu's ECDH (only with $OPENMINED_PYTHON, $SPU_PYTHON)")
+        results["intersections"] = intersections((10_000,) if options.quick else (10_000, 100_000), repeats)
+        for row in results["intersections"]:
             print_row(row)
     ours = next(r for r in results["secure_sum"] if (r["words"], r["parties"]) == (1_000_000, 3))
     results["mpyc"] = mpyc(1_000_000, ours["seconds"])

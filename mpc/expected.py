@@ -24,8 +24,9 @@ A_ROUND = 5e-3
 #: for each element of a verified sum that a contributor binds itself to, two at a time on two cores
 A_COMMITMENT = 4e-5
 #: for each point that is multiplied in a join without a helper, each ciphertext that a key's holder makes, each that
-#: comes in and is multiplied, and each that the other side blinds anew, two at a time on two cores
-A_POINT, A_ROW_ENCRYPTED, A_PRODUCT, A_CIPHERTEXT = 3.2e-5, 2e-4, 2e-5, 2e-2
+#: comes in and is multiplied, each that the other side blinds anew and the holder opens, and each into which that side
+#: puts scores, two at a time on two cores; and a key and what else is the same in every such join
+A_POINT, A_ROW_ENCRYPTED, A_PRODUCT, A_CIPHERTEXT, A_STACK, A_KEY = 3.2e-5, 1.5e-4, 1e-5, 1.5e-3, 1.5e-2, 0.4
 #: for each term of a score, two at a time
 A_SCORE = 1e-3
 #: for each byte of what two parties deal each other, where one works while the other waits
@@ -78,12 +79,14 @@ def _unhelped_seconds(j: Pair) -> float:
     met = min(j.spine.rows, j.other.rows)
     if (s := j.scoring) is not None:
         multiplied = met * sum(len(word) for word in s.words)
-        points += A_ROW_ENCRYPTED * met * len(s.weights) + A_SCORE * multiplied + A_CIPHERTEXT * s.ciphertexts(met)
+        points += A_KEY + A_ROW_ENCRYPTED * met * len(s.weights) + A_SCORE * multiplied
+        points += (A_STACK + A_CIPHERTEXT) * s.ciphertexts(met)
     if j.compared is not None:
         points += A_DEALT_BYTE * sum(cost.asked + cost.answered for _, cost in j.compared.costs(met))
     if j.pool.by_row:
         return points
     t = j.tally
-    blinded = sum(t.shelf(pack).count for _, pack in t.products) + sum(shelf.count for shelf in t.shown)
-    encrypted = met * t.packs + t.groups * (len(t.words) + len(t.shown))
-    return points + A_ROW_ENCRYPTED * encrypted + A_PRODUCT * len(t.products) * j.spine.rows + A_CIPHERTEXT * blinded
+    blinded = t.totals_said + t.groups * len(t.shown)
+    encrypted = t.rows_said(met) + t.groups * (len(t.words) + len(t.shown))
+    ciphertexts = A_KEY + A_ROW_ENCRYPTED * encrypted + A_CIPHERTEXT * blinded
+    return points + ciphertexts + A_PRODUCT * len(t.products) * j.spine.rows

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 from mpc import compared
 from mpc.blocks import hear_words, say_words
 from mpc.compared import Compared
-from mpc.crypto.paillier import key_from_seed
 from mpc.crypto.spread import Spread
+from mpc.crypto.subgroup import key_from_seed
 from mpc.crypto.tags import tags
 from mpc.ids import Flags
 from mpc.joint import SideRows, first_marks, in_cells

@@ -136,9 +136,9 @@ def pair_traffic(j: Pair) -> Iterator[Traffic]:
             yield _one("scores", other, spine, CIPHERTEXT_BYTES * s.ciphertexts(most))
         return
     t = j.tally
-    said = PAILLIER_BYTES + CIPHERTEXT_BYTES * (most * t.packs + _small(t))
+    said = PAILLIER_BYTES + CIPHERTEXT_BYTES * (t.rows_said(most) + _small(t))
     yield _one("tally", other, spine, said, 3 + most // PART)
-    masked = sum(t.shelf(pack).count for _, pack in t.products) + sum(shelf.count for shelf in t.shown)
+    masked = t.totals_said + t.groups * len(t.shown)
     counts = 8 * t.groups * len(t.entities)
     yield _one("tally", spine, other, CIPHERTEXT_BYTES * masked + counts, 2 + len(t.entities))
 

@@ -19,6 +19,7 @@ from mpc.errors import HejiError, LocalError
 from parties.cli.output import As, Consortium, plain
 from parties.clock import now as clock
 from parties.config import load_config, locate
+from parties.job_ids import whole_id
 from parties.node.decisions import Decision, Word
 from parties.node.earlier import MOST, Release
 from parties.node.permission import read_policy
@@ -268,8 +269,5 @@ def _verify_decides(folder: Path) -> None:
 
 
 def _one(found: Sequence[Decision], begins: str) -> Decision:
-    matching = [d for d in found if d.job.startswith(begins.strip().lower())]
-    if len(matching) != 1:
-        what = f"{len(matching)} jobs here begin" if matching else "No job that was asked about here begins"
-        raise LocalError("job.unknown", f"{what} with {begins}.", "List them with `heji jobs pending`.")
-    return matching[0]
+    by_job = {d.job: d for d in found}
+    return by_job[whole_id(begins, lambda: by_job, whose="jobs asked about here", advice="heji jobs pending")]

@@ -334,7 +334,7 @@ def test_the_page_states_what_moves():
     sizes = {
         "N": pool.sides[0].rows, "M": pool.sides[1].rows, "S": met, "G": t.groups, "p": t.packs, "q": len(t.shown),
         "w": len(t.words), "e": len(t.entities),
-        "T": sum(t.shelf(pack).count for _, pack in t.products), "W": sum(s.count for s in t.shown),
+        "t": len(t.products), "k": t.places,
     }  # fmt: skip
     steps = {"blinding": ("points", "doubled"), "rows": ("key", "rows"), "totals": ("totals/totals", "entities"),
              "small cells": ("small",), "words": ("words",)}  # fmt: skip
