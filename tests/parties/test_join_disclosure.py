@@ -66,6 +66,9 @@ async def test_explain_says_what_a_limit_would_cost(tmp_path: Path) -> None:
     (step,) = [s for s in told["steps"] if s["step"] == "pool0/dominance"]
     assert "only if an owner's grant has max_share" in step["protocol"]
     assert set(step["bytes"]) == {"bank", "tax", "telecom", "helper"} and min(step["bytes"].values()) > 0
+    (step,) = [s for s in told["steps"] if s["step"] == "pool0/rounding"]
+    assert "only if an owner's grant has round_to: at most" in step["protocol"] and step["rounds"] % 9 == 0
+    assert set(step["bytes"]) == {"bank", "tax", "telecom", "helper"} and min(step["bytes"].values()) > 0
 
 
 async def test_a_result_by_row_needs_a_grant_without_the_limit(tmp_path: Path) -> None:

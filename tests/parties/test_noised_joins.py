@@ -122,7 +122,7 @@ async def test_an_owner_with_exact_limits_does_not_take_part_in_a_join_with_nois
         assert error.code == "policy.refused" and "over a join with noise nothing is counted" in error.message
         assert "budget = " in error.advice
         # one that hides nothing adds its noise and promises nothing
-        policy.write_text(policy.read_text().replace("min_entities = 5", "min_entities = 1\nmin_contributors = 1"))
+        policy.write_text(policy.read_text().replace("min_entities = 5", "min_entities = 1"))
         result = await running.query(BY_INDUSTRY, epsilon="0.5")
     assert set(result.statement["budgets"]) == {"tax", "bank"}
     assert result.rows[0][ACCURACY]["n"] > 0
