@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.dealer import dealt
 from benchmarks.encrypted import encrypted
 from benchmarks.evidence import on_and_off, verified
 from benchmarks.intersections import intersections
@@ -164,6 +165,10 @@ def main() -> None:
     print("Deposits: Paillier, BFV, CKKS per value and depositor, beside masked sums (one core, no network)")
     results["encrypted"] = encrypted((10, 1_000) if options.quick else (10, 1_000, 100_000, 1_000_000))
     for row in results["encrypted"]:
+        print_row(row)
+    print("Products and comparisons of two, dealt by a helper and between themselves (one core, no network)")
+    results["dealer"] = dealt(1 << 13 if options.quick else 1 << 14)
+    for row in results["dealer"]:
         print_row(row)
     options.out.write_text(json.dumps(results, indent=1) + "\n")
     print(f"Written to {options.out}.")
