@@ -40,7 +40,7 @@ def expected_bytes(plan: Plan) -> int:
     hidden = [WORD_BYTES * max(j.rows, *map(j.rows_of, j.others)) * j.words for j in parts]
     pairs = [
         PAIR_ROW_BYTES * sum(s.rows for s in pool.sides)
-        + (0 if pool.by_row or pool.asks else CIPHERTEXT_MEMORY * (pool.most - 1) * Pair(pool, 1).tally.packs)
+        + (0 if pool.by_row or pool.asks else CIPHERTEXT_MEMORY * Pair(pool, 1).tally.rows_said(pool.most - 1))
         for _, pool in plan.tallies
     ]
     return max((START_BYTES + found for found in (*hidden, *pairs)), default=0)
