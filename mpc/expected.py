@@ -49,8 +49,8 @@ def expected_bytes(plan: Plan) -> int:
 def _unhelped_bytes(j: Pair) -> int:
     met, rows = j.pool.most - 1, j.spine.rows + j.other.rows
     most = max((len(b.steps) for b in batches(j.compared.steps)), default=0) if j.compared is not None else 0
-    packs = 0 if j.pool.by_row or j.pool.asks else j.tally.packs
-    return PAIR_ROW_BYTES * rows + (CIPHERTEXT_MEMORY * packs + COMPARED_MEMORY * most) * met
+    said = 0 if j.pool.by_row or j.pool.asks else j.tally.rows_said(met)
+    return PAIR_ROW_BYTES * rows + CIPHERTEXT_MEMORY * said + COMPARED_MEMORY * most * met
 
 
 def expected_seconds(plan: Plan, recipients: int) -> float:

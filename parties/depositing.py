@@ -86,11 +86,11 @@ def encrypted(terms: Terms, vectors: Mapping[str, RingWords], coins: Coins, pool
     for s in terms.sums:
         key, numbers = terms.key.of(s), whole[s.name]
         raw = coins.draw(f"deposit/{s.name}/errors", SEED_BYTES * key.ciphertexts(len(numbers)))
-        columns.append(lattice.encrypt(key, numbers, Seeds(raw, _saved)))
+        columns.append(lattice.encrypt(key, numbers, Seeds(raw, saved_by_seal)))
     return body_of(columns)
 
 
-def _saved(save: Callable[[str], Any]) -> bytes:
+def saved_by_seal(save: Callable[[str], Any]) -> bytes:
     """What SEAL writes to a file: ciphertexts, which are no secret."""
     with tempfile.TemporaryDirectory(prefix="heji-deposit-") as folder:
         path = Path(folder) / "ciphertext"
