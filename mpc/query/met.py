@@ -36,7 +36,7 @@ def met_reveal(pool: TallyPool, drafts: Sequence[Draft], catalogs: Mapping[str, 
     uses = {u for t in terms for of in of_term(t) for u in published(of, catalogs)}
     joined = tuple(sorted(s.party for s in family))
     found = tuple(sorted(uses, key=lambda u: (u.party, u.table, u.column, u.use, u.where)))
-    what = "how many keys are in both tables, about" if pool.asks else "which keys are in both tables"
+    what = "about how many keys are in both tables" if pool.asks else "which keys are in both tables"
     return MetReveal(what, pool.name, found, (), False, (), joined, ())
 
 

@@ -77,7 +77,9 @@ async def again(
 
 
 @pytest.mark.parametrize(
-    "story", STORIES, ids=["sum", "join", "search", "join without a helper", "comparison", "size alone"]
+    "story",
+    [*STORIES[:-1], pytest.param(STORIES[-1], marks=pytest.mark.slow)],
+    ids=["sum", "join", "search", "join without a helper", "comparison", "size alone"],
 )
 async def test_every_role_says_the_same_again(tmp_path: Path, story: Story) -> None:
     folder = story.make(tmp_path)

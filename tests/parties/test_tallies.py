@@ -172,6 +172,7 @@ async def test_a_size_alone_needs_no_grant_to_learn_which_keys_met(tmp_path: Pat
         assert error.code == "policy.refused" and "join_reveal" in str(error)
 
 
+@pytest.mark.slow
 async def test_a_size_without_one_firm_after_one_with_it_is_hidden(tmp_path: Path) -> None:
     """By the conditions of either owner, also of the one that receives it."""
     async with serving(make(tmp_path, grants=FOR_SIZES, least=5), without=("helper", "telecom")) as running:
