@@ -172,6 +172,14 @@ async def test_budgets_and_what_is_left(scene: Scene) -> None:
     assert "Budgets of privacy loss" in page and "<td>0.7</td>" in page and "<td>analyst</td>" in page
 
 
+async def test_what_others_wrote_turns_nothing_round(scene: Scene) -> None:
+    await scene.apart(scene.browser.login, scene.folder)
+    job = await waiting(scene, "risk \u202eyduts")
+    for path in ("/pending", f"/pending/{job}"):
+        page = await scene.apart(scene.browser.get, path)
+        assert "risk \\u202eyduts" in page and "\u202e" not in page
+
+
 async def test_a_request_is_rejected_with_a_reason(scene: Scene) -> None:
     await scene.apart(scene.browser.login, scene.folder)
     job = await waiting(scene, "study")
