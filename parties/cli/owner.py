@@ -31,6 +31,8 @@ from parties.roster import Roster
 By = Annotated[str | None, Parameter(name="--by", help="who decides; stands in the signed approval")]
 Folder = Annotated[Path, Parameter(help="the member's own folder")]
 
+#: characters of a reason; it goes with a rejection to whoever asked
+LONGEST_REASON = 500
 #: digits of a job's id in lists
 SHOWN_DIGITS = 16
 
@@ -204,8 +206,12 @@ def _decide(job: str, word: Word, consortium: Path | None, as_: str | None) -> N
 
 
 def _word(by: str | None, reason: str, *, approves: bool = True) -> Word:
-    if not reason.isprintable():
-        raise LocalError("config.invalid", "A reason is one line of printable characters.", "Leave out what is not.")
+    if not reason.isprintable() or len(reason) > LONGEST_REASON:
+        raise LocalError(
+            "config.invalid",
+            f"A reason is one line of at most {LONGEST_REASON} printable characters.",
+            "Say it shorter, and leave out what does not print.",
+        )
     return Word(getpass.getuser() if by is None else by, clock(), reason, "command", approves)
 
 

@@ -306,7 +306,8 @@ async def test_what_is_shown_before_a_person_decides_by_command(
             assert command("approve", few) == (1, command("approve", few)[1])
             assert "At least the first 8 digits" in command("approve", few)[1]
         assert "A rejection needs a reason" in command("reject", job.id, "--reason", " ")[1]
-        assert "one line of printable characters" in command("approve", job.id, "--reason", "a\nb")[1]
+        for reason in ("a\nb", "x" * 501):
+            assert "one line of at most 500 printable characters" in command("reject", job.id, "--reason", reason)[1]
         assert store.decisions.of(job.id).state == "pending"
         assert command("approve", job.id[:8].upper(), "--by", "李娜")[0] == 0
         await running.ask("analyst", "wait", job.id)
