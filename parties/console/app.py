@@ -276,10 +276,13 @@ class Console:
         shown = next((s for s in listed if s.digest() == form.get("digest")), None)
         if shown is None or form.get("verdict") not in ("approved", "withdrawn"):
             return "It has changed since this page was shown. Look again."
-        if form["verdict"] == "withdrawn":
-            self._store.standing.withdraw(shown)
-        else:
-            self._store.standing.approve(shown, policy, Word(session.person, self._member.clock(), "", "console"))
+        try:
+            if form["verdict"] == "withdrawn":
+                self._store.standing.withdraw(shown)
+            else:
+                self._store.standing.approve(shown, policy, Word(session.person, self._member.clock(), "", "console"))
+        except LocalError as error:
+            return error.message
         return ""
 
     def _stop_or_resume(self, form: dict[str, str], session: Session) -> str:

@@ -330,6 +330,8 @@ from = ["tax"]
     (scene.folder / "standing.toml").write_text(text)
     status, _, page = await scene.apart(scene.browser.post, "/standing", verdict="approved", **form)
     assert status == 200 and "Li Na, 2" in page
+    status, _, page = await scene.apart(scene.browser.post, "/standing", verdict="approved", **form)
+    assert status == 409 and "Li Na has approved" in page and "Li Na, 2" in page  # what there is, is still shown
     status, _, page = await scene.apart(scene.browser.post, "/standing", verdict="withdrawn", **form)
     assert status == 200 and "Not in force" in page
     (scene.folder / "standing.toml").write_text("[[standing]]")
