@@ -74,5 +74,5 @@ def _unhelped_seconds(j: Pair) -> float:
         return points
     t = j.tally
     blinded = sum(t.shelf(pack).count for _, pack in t.products) + sum(shelf.count for shelf in t.shown)
-    encrypted = met * t.packs + t.groups * (len(t.words) + len(t.shown))
+    encrypted = met * t.packs + t.groups * t.returned
     return points + A_ROW_ENCRYPTED * encrypted + A_PRODUCT * len(t.products) * j.spine.rows + A_CIPHERTEXT * blinded

@@ -299,7 +299,7 @@ def _with_own(j: Joint, mine: Mapping[str, SideRows], hidden: list[RingWords | N
     out = list(hidden)
     for rows in mine.values():
         for m, cells in enumerate(() if rows.hidden is None else rows.hidden):
-            for r, own in enumerate(_by_slice(j.pool, cells), start=m * j.pool.slices):
+            for r, own in enumerate(by_slice(j.pool, cells), start=m * j.pool.slices):
                 so_far = out[r]
                 out[r] = own.astype(np.uint64) if so_far is None else so_far + own
     return out
@@ -494,7 +494,7 @@ def _sliced(pool: JoinPool) -> tuple[list[int], list[int]]:
     return sizes, [i for i in range(len(sizes)) if i not in pool.grouped] + list(pool.grouped)
 
 
-def _by_slice(pool: JoinPool, cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def by_slice(pool: JoinPool, cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """From cells to slices of groups, (slices, groups)."""
     sizes, order = _sliced(pool)
     return cells.reshape(sizes).transpose(order).reshape(pool.slices, pool.groups)

@@ -11,6 +11,10 @@ later one (mpc.policy.disclosure), within one job as between jobs:
        cell back; while it is too close to one, the smallest cell that is shown is spoiled too (complementary
        suppression)
 
+Of a join whose owner does not know what met, those are compared whom its own conditions choose; of one whose owner
+knows, those that met as well. Of these two neither tells anything about the other, so they are compared with what they
+are alike and with totals of rows, and these with all.
+
 Entities and contributions are keyed 64-bit fingerprints: pseudorandom to whoever has no key.
 """
 
@@ -26,9 +30,18 @@ from numpy.typing import NDArray
 
 from mpc.permutation import stable_argsort
 from mpc.policy.numbers import Counted, Numbers, Word
-from mpc.policy.populations import MARKS, Population, Released, Words
+from mpc.policy.populations import MARKS, Over, Population, Released, Words
 
 Flags = NDArray[np.bool_]
+
+#: what each kind of population is compared with
+COMPARED: Mapping[Over, tuple[Over, ...]] = {
+    "rows": ("rows", "chosen", "met"),
+    "chosen": ("rows", "chosen"),
+    "met": ("rows", "met"),
+}
+#: what is known of a column, for a population of a kind to be compared with
+Earlier = dict[tuple[Released, Over], "Known"]
 
 
 def differing(a: Population, b: Population) -> int:
@@ -139,24 +152,23 @@ class Entities:
 @dataclass(frozen=True, eq=False, repr=False)
 class Measured:
     """A measure of this job: who is ``behind`` it, column by column, its cells that are ``hidden`` already, (cells,),
-    and the ``words`` it lets out."""
+    the ``words`` it lets out, and whom its populations hold."""
 
     behind: Sequence[Entities]
     hidden: Flags
     words: Sequence[Word] = ()
+    over: Over = "rows"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LetOut:
     """What a job lets out: populations, and numbers over them."""
 
-    populations: list[tuple[Released, Population]] = field(default_factory=list)
+    populations: list[tuple[Released, Over, Population]] = field(default_factory=list)
     numbers: list[Counted] = field(default_factory=list)
 
 
-def spoil(
-    measures: Sequence[Measured], known: dict[Released, Known], numbers: Numbers, least: int
-) -> tuple[list[Flags], LetOut]:
+def spoil(measures: Sequence[Measured], known: Earlier, numbers: Numbers, least: int) -> tuple[list[Flags], LetOut]:
     """Which cells of each measure are spoiled besides, (cells,), and what is let out.
 
     ``known``, ``numbers``: what was let out before; what this job lets out is added to both.
@@ -170,19 +182,20 @@ def spoil(
             if shown[cell]:
                 found = [(b.column, b.cell(cell)) for b in m.behind]
                 there, over = _there(found), numbers.of(m.words, found, [cell])
-                if _too_close(there, known, least) or numbers.too_many(over):
+                if _too_close(there, m.over, known, least) or numbers.too_many(over):
                     shown[cell] = False
                 else:
-                    _remember(there, known, least)
+                    _remember(there, m.over, known, least)
                     numbers.add(over)
                     said[cell], counted[cell] = there, over
         while said:
             found = [(b.column, b.union(shown)) for b in m.behind]
             unions, over = _there(found), numbers.of(m.words, found, list(said))
-            if not _too_close(unions, known, least) and not numbers.too_many(over):
-                _remember(unions, known, least)
+            if not _too_close(unions, m.over, known, least) and not numbers.too_many(over):
+                _remember(unions, m.over, known, least)
                 numbers.add(over)
-                out.populations.extend([*(p for there in said.values() for p in there), *unions])
+                let_out = [*(p for there in said.values() for p in there), *unions]
+                out.populations.extend((column, m.over, p) for column, p in let_out)
                 out.numbers.extend([*(c for there in counted.values() for c in there), *over])
                 break
             smallest = min(said, key=lambda cell: max(len(p.entities) for _, p in said[cell]))
@@ -197,9 +210,9 @@ def _there(found: Iterable[tuple[Released, Population]]) -> list[tuple[Released,
     return [(column, p) for column, p in found if len(p.entities)]
 
 
-def _too_close(found: Sequence[tuple[Released, Population]], known: Mapping[Released, Known], least: int) -> bool:
+def _too_close(found: Sequence[tuple[Released, Population]], over: Over, known: Earlier, least: int) -> bool:
     """Whether one of them is too close to what was let out before, or to another of them."""
-    return any(column in known and known[column].too_close(p, least) for column, p in found) or any(
+    return any((c, over) in known and known[c, over].too_close(p, least) for c, p in found) or any(
         column == other and _earlier(q, least).close_to(p, least) for (column, p), (other, q) in combinations(found, 2)
     )
 
@@ -208,9 +221,11 @@ def _earlier(p: Population, least: int) -> _Earlier:
     return _Earlier(partial(_itself, p), least, len(p.entities), p.digest)
 
 
-def _remember(found: Iterable[tuple[Released, Population]], known: dict[Released, Known], least: int) -> None:
+def _remember(found: Iterable[tuple[Released, Population]], over: Over, known: Earlier, least: int) -> None:
     for column, p in found:
-        known.setdefault(column, Known()).add(p.marks, partial(_itself, p), least, len(p.entities), p.digest)
+        for other in COMPARED[over]:
+            there = known.setdefault((column, other), Known())
+            there.add(p.marks, partial(_itself, p), least, len(p.entities), p.digest)
 
 
 def _itself(p: Population) -> Population:

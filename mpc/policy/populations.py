@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ Words = NDArray[np.uint64]
 MARKS = 63
 #: a table's column, in small letters; "*" is the presence of rows
 Released = tuple[str, str]
+#: whom a population holds: exactly those behind a number ("rows"); of a join whom its owner's own conditions choose
+#: ("chosen"), or those of them that met ("met"), behind the number but for others' conditions
+Over = Literal["rows", "chosen", "met"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -8,10 +8,11 @@
       ── T · Enc(mask), groups in a fresh order ────────▶    T + mask: its share of each total, − mask is the other's
       ── its shares of the entity counts ───────────────▶    the entities of each group, which it cannot name
                                                              small where one of the counts is below ``least``
-      ◀── Enc(share + small·noise), Enc(small) ──────────
+      ◀── Enc(share + small·noise), Enc(small), Enc(more) ──
       back in the order of the groups:
-      ── Enc(share + small·noise)·Enc(small)^noise'·Enc(mask') ──▶   its share of each word
-      its own share − mask': its share of each word; both are added up by P3 like those of any other pool (total.py)
+      ── Enc(share + small·noise)·Enc(small)^noise'·Enc(more)^hidden·Enc(mask') ──▶   its share of each word
+      its own share − mask' + hidden·noise'': its share of each word; both are added up by P3 like those of any other
+      pool (total.py)
 
 A word is Σ coefficient · Σ a·b over the rows of a group. Ciphertexts hold the value side's columns in slots as whole
 numbers with a sign; one constant makes all slots of a total positive at the end. Each slot has a mask of its own that
@@ -20,14 +21,20 @@ mask uniform in Z_n for the whole plaintext would hide perfectly where this is 2
 n could open it.) Every ciphertext that leaves the group side is multiplied by r^n with a fresh r: by the r of a product
 the value side could find the rows that are in it.
 
-A cell of fewer entities than ``least`` gets noise of both sides in its words and 1 in its flag. The group side does not
-learn which cells, as it works on ciphertexts; the value side does not learn where they are in the result; and a
-recipient that is one of the two cannot take the other's noise off. Groups in which fewer than ``least`` keys met for
-the group side's own rows it leaves empty, so that the value side sees no such count either.
+A cell of fewer entities than ``least`` gets noise of both sides in its words and an odd random word in its flag. The
+group side does not learn which cells, as it works on ciphertexts; the value side does not learn where they are in the
+result; and a recipient that is one of the two cannot take the other's noise off. Groups in which fewer than ``least``
+keys met for the group side's own rows it leaves empty, so that the value side sees no such count either.
+
+What a side must not let out for reasons of its own (``hidden``: since it knows what met, differences to what it let
+out before) goes the same way. The value side counts it as small. The group side adds noise of both as well, the other's
+from a ciphertext that comes with every group (``more``) and that it uses or not; so the value side does not learn
+whether it did. A group that it hides altogether it leaves empty.
 
 Trust level: parties. Adversary: semi-honest; Paillier (decisional composite residuosity), exponents of powers.py.
 Leakage: group side nothing (which keys are shared it knows from blind.py); value side for every release and group, in
 an order without meaning, the number of entities, 0 for groups that the group side left empty.
+Of what a side hides for reasons of its own the other learns what the result shows.
 A group side that deviates can total any subset of the shared rows: replay shows it afterwards.
 Rounds: 5. Bytes: 2·|n| for each shared key and pack; for each group about one ciphertext a word, each way.
 Source: P. Paillier, EUROCRYPT 1999; the shape (DH intersection, then sums under the other's key): M. Ion et al., On
@@ -63,6 +70,7 @@ from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 
 Indices = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 #: shared keys whose ciphertexts are made at a time
 PART = 1 << 14
@@ -71,11 +79,13 @@ PART = 1 << 14
 @dataclass(frozen=True, eq=False)
 class GroupRows:
     """The group side's rows: ``met``: (n,) the number of the shared key of each, -1 where it has none; ``group``: (n,)
-    -1 where its own condition fails; ``weights``: (n,) or (n, 2) each."""
+    -1 where its own condition fails; ``weights``: (n,) or (n, 2) each. ``hidden``: (rules, groups) what it does not let
+    out."""
 
     met: Indices
     group: Indices
     weights: tuple[RingWords, ...]
+    hidden: Flags
 
     def __repr__(self) -> str:
         return f"GroupRows({len(self.met)})"
@@ -97,22 +107,25 @@ def group_side(
     for i, form in enumerate(t.entities):
         yield from say_words(here.at(f"entities/{i}"), peer, 64, _evaluated(form, shares, 64))
 
-    count = len(t.words) + len(t.shown)
+    count = t.returned
     heard = yield from hear_ciphertexts(here.at("small"), peer, key, t.groups * count)
     place = np.empty_like(order)
     place[order] = np.arange(t.groups)  # of each group in the order of the other side
     by_group = [heard[i * count : (i + 1) * count] for i in place.tolist()]
-    said, taken = _masked_words(here.at("words"), t, key, by_group, spread)
+    said, taken = _masked_words(here.at("words"), t, key, by_group, mine.hidden, spread)
     yield from say_ciphertexts(here.at("words"), peer, key, said)
     words = [_sum(_evaluated(w, shares, w.bits)[place], taken[i], w.bits) for i, w in enumerate(t.words)]
-    return _by_release(t, words, [_in_ring(column, 64) for column in taken[len(words) :]])
+    flags = [_in_ring(column, 64) for column in taken[len(words) :]]
+    _hide(here.at("hidden"), t, words, flags, mine.hidden)
+    return _by_release(t, words, flags)
 
 
 def value_side(
-    session: Session, t: Tally, columns: Sequence[RingWords], secret: SecretKey, spread: Spread
+    session: Session, t: Tally, columns: Sequence[RingWords], hidden: Flags, secret: SecretKey, spread: Spread
 ) -> Rounds[list[list[RingWords]]]:
     """The role of who holds the values. ``columns``: of the shared keys, in the order of blind.py, 0 where its own
-    condition fails: (shared,) or (shared, 2) each. ``secret``: a key for this job alone."""
+    condition fails: (shared,) or (shared, 2) each. ``hidden``: (rules,) what it does not let out of any group.
+    ``secret``: a key for this job alone."""
     here, peer, key = session.at(t.name), t.group_side, secret.public
     assert key.n.bit_length() == MIN_BITS
     yield from say_key(here.at("key"), peer, key)
@@ -126,7 +139,7 @@ def value_side(
         if len(count) and int(count.max()) > len(columns[0]):
             raise PeerError("protocol.malformed", f"{peer} counted more entities than met.", party=peer, step=at.path)
         counts[form] = count
-    small = _small(t, counts)
+    small = [few | hides for few, hides in zip(_small(t, counts), hidden, strict=True)]
     told = encrypted(here.at("small"), secret, _noisy(here.at("small"), t, shares, small), spread)
     yield from say_ciphertexts(here.at("small"), peer, key, told)
 
@@ -164,8 +177,10 @@ def _totalled(t: Tally, key: PublicKey, rows: Sequence[int], mine: GroupRows, sp
 
 
 def _of_large_groups(t: Tally, mine: GroupRows) -> Indices:
-    """The rows that met, of groups in which ``least`` keys did."""
+    """The rows that met, of groups in which ``least`` keys did and of which something is let out."""
     taken = np.flatnonzero((mine.met >= 0) & (mine.group >= 0))
+    nothing: Flags = np.logical_and.reduce(mine.hidden)
+    taken = taken[~nothing[mine.group[taken]]]
     pairs = np.unique(np.stack((mine.group[taken], mine.met[taken])), axis=1)
     keys = np.bincount(pairs[0], minlength=t.groups)
     return taken[keys[mine.group[taken]] >= t.least]
@@ -193,10 +208,11 @@ def _masked_totals(
 
 
 def _masked_words(
-    here: Session, t: Tally, key: PublicKey, by_group: list[list[int]], spread: Spread
+    here: Session, t: Tally, key: PublicKey, by_group: list[list[int]], hidden: Flags, spread: Spread
 ) -> tuple[list[int], list[list[int]]]:
-    """Ciphertexts of the other side's share of all words with this side's noise where a cell is small, masked, in the
-    order of the groups; and what this side has to take away for it, word by word."""
+    """Ciphertexts of the other side's share of all words with this side's noise where a cell is small, and more of the
+    other's where it is hidden, masked, in the order of the groups; and what this side has to take away for it, word by
+    word."""
     ciphertexts: list[int] = []
     plain: list[int] = []
     taken: list[list[int]] = []
@@ -209,12 +225,28 @@ def _masked_words(
             for g, of_group in enumerate(by_group)
         ]
         spoil = powers.products_of_powers(key, small, spread)
-        noisy = paillier.add(key, ([of_group[p] for of_group in by_group], spoil), t.groups)
+        more = [(len(t.shown) + len(t.words) + i, rule) for i, (of, rule) in enumerate(t.more) if of == p]
+        hide: list[powers.Powers] = [
+            ([of_group[i] for i, rule in more if hidden[rule, g]], None) for g, of_group in enumerate(by_group)
+        ]
+        columns = ([of_group[p] for of_group in by_group], spoil, powers.products_of_powers(key, hide, spread))
+        noisy = paillier.add(key, columns, t.groups)
         ciphertexts += shelf.stack(key, noisy, spread)
         mask = _masks(here.at(f"mask/{p}"), t, shelf.used)
         plain += shelf.pack(mask)
         taken += [[-of_group[i] for of_group in mask] for i in range(shelf.used)]
     return added(here, key, ciphertexts, plain, spread), taken
+
+
+def _hide(here: Session, t: Tally, words: list[RingWords], flags: list[RingWords], hidden: Flags) -> None:
+    """Noise of this side in its shares of words and flags that it does not let out (in place). It is always drawn."""
+    for i, (w, rule) in enumerate(zip(t.words, t.rule_of_word, strict=True)):
+        noise = _in_ring(_uniform(here.at(f"noise/{i}"), t.groups, w.bits), w.bits)
+        noise[~hidden[rule]] = 0
+        ring(w.bits).add_into(words[i], noise)
+    for rule, flag in enumerate(flags):
+        odd = _odd(here.at(f"flag/{rule}"), t.groups)
+        flag += np.where(hidden[rule], _in_ring(odd, 64), 0).astype(np.uint64)
 
 
 def _masks(here: Session, t: Tally, used: int) -> list[list[int]]:
@@ -266,26 +298,31 @@ def _hear_shelves(
     return found
 
 
-def _small(t: Tally, counts: Mapping[Form, NDArray[np.uint64]]) -> list[NDArray[np.bool_]]:
+def _small(t: Tally, counts: Mapping[Form, NDArray[np.uint64]]) -> list[Flags]:
     """Of each rule the groups with too few entities."""
     return [np.logical_or.reduce([counts[e] < np.uint64(t.least) for e in rule]) for rule in t.rules]
 
 
-def _noisy(here: Session, t: Tally, shares: list[list[int]], small: Sequence[NDArray[np.bool_]]) -> list[int]:
+def _noisy(here: Session, t: Tally, shares: list[list[int]], small: Sequence[Flags]) -> list[int]:
     """Plaintexts for every group: its words' shares, with noise where small, and flags, in packs; then of each word 1
-    in its slot where it is small."""
+    in its slot where it is small; then noise for the words of each rule, pack by pack."""
     flags = [[int(x) for x in rule.tolist()] for rule in small]
-    slots = []
+    slots, more = [], []
     for i, (w, rule) in enumerate(zip(t.words, t.rule_of_word, strict=True)):
         noise, modulus = _uniform(here.at(f"noise/{i}"), t.groups, w.bits), 1 << w.bits
         share = ring(w.bits).to_ints(_evaluated(w, shares, w.bits))
         slots.append([(x + s * n) % modulus for x, s, n in zip(share, flags[rule], noise, strict=True)])
-    slots += flags
+        more.append(_uniform(here.at(f"more/{i}"), t.groups, w.bits))
+    for rule, flag in enumerate(flags):
+        slots.append([s * odd for s, odd in zip(flag, _odd(here.at(f"flag/{rule}"), t.groups), strict=True)])
     plain = []
     for g in range(t.groups):
         of_group = [s[g] for s in slots]
         plain += [packed(of_group[i : i + t.slots], t.slot) for i in range(0, len(of_group), t.slots)]
         plain += [flags[rule][g] << (t.slot * (i % t.slots)) for i, rule in enumerate(t.rule_of_word)]
+        for pack, rule in t.more:
+            inside = [i for i, of in enumerate(t.rule_of_word) if (i // t.slots, of) == (pack, rule)]
+            plain.append(sum(more[i][g] << (t.slot * (i % t.slots)) for i in inside))
     return plain
 
 
@@ -316,6 +353,11 @@ def _sum(x: RingWords, more: Sequence[int], bits: int) -> RingWords:
     out = x.copy()
     ring(bits).add_into(out, _in_ring(more, bits))
     return out
+
+
+def _odd(here: Session, count: int) -> list[int]:
+    """Random flags, none 0: a sum of two is 0 with a chance of 2^-63."""
+    return [x | 1 for x in _uniform(here, count, 64)]
 
 
 def _uniform(here: Session, count: int, bits: int) -> list[int]:

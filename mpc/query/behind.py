@@ -78,15 +78,19 @@ class _Query:
 Population = tuple[tuple[str, str], str]
 
 
-def of_side(table: Table, scan: Scan, single: bool, measures: Sequence[Sequence[Population]]) -> Behind:
-    """The query for a side of a join: keys, the entity's digest and populations. ``single``: each row is an entity."""
+def of_side(
+    table: Table, scan: Scan, single: bool, measures: Sequence[Sequence[Population]], joined: Sequence[str] = ()
+) -> Behind:
+    """The query for a side of a join: keys, the entity's digest and populations. ``single``: each row is an entity.
+    ``joined``: columns of the join's key, ``j0 …`` of the answer, where it is to say which rows met."""
     populations = list(dict.fromkeys(p for m in measures for p in m))
     found = tuple(BehindMeasure((), tuple(dict.fromkeys(map(populations.index, m))), ()) for m in measures)
-    columns = [f"{key_sql(k)} AS k{i}" for i, k in enumerate(scan.keys)] + [f"{_digest(table)} AS x"]
-    columns += [f"{text} AS p{i}" for i, (_, text) in enumerate(populations)]
+    columns = [f"{key_sql(k)} AS k{i}" for i, k in enumerate(scan.keys)]
+    columns += [f"{identifier(name)} AS j{i}" for i, name in enumerate(joined)]
+    columns += [f"{_digest(table)} AS x", *(f"{text} AS p{i}" for i, (_, text) in enumerate(populations))]
     text = f"SELECT {', '.join(columns)} FROM {_rows(table)}{_passing(scan)}"
     if not single:
-        by = ", ".join([*(f"k{i}" for i in range(len(scan.keys))), "x"])
+        by = ", ".join([*(f"k{i}" for i in range(len(scan.keys))), *(f"j{i}" for i in range(len(joined))), "x"])
         text = f"SELECT {', '.join([by, *_digests(len(populations))])} FROM ({text}) GROUP BY {by}"
     return Behind(text if populations else "", tuple(column for column, _ in populations), found)
 

@@ -1,5 +1,7 @@
 """Who is behind the numbers of a join at one side, before anybody knows which of them met (mpc/query/behind.py).
 
+Without a helper each side learns which of its keys met, and takes those out of the answer.
+
 A population of a join is a side's own: its rows that its own conditions let count, each with what it contributes. Of a
 measure these are the conditions in WHERE and ON, and those inside CASE and FILTER. They are read off the polynomials
 that count entities (mpc/query/shares.py): for every product of the other sides' factors, the rows in which the side's
@@ -28,16 +30,23 @@ Counted = tuple[Poly, Expr | None]
 
 
 def behind_side(
-    side: JoinSide, absent: bool, catalog: Catalog, keys: Sequence[Expr], measures: Sequence[Sequence[Counted]]
+    side: JoinSide,
+    absent: bool,
+    catalog: Catalog,
+    keys: Sequence[Expr],
+    measures: Sequence[Sequence[Counted]],
+    *,
+    by_key: bool,
 ) -> Behind:
     """The query for a side. ``absent``: it stands in a product only where it is named; ``keys``: GROUP BY keys that it
-    holds by itself."""
+    holds by itself; ``by_key``: with the join's key, for a side that will know which of its keys met."""
     table = catalog.table(side.table)
     assert table is not None
     found = [[p for poly, value in m for p in _populations(side, absent, table, poly, value)] for m in measures]
     key = [table.column(c.name) for c in side.key]
     single = side.unique and list(table.keys) == key and not any(c.nullable for c in table.keys)
-    return of_side(table, Scan(side.table, side.where, tuple(keys), 0), single, found)
+    joined = [c.name for c in side.key] if by_key else []
+    return of_side(table, Scan(side.table, side.where, tuple(keys), 0), single, found, joined)
 
 
 def _populations(side: JoinSide, absent: bool, table: Table, poly: Poly, value: Expr | None) -> Iterator[Population]:

@@ -170,7 +170,9 @@ def join_pool(
             if not by_row:
                 absent = side.optional or side.name in branches
                 catalog = next(c for c in catalogs.values() if c.party == side.party)
-                query = replace(query, behind=behind_side(side, absent, catalog, [key_values[k] for k in own], counted))
+                by = [key_values[k] for k in own]
+                behind_ = behind_side(side, absent, catalog, by, counted, by_key=not helped)
+                query = replace(query, behind=behind_)
             found.append(Side(side.name, side.party, side.rows, side.unique, columns_, query, own))
         return tuple(found)
 

@@ -100,7 +100,7 @@ def measured(
 
     Raises LocalError data.bounds.
     """
-    found = _entities(pool.keys, behind, answer, fingerprints, seal)
+    found = entities_of(pool.keys, behind, answer, fingerprints, seal)
     return [
         Measured(
             [found[i] for i in said.populations],
@@ -119,7 +119,7 @@ def measured_side(
     fingerprints: Callable[[Words], Words],
     seal: Callable[[Words, Words], Words],
 ) -> list[Measured]:
-    """Of each measure of a join who is behind it at one side, by the keys that the side holds itself.
+    """Of each measure of a join whom the conditions of one side choose, by the keys that the side holds itself.
 
     Where that are fewer than ``least``, no more of them can have met: the measure is hidden there anyway. Rows that
     count under several conditions of their own are more together than under each.
@@ -127,12 +127,12 @@ def measured_side(
     keys, behind = [pool.keys[i] for i in side.keys], side.query.behind
     cells = prod(len(k.domain) for k in keys)
     out = []
-    found = _entities(keys, behind, answer, fingerprints, seal)
+    found = entities_of(keys, behind, answer, fingerprints, seal)
     for said in behind.measures:
         who = [found[i] for i in said.populations]
         rows = [b for b in who if b.column[1] == "*"]
         few = np.bincount(rows[0].cells, minlength=cells) < least if len(rows) == 1 else np.zeros(cells, dtype=bool)
-        out.append(Measured(who, few))
+        out.append(Measured(who, few, over="chosen"))
     return out
 
 
@@ -143,7 +143,7 @@ def in_all_cells(pool: JoinPool, side: Side, own: NDArray[np.bool_]) -> NDArray[
     return np.broadcast_to(laid, sizes).reshape(-1)
 
 
-def _entities(
+def entities_of(
     keys: Sequence[Key],
     behind: Behind,
     answer: pa.Table,

@@ -1,10 +1,10 @@
 """The release ledger: which populations of this node's entities went into released numbers, on disk before anything
 is sent.
 
-A job is decided once over one state of the data: a later attempt finds the same cells spoiled and is no second
-release. What is written is never deleted; a job that failed afterwards counts as released. Equal populations are
-stored once: 16 bytes an entity, pseudorandom under a key of this store, of every cell and column, and of all shown
-cells together.
+A job is decided once over one state of the data, and of joins without a helper once more over what met: a later
+attempt finds the same cells spoiled and is no second release. What is written is never deleted; a job that failed
+afterwards counts as released. Equal populations are stored once: 16 bytes an entity, pseudorandom under a key of this
+store, of every cell and column, and of all shown cells together.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from mpc.crypto.labels import digest, framed, label
 from mpc.crypto.tags import tags
 from mpc.errors import LocalError
-from mpc.policy.differencing import Flags, Known, LetOut, Measured, spoil
+from mpc.policy.differencing import COMPARED, Flags, Known, LetOut, Measured, spoil
 from mpc.policy.numbers import Numbers
-from mpc.policy.populations import Population, Released, Words
+from mpc.policy.populations import Over, Population, Released, Words
 from parties.storage import Database
 
 _SCHEMA = """
@@ -39,15 +39,17 @@ CREATE TABLE IF NOT EXISTS populations (
 CREATE TABLE IF NOT EXISTS releases (    -- jobs whose cells were decided about
     id INTEGER PRIMARY KEY,
     job TEXT NOT NULL, snapshot TEXT NOT NULL,
+    met TEXT NOT NULL,               -- the join that this is about, and what met; '': all that is known before
     recipients TEXT NOT NULL,        -- JSON
     spoiled BLOB NOT NULL,           -- the cells that were hidden, packed bits
-    UNIQUE (job, snapshot)
+    UNIQUE (job, snapshot, met)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS released (
     release INTEGER NOT NULL REFERENCES releases(id), population INTEGER NOT NULL REFERENCES populations(id),
     table_name TEXT NOT NULL, column_name TEXT NOT NULL,
+    over TEXT NOT NULL,              -- whom the population holds: 'rows', 'chosen', 'met'
     min_entities INTEGER NOT NULL,   -- of the job
-    PRIMARY KEY (release, population, table_name, column_name)
+    PRIMARY KEY (release, population, table_name, column_name, over)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS released_columns ON released (table_name, column_name);
 CREATE TABLE IF NOT EXISTS numbers (     -- that were let out of populations
@@ -59,7 +61,7 @@ CREATE TABLE IF NOT EXISTS numbers (     -- that were let out of populations
 ) STRICT;
 """
 #: the key of fingerprints as they are made now; those made otherwise are not compared with them
-_SECRET = "SELECT value FROM secrets WHERE name = 'releases/2'"
+_SECRET = "SELECT value FROM secrets WHERE name = 'releases/3'"
 
 
 class Releases:
@@ -77,7 +79,7 @@ class Releases:
         with self._db.transaction() as t:
             if t.execute("SELECT 1 FROM releases").fetchone() and not t.execute(_SECRET).fetchone():
                 raise _written_otherwise()
-            t.execute("INSERT OR IGNORE INTO secrets VALUES ('releases/2', ?)", (os.urandom(32),))
+            t.execute("INSERT OR IGNORE INTO secrets VALUES ('releases/3', ?)", (os.urandom(32),))
         row = self._db.row(_SECRET)
         assert row is not None
         self._key = bytes(row["value"])
@@ -109,20 +111,37 @@ class Releases:
         measures: Sequence[Measured],
         least: int,
         most: Mapping[Released, int],
+        met: str = "",
     ) -> list[Flags]:
         """The cells that are spoiled besides, by measure; and remember what is released. ``least``: min_entities,
-        ``most``: max_numbers, of columns that have one. Raises LocalError store.*."""
+        ``most``: max_numbers, of columns that have one; ``met``: of a join without a helper which it is and what met
+        there. Raises LocalError store.*."""
         with self._turn:
-            made = self._db.row("SELECT spoiled FROM releases WHERE job = ? AND snapshot = ?", job, snapshot)
+            made = self.decided(job, snapshot, met, [len(m.hidden) for m in measures])
             if made is not None:
-                return _unpacked(made["spoiled"], [len(m.hidden) for m in measures])
-            wanted = {b.column for m in measures for b in m.behind}
-            known = {column: self._known(column, job) for column in sorted(wanted)}
+                return made
+            # before anything is sent an earlier attempt of the job has released nothing; when it is known what met,
+            # all that the job lets out besides counts
+            others = job if not met else ""
+            wanted = {(b.column, m.over) for m in measures for b in m.behind}
+            known = {(column, over): self._known(column, over, others) for column, over in sorted(wanted)}
             numbers = Numbers(most, partial(self._number, job), self._numbers)
             spoiled, out = spoil(measures, known, numbers, least)
             if self._remember:
-                self._write(job, snapshot, recipients, spoiled, out, least)
+                self._write(job, snapshot, met, recipients, spoiled, out, least)
             return spoiled
+
+    def decided(self, job: str, snapshot: str, met: str, cells: Sequence[int]) -> list[Flags] | None:
+        """What was decided before, of measures with so many ``cells``; None: nothing."""
+        made = self._db.row(
+            "SELECT spoiled FROM releases WHERE job = ? AND snapshot = ? AND met = ?", job, snapshot, met
+        )
+        return None if made is None else _unpacked(made["spoiled"], cells)
+
+    def decided_on(self, job: str, met: str, cells: Sequence[int]) -> list[Flags] | None:
+        """The same, of what met in a join: when that is known a job goes on over one state of the data only."""
+        made = self._db.row("SELECT spoiled FROM releases WHERE job = ? AND met = ? ORDER BY id DESC", job, met)
+        return None if made is None else _unpacked(made["spoiled"], cells)
 
     def _number(self, job: str, what: str, value: int | None) -> bytes:
         said = f"of {job}" if value is None else str(value)
@@ -138,16 +157,17 @@ class Releases:
         )
         return {bytes(r["number"]) for r in rows}
 
-    def _known(self, column: Released, job: str) -> Known:
-        """What other jobs released of a column."""
-        known = Known()
+    def _known(self, column: Released, over: Over, job: str) -> Known:
+        """What other jobs than this released of a column that such a population is compared with."""
+        known, alike = Known(), COMPARED[over]
         for row in self._db.rows(
             "SELECT p.id, p.digest, p.marks, length(p.body) / 16 AS size, MAX(r.min_entities) AS least FROM released r"
             " JOIN populations p ON p.id = r.population JOIN releases j ON j.id = r.release"
             " WHERE r.table_name = ? AND r.column_name = ? AND j.job <> ?"
-            " GROUP BY p.id",
+            f" AND r.over IN ({', '.join('?' for _ in alike)}) GROUP BY p.id",
             *column,
             job,
+            *alike,
         ):
             marks = np.frombuffer(row["marks"], "<u8").tolist()
             known.add(marks, partial(self._load, row["id"]), row["least"], row["size"], bytes(row["digest"]))
@@ -162,6 +182,7 @@ class Releases:
         self,
         job: str,
         snapshot: str,
+        met: str,
         recipients: Sequence[str],
         spoiled: Sequence[Flags],
         out: LetOut,
@@ -170,10 +191,10 @@ class Releases:
         with self._db.transaction() as t:
             packed = np.packbits(np.concatenate([*spoiled, np.zeros(0, dtype=bool)])).tobytes()
             release = t.execute(
-                "INSERT INTO releases (job, snapshot, recipients, spoiled) VALUES (?, ?, ?, ?)",
-                (job, snapshot, json.dumps(list(recipients)), packed),
+                "INSERT INTO releases (job, snapshot, met, recipients, spoiled) VALUES (?, ?, ?, ?, ?)",
+                (job, snapshot, met, json.dumps(list(recipients)), packed),
             ).lastrowid
-            for (table, column), p in out.populations:
+            for (table, column), over, p in out.populations:
                 if t.execute("SELECT 1 FROM populations WHERE digest = ?", (p.digest,)).fetchone() is None:
                     marks = np.array(sorted(p.marks), dtype="<u8").tobytes()
                     t.execute(
@@ -181,8 +202,8 @@ class Releases:
                         (p.digest, marks, p.to_bytes()),
                     )
                 t.execute(
-                    "INSERT OR IGNORE INTO released SELECT ?, id, ?, ?, ? FROM populations WHERE digest = ?",
-                    (release, table, column, least, p.digest),
+                    "INSERT OR IGNORE INTO released SELECT ?, id, ?, ?, ?, ? FROM populations WHERE digest = ?",
+                    (release, table, column, over, least, p.digest),
                 )
             held = t.execute("SELECT COALESCE(SUM(length(body)), 0) FROM populations").fetchone()[0]
             if held > self._most:

@@ -241,7 +241,7 @@ def test_the_page_states_what_moves():
     met = plaintext(TOTALS[0])[0][0]
     sizes = {
         "N": pool.sides[0].rows, "M": pool.sides[1].rows, "S": met, "G": t.groups, "p": t.packs, "q": len(t.shown),
-        "w": len(t.words), "e": len(t.entities),
+        "w": len(t.words), "h": len(t.more), "e": len(t.entities),
         "T": sum(t.shelf(pack).count for _, pack in t.products), "W": sum(s.count for s in t.shown),
     }  # fmt: skip
     steps = {"blinding": ("points", "doubled"), "rows": ("key", "rows"), "totals": ("totals/totals", "entities"),

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from mpc.errors import LocalError
 from mpc.policy.differencing import Entities, Measured
 from mpc.policy.numbers import Word
+from mpc.policy.populations import Over
 from parties.node.releases import Releases
 
 ROWS, PAID = ("firms", "*"), ("firms", "tax_paid")
@@ -27,8 +29,9 @@ def totals(ledger: Releases, *firms: int, what: str = "sum", value: int | None =
     return [Measured(behind, np.zeros(1, dtype=bool), [Word(what, None if value is None else [value], (1,))])]
 
 
-def spoiled(ledger: Releases, job: str, *firms: int, snapshot: str = "s") -> bool:
-    ((flag,),) = ledger.decide(job, snapshot, ["analyst"], totals(ledger, *firms), 10, {})
+def spoiled(ledger: Releases, job: str, *firms: int, snapshot: str = "s", over: Over = "rows", met: str = "") -> bool:
+    measures = [replace(m, over=over) for m in totals(ledger, *firms)]
+    ((flag,),) = ledger.decide(job, snapshot, ["analyst"], measures, 10, {}, met)
     return bool(flag)
 
 
@@ -55,6 +58,28 @@ def test_a_job_that_begins_anew_on_other_data_has_released_both(tmp_path: Path) 
     assert not spoiled(ledger, "a", *range(30))
     assert not spoiled(ledger, "a", *range(29), snapshot="tomorrow")  # its own earlier attempt was not released
     assert spoiled(ledger, "b", *range(1, 30)) and spoiled(ledger, "c", *range(1, 29))
+
+
+def test_of_a_join_what_was_chosen_and_what_met_are_two_things(tmp_path: Path) -> None:
+    """Three firms did not meet. That the others differ from those that were chosen by three shows nothing, as what was
+    chosen was not let out; that they differ by three from all rows does."""
+    ledger = Releases(tmp_path / "node.db")
+    assert not spoiled(ledger, "a", *range(30), over="chosen")
+    assert not spoiled(ledger, "a", *range(27), over="met", met="join")
+    assert not spoiled(ledger, "a", *range(27), over="met", met="join")  # a later attempt
+    assert spoiled(ledger, "b", *range(26), over="met", met="join")
+    assert spoiled(ledger, "c", *range(29), over="chosen") and spoiled(ledger, "d", *range(28))
+    assert spoiled(ledger, "e", *range(30))  # beside those that met
+    assert not spoiled(ledger, "f", *range(100, 130)) and spoiled(ledger, "g", *range(100, 127), over="met", met="join")
+
+
+def test_an_attempt_in_which_others_met_is_another_release(tmp_path: Path) -> None:
+    """A peer that brings one key more in a second attempt would have the difference; so would one in the same job."""
+    ledger = Releases(tmp_path / "node.db")
+    assert not spoiled(ledger, "a", *range(30), over="met", met="30")
+    assert spoiled(ledger, "a", *range(29), over="met", met="29")
+    assert not spoiled(ledger, "b", *range(100, 130))
+    assert spoiled(ledger, "b", *range(100, 129), over="met", met="29")
 
 
 def test_so_many_numbers_of_one_population_and_no_more(tmp_path: Path) -> None:
@@ -97,7 +122,7 @@ def test_a_ledger_of_other_fingerprints_is_refused_not_passed_over(tmp_path: Pat
 
     def as_before() -> None:
         with contextlib.closing(sqlite3.connect(path)) as db:
-            db.execute("UPDATE secrets SET name = 'releases' WHERE name = 'releases/2'")
+            db.execute("UPDATE secrets SET name = 'releases' WHERE name = 'releases/3'")
             db.commit()
 
     Releases(path).close()
@@ -125,7 +150,8 @@ def test_replay_looks_up_and_writes_nothing(tmp_path: Path) -> None:
     assert not spoiled(ledger, "c", *range(100, 129))
 
 
-def test_killed_between_every_two_writes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("met", ["", "a join"])
+def test_killed_between_every_two_writes(tmp_path: Path, met: str) -> None:
     """Whatever the job could go on with after ``decide`` returned stands on disk; before, none of it does."""
     outcomes = set()
     for statement in range(1, 40):
@@ -134,7 +160,7 @@ def test_killed_between_every_two_writes(tmp_path: Path) -> None:
         Releases(path).close()
         child = os.fork()
         if not child:
-            killed_at(statement, path)
+            killed_at(statement, path, met)
         _, status = os.waitpid(child, 0)
         finished = not os.WIFSIGNALED(status)
         ledger = Releases(path)
@@ -148,13 +174,13 @@ def test_killed_between_every_two_writes(tmp_path: Path) -> None:
     assert {(False, False), (True, True)} <= outcomes
 
 
-def killed_at(statement: int, path: Path) -> None:
+def killed_at(statement: int, path: Path, met: str) -> None:
     """In a process of its own: die when the ledger's statement of this number begins."""
     try:
         ledger = Releases(path)
         left = iter(range(statement - 1, -1, -1))
         ledger._db._connection.set_trace_callback(lambda _: next(left, 1) or os.kill(os.getpid(), signal.SIGKILL))
-        os._exit(int(spoiled(ledger, "first", *range(30))))
+        os._exit(int(spoiled(ledger, "first", *range(30), over="met" if met else "rows", met=met)))
     finally:
         os._exit(9)
 
