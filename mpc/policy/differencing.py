@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from mpc.permutation import stable_argsort
 from mpc.policy.numbers import Counted, Numbers, Word
-from mpc.policy.populations import MARKS, Over, Population, Released, Words
+from mpc.policy.populations import MARKS, Apart, Over, Population, Released, Words
 
 Flags = NDArray[np.bool_]
 
@@ -63,7 +63,7 @@ class _Earlier:
     def close_to(self, population: Population, least: int) -> bool:
         """Whether they differ by at least one entity, and by fewer than the larger of both min_entities."""
         most = max(least, self.least)
-        if abs(self.size - len(population.entities)) >= most or self.digest == population.digest:
+        if abs(self.size - len(population)) >= most or self.digest == population.digest:
             return False
         return 0 < differing(population, self.load()) < most
 
@@ -94,7 +94,7 @@ class Known:
         """Whether one of them differs by at least one entity, and by fewer than the larger of both min_entities."""
         near: Iterable[int] = range(len(self._populations))
         most = max(least, self._strictest)
-        if 2 * most - 1 <= MARKS and len(population.entities) >= most:
+        if 2 * most - 1 <= MARKS and len(population) >= most:
             near = sorted({i for mark in population.marks for i in self._by_mark.get(mark, ())})
         return any(self._populations[i].close_to(population, least) for i in near)
 
@@ -104,7 +104,8 @@ class Entities:
     """Who is behind one measure, as far as one column goes: one element for each cell and entity, sorted by both.
 
     ``entities``: keyed fingerprints; ``sums`` (n,): digests of the rows, added up modulo 2^64; ``seal`` turns both into
-    contributions. Several measures have the same entities behind them, so what was found for one is kept for the next.
+    contributions. ``apart``: no entity is in several cells. Several measures have the same entities behind them, so
+    what was found for one is kept for the next.
     """
 
     column: Released
@@ -112,6 +113,7 @@ class Entities:
     entities: Words
     sums: Words
     seal: Callable[[Words, Words], Words]
+    apart: bool = False
     _by_cell: dict[int, Population] = field(default_factory=dict)
     _last_union: dict[bytes, Population] = field(default_factory=dict)
 
@@ -127,7 +129,8 @@ class Entities:
     def cell(self, cell: int) -> Population:
         if cell not in self._by_cell:
             start, end = np.searchsorted(self.cells, [cell, cell + 1])
-            self._by_cell[cell] = Population(self.entities[start:end], self._contributions[start:end])
+            plain = bool((self.sums[start:end] == 1).all())
+            self._by_cell[cell] = Population(self.entities[start:end], self._contributions[start:end], plain=plain)
         return self._by_cell[cell]
 
     def union(self, shown: Flags) -> Population:
@@ -135,7 +138,11 @@ class Entities:
         which = shown.tobytes()
         if which not in self._last_union:
             self._last_union.clear()
-            self._last_union[which] = self._union(shown)
+            cells = [c for c in self.present.tolist() if shown[c]]
+            if len(cells) == 1:
+                self._last_union[which] = self.cell(cells[0])
+            else:
+                self._last_union[which] = Apart(list(map(self.cell, cells))) if self.apart else self._union(shown)
         return self._last_union[which]
 
     def _union(self, shown: Flags) -> Population:
@@ -198,7 +205,7 @@ def spoil(measures: Sequence[Measured], known: Earlier, numbers: Numbers, least:
                 out.populations.extend((column, m.over, p) for column, p in let_out)
                 out.numbers.extend([*(c for there in counted.values() for c in there), *over])
                 break
-            smallest = min(said, key=lambda cell: max(len(p.entities) for _, p in said[cell]))
+            smallest = min(said, key=lambda cell: max(len(p) for _, p in said[cell]))
             shown[smallest] = False
             del said[smallest], counted[smallest]
         spoiled.append(~shown & ~m.hidden)
@@ -207,7 +214,7 @@ def spoil(measures: Sequence[Measured], known: Earlier, numbers: Numbers, least:
 
 def _there(found: Iterable[tuple[Released, Population]]) -> list[tuple[Released, Population]]:
     """Those that are not empty."""
-    return [(column, p) for column, p in found if len(p.entities)]
+    return [(column, p) for column, p in found if len(p)]
 
 
 def _too_close(found: Sequence[tuple[Released, Population]], over: Over, known: Earlier, least: int) -> bool:
@@ -218,14 +225,14 @@ def _too_close(found: Sequence[tuple[Released, Population]], over: Over, known: 
 
 
 def _earlier(p: Population, least: int) -> _Earlier:
-    return _Earlier(partial(_itself, p), least, len(p.entities), p.digest)
+    return _Earlier(partial(_itself, p), least, len(p), p.digest)
 
 
 def _remember(found: Iterable[tuple[Released, Population]], over: Over, known: Earlier, least: int) -> None:
     for column, p in found:
         for other in COMPARED[over]:
             there = known.setdefault((column, other), Known())
-            there.add(p.marks, partial(_itself, p), least, len(p.entities), p.digest)
+            there.add(p.marks, partial(_itself, p), least, len(p), p.digest)
 
 
 def _itself(p: Population) -> Population:

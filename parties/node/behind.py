@@ -38,7 +38,10 @@ class _ByEntity:
         self._answer = answer.combine_chunks()
         cells = cells_of(keys, answer, np.ones(answer.num_rows, dtype=bool), "k")
         entities = fingerprints(answer.column("x").to_numpy().astype(np.uint64))
-        self._order = _by_both(cells, entities)
+        by_entity = stable_argsort(entities)
+        #: whether no entity has several rows, and so none is in several cells
+        self.apart = not (entities[by_entity[1:]] == entities[by_entity[:-1]]).any()
+        self._order = _by_both(cells, by_entity)
         cells, entities = cells[self._order], entities[self._order]
         changes = (cells[1:] != cells[:-1]) | (entities[1:] != entities[:-1])
         #: where each begins; None: none has several rows
@@ -63,9 +66,9 @@ class _ByEntity:
         return found
 
 
-def _by_both(cells: NDArray[np.int64], entities: Words) -> NDArray[np.int64]:
-    """The order by cell, and by entity within one. Small numbers are sorted by their digits, three times as fast."""
-    order = stable_argsort(entities)
+def _by_both(cells: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The order by cell, and by entity within one. ``order``: that by entity. Small numbers are sorted by their digits,
+    three times as fast."""
     last = int(cells.max(initial=0))
     if not last:
         return order
@@ -158,10 +161,10 @@ def entities_of(
         sums = rows.ordered(f"p{i}")
         words = rows.total(sums.fill_null(0).to_numpy().astype(np.uint64))
         if not sums.null_count:
-            found.append(Entities(column, cells, entities, words, seal))
+            found.append(Entities(column, cells, entities, words, seal, rows.apart))
             continue
         there = rows.total(sums.is_valid().to_numpy(zero_copy_only=False).astype(np.int64)) > 0
-        found.append(Entities(column, cells[there], entities[there], words[there], seal))
+        found.append(Entities(column, cells[there], entities[there], words[there], seal, rows.apart))
     return found
 
 

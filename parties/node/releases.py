@@ -3,8 +3,9 @@ is sent.
 
 A job is decided once over one state of the data, and of joins without a helper once more over what met: a later
 attempt finds the same cells spoiled and is no second release. What is written is never deleted; a job that failed
-afterwards counts as released. Equal populations are stored once: 16 bytes an entity, pseudorandom under a key of this
-store, of every cell and column, and of all shown cells together.
+afterwards counts as released. Equal populations are stored once, as fingerprints that are pseudorandom under a key of
+this store: 8 bytes an entity of every cell, and 8 for what it contributes to a column. All shown cells together take
+none where no entity is in two of them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from sqlite3 import Connection
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,16 +27,27 @@ from mpc.crypto.tags import tags
 from mpc.errors import LocalError
 from mpc.policy.differencing import COMPARED, Flags, Known, LetOut, Measured, spoil
 from mpc.policy.numbers import Numbers
-from mpc.policy.populations import Over, Population, Released, Words
+from mpc.policy.populations import Apart, Over, Population, Released, Words
 from parties.storage import Database
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS fingerprints (    -- of entities, or what they contribute: of several populations the same
+    id INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE,
+    body BLOB NOT NULL               -- 8 bytes each, little-endian
+) STRICT;
 CREATE TABLE IF NOT EXISTS populations (
     id INTEGER PRIMARY KEY,
     digest BLOB NOT NULL UNIQUE,
     marks BLOB NOT NULL,             -- its smallest contributions, by which it is found
-    body BLOB NOT NULL               -- fingerprints of entities and contributions
+    size INTEGER NOT NULL,
+    entities INTEGER REFERENCES fingerprints(id),     -- ascending; NULL: it is made of parts
+    contributions INTEGER REFERENCES fingerprints(id) -- NULL: they follow from the entities, or it is made of parts
+) STRICT;
+CREATE TABLE IF NOT EXISTS parts (           -- populations without an entity in common
+    population INTEGER NOT NULL REFERENCES populations(id), part INTEGER NOT NULL REFERENCES populations(id),
+    PRIMARY KEY (population, part)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS releases (    -- jobs whose cells were decided about
     id INTEGER PRIMARY KEY,
@@ -161,7 +174,7 @@ class Releases:
         """What other jobs than this released of a column that such a population is compared with."""
         known, alike = Known(), COMPARED[over]
         for row in self._db.rows(
-            "SELECT p.id, p.digest, p.marks, length(p.body) / 16 AS size, MAX(r.min_entities) AS least FROM released r"
+            "SELECT p.id, p.digest, p.marks, p.size, MAX(r.min_entities) AS least FROM released r"
             " JOIN populations p ON p.id = r.population JOIN releases j ON j.id = r.release"
             " WHERE r.table_name = ? AND r.column_name = ? AND j.job <> ?"
             f" AND r.over IN ({', '.join('?' for _ in alike)}) GROUP BY p.id",
@@ -174,9 +187,20 @@ class Releases:
         return known
 
     def _load(self, population: int) -> Population:
-        row = self._db.row("SELECT body FROM populations WHERE id = ?", population)
+        row = self._db.row("SELECT entities, contributions FROM populations WHERE id = ?", population)
         assert row is not None
-        return Population.from_bytes(row["body"])
+        if row["entities"] is None:
+            parts = self._db.rows("SELECT part FROM parts WHERE population = ?", population)
+            return Apart([self._load(p["part"]) for p in parts])
+        entities = self._words(row["entities"])
+        if row["contributions"] is None:
+            return Population(entities, self.seal(entities, np.ones_like(entities)), plain=True)
+        return Population(entities, self._words(row["contributions"]))
+
+    def _words(self, column: int) -> Words:
+        row = self._db.row("SELECT body FROM fingerprints WHERE id = ?", column)
+        assert row is not None
+        return np.frombuffer(row["body"], dtype="<u8").astype(np.uint64, copy=False)
 
     def _write(
         self,
@@ -195,23 +219,44 @@ class Releases:
                 (job, snapshot, met, json.dumps(list(recipients)), packed),
             ).lastrowid
             for (table, column), over, p in out.populations:
-                if t.execute("SELECT 1 FROM populations WHERE digest = ?", (p.digest,)).fetchone() is None:
-                    marks = np.array(sorted(p.marks), dtype="<u8").tobytes()
-                    t.execute(
-                        "INSERT INTO populations (digest, marks, body) VALUES (?, ?, ?)",
-                        (p.digest, marks, p.to_bytes()),
-                    )
                 t.execute(
-                    "INSERT OR IGNORE INTO released SELECT ?, id, ?, ?, ?, ? FROM populations WHERE digest = ?",
-                    (release, table, column, over, least, p.digest),
+                    "INSERT OR IGNORE INTO released VALUES (?, ?, ?, ?, ?, ?)",
+                    (release, _keep(t, p), table, column, over, least),
                 )
-            held = t.execute("SELECT COALESCE(SUM(length(body)), 0) FROM populations").fetchone()[0]
+            held = t.execute("SELECT COALESCE(SUM(length(body)), 0) FROM fingerprints").fetchone()[0]
             if held > self._most:
                 raise _full(self._most)
             t.executemany(
                 "INSERT OR IGNORE INTO numbers SELECT id, ?, ?, ?, ? FROM populations WHERE digest = ?",
                 [(table, column, name, release, population) for (table, column), population, name in out.numbers],
             )
+
+
+def _keep(t: Connection, p: Population) -> int:
+    """The id of a population, which is written if it is not there yet: of parts as these, of rows that only count
+    without contributions."""
+    there = t.execute("SELECT id FROM populations WHERE digest = ?", (p.digest,)).fetchone()
+    if there is not None:
+        return int(there[0])
+    parts = [_keep(t, part) for part in p.parts]
+    entities = None if parts else _keep_words(t, p.entities)
+    contributions = None if parts or p.plain else _keep_words(t, p.contributions)
+    marks = np.array(sorted(p.marks), dtype="<u8").tobytes()
+    population = t.execute(
+        "INSERT INTO populations (digest, marks, size, entities, contributions) VALUES (?, ?, ?, ?, ?)",
+        (p.digest, marks, len(p), entities, contributions),
+    ).lastrowid
+    t.executemany("INSERT OR IGNORE INTO parts VALUES (?, ?)", [(population, part) for part in parts])
+    assert population is not None
+    return population
+
+
+def _keep_words(t: Connection, words: Words) -> int:
+    """The id of a column of fingerprints."""
+    body = np.ascontiguousarray(words, dtype="<u8")
+    by_content = hashlib.sha256(body.data).digest()
+    t.execute("INSERT OR IGNORE INTO fingerprints (digest, body) VALUES (?, ?)", (by_content, body.data))
+    return int(t.execute("SELECT id FROM fingerprints WHERE digest = ?", (by_content,)).fetchone()[0])
 
 
 def _unpacked(packed: bytes, cells: Sequence[int]) -> list[Flags]:

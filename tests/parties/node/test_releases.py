@@ -6,15 +6,18 @@ import contextlib
 import os
 import signal
 import sqlite3
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mpc.errors import LocalError
-from mpc.policy.differencing import Entities, Measured
-from mpc.policy.numbers import Word
+from mpc.policy.differencing import Entities, Measured, spoil
+from mpc.policy.numbers import Numbers, Word
 from mpc.policy.populations import Over
 from parties.node.releases import Releases
 
@@ -106,8 +109,8 @@ def test_what_a_search_finds_is_a_number_of_each_job(tmp_path: Path) -> None:
 
 
 def test_a_full_ledger_lets_nothing_new_out(tmp_path: Path) -> None:
-    """A population of thirty firms takes 480 bytes; there is room for one."""
-    ledger = Releases(tmp_path / "node.db", most=600)
+    """Thirty firms take 240 bytes where nothing but rows counts; there is room for them once."""
+    ledger = Releases(tmp_path / "node.db", most=300)
     assert not spoiled(ledger, "a", *range(30))
     for _ in range(2):
         with pytest.raises(LocalError, match="release ledger would pass"):
@@ -138,6 +141,58 @@ def test_a_ledger_of_other_fingerprints_is_refused_not_passed_over(tmp_path: Pat
         with pytest.raises(LocalError, match="earlier version") as caught:
             Releases(path, remember=remember)
         assert caught.value.code == "store.version"
+
+
+def of_cells(ledger: Releases, cells: list[dict[int, int]]) -> list[Measured]:
+    """A table of these firms and what their rows are, with rows and a column."""
+    rows = [(c, e, what) for c, people in enumerate(cells) for e, what in people.items()]
+    at, who, what = (np.array([r[i] for r in rows], dtype=np.uint64) for i in range(3))
+    who = ledger.fingerprints(who)
+    order = np.lexsort((who, at))
+    at, who, what = at[order].astype(np.int64), who[order], what[order]
+    apart = len({e for _, e, _ in rows}) == len(rows)
+    behind = [Entities(c, at, who, w, ledger.seal, apart) for c, w in ((ROWS, np.ones_like(what)), (PAID, what))]
+    return [Measured(behind, np.array([len(people) < 3 for people in cells]))]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.randoms(use_true_random=False), st.booleans())
+def test_what_is_kept_on_disk_says_the_same_as_what_is_in_memory(draw, overlapping):
+    """Of populations that share columns, are made of parts, or only count rows; read anew for every job."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, earlier = Path(folder) / "node.db", {}
+        for job in range(6):
+            people = {e: draw.choice([1, 1, 5]) for e in range(30) if draw.random() < 0.9}
+            cells: list[dict[int, int]] = [{}, {}, {}]
+            for e, what in people.items():
+                cells[draw.randrange(3)][e] = what
+            if overlapping:
+                cells[0] |= {e: what for e, what in cells[1].items() if draw.random() < 0.2}
+            ledger = Releases(path)
+            measures = of_cells(ledger, cells)
+            found = ledger.decide(str(job), "s", ["analyst"], measures, 3, {})
+            in_memory, _ = spoil(measures, earlier, Numbers({}, lambda what, value: b"", lambda column, digest: ()), 3)
+            assert [f.tolist() for f in found] == [f.tolist() for f in in_memory]
+            ledger.close()
+
+
+def test_what_takes_how_much_room(tmp_path: Path) -> None:
+    """8 bytes an entity, 8 for a column's values; nothing for all cells together, nor for the same again."""
+    ledger = Releases(tmp_path / "node.db")
+
+    def held() -> int:
+        row = ledger._db.row("SELECT SUM(length(body)) AS n FROM fingerprints")
+        assert row is not None
+        return int(row["n"])
+
+    cells = [dict.fromkeys(range(30), 7), dict.fromkeys(range(30, 60), 7)]
+    ledger.decide("a", "s", ["analyst"], of_cells(ledger, cells), 10, {})
+    assert held() == 60 * 16
+    ledger.decide("b", "s", ["analyst"], of_cells(ledger, [cells[0] | cells[1]]), 10, {})
+    assert held() == 60 * 16  # a total over the table: its parts are there
+    ledger.decide("c", "s", ["analyst"], of_cells(ledger, [dict.fromkeys(range(60), 8)]), 10, {})
+    assert held() == 60 * 16 + 60 * 8 + 60 * 8  # other values: the firms in one cell, and these
+    assert spoiled(ledger, "d", *range(59))
 
 
 def test_replay_looks_up_and_writes_nothing(tmp_path: Path) -> None:
