@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS populations (
     digest BLOB NOT NULL UNIQUE,
     marks BLOB NOT NULL,             -- its smallest contributions, by which it is found
     size INTEGER NOT NULL,
-    entities INTEGER REFERENCES fingerprints(id),     -- ascending; NULL: it is made of parts
+    entities INTEGER REFERENCES fingerprints(id),     -- ascending, NULL: it is made of parts
     contributions INTEGER REFERENCES fingerprints(id) -- NULL: they follow from the entities, or it is made of parts
 ) STRICT;
 CREATE TABLE IF NOT EXISTS parts (           -- populations without an entity in common
@@ -52,7 +52,7 @@ CREATE TABLE IF NOT EXISTS parts (           -- populations without an entity in
 CREATE TABLE IF NOT EXISTS releases (    -- jobs whose cells were decided about
     id INTEGER PRIMARY KEY,
     job TEXT NOT NULL, snapshot TEXT NOT NULL,
-    met TEXT NOT NULL,               -- the join that this is about, and what met; '': all that is known before
+    met TEXT NOT NULL,               -- the join that this is about and what met, '': what is known before
     recipients TEXT NOT NULL,        -- JSON
     spoiled BLOB NOT NULL,           -- the cells that were hidden, packed bits
     UNIQUE (job, snapshot, met)
@@ -90,9 +90,10 @@ class Releases:
         self._db = Database(path, _SCHEMA)
         self._turn = threading.Lock()  # what is decided for one job is on disk before the next is looked at
         with self._db.transaction() as t:
-            if t.execute("SELECT 1 FROM releases").fetchone() and not t.execute(_SECRET).fetchone():
-                raise _written_otherwise()
-            t.execute("INSERT OR IGNORE INTO secrets VALUES ('releases/3', ?)", (os.urandom(32),))
+            if t.execute(_SECRET).fetchone() is None:
+                if t.execute("SELECT 1 FROM releases").fetchone():
+                    raise _written_otherwise()
+                _begin(t)
         row = self._db.row(_SECRET)
         assert row is not None
         self._key = bytes(row["value"])
@@ -230,6 +231,15 @@ class Releases:
                 "INSERT OR IGNORE INTO numbers SELECT id, ?, ?, ?, ? FROM populations WHERE digest = ?",
                 [(table, column, name, release, population) for (table, column), population, name in out.numbers],
             )
+
+
+def _begin(t: Connection) -> None:
+    """An empty ledger, in place of an empty one that another version may have laid out."""
+    for table in ("numbers", "released", "parts", "populations", "fingerprints", "releases"):
+        t.execute(f"DROP TABLE IF EXISTS {table}")
+    for statement in _SCHEMA.split(";"):
+        t.execute(statement)
+    t.execute("INSERT INTO secrets VALUES ('releases/3', ?)", (os.urandom(32),))
 
 
 def _keep(t: Connection, p: Population) -> int:

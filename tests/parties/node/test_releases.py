@@ -143,6 +143,26 @@ def test_a_ledger_of_other_fingerprints_is_refused_not_passed_over(tmp_path: Pat
         assert caught.value.code == "store.version"
 
 
+def test_an_empty_ledger_of_another_layout_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(
+            "CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;"
+            "CREATE TABLE populations (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, marks BLOB, body BLOB);"
+            "CREATE TABLE releases (id INTEGER PRIMARY KEY, job TEXT, snapshot TEXT, recipients TEXT, spoiled BLOB);"
+            "CREATE TABLE released (release INTEGER, population INTEGER, table_name TEXT, column_name TEXT);"
+            "INSERT INTO releases VALUES (1, 'job', 's', '[]', x'');"
+            "INSERT INTO secrets VALUES ('releases/2', x'00');"
+        )
+    with pytest.raises(LocalError, match="earlier version"):
+        Releases(path)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("DELETE FROM releases")
+        db.commit()
+    ledger = Releases(path)
+    assert not spoiled(ledger, "a", *range(30)) and spoiled(ledger, "b", *range(29))
+
+
 def of_cells(ledger: Releases, cells: list[dict[int, int]]) -> list[Measured]:
     """A table of these firms and what their rows are, with rows and a column."""
     rows = [(c, e, what) for c, people in enumerate(cells) for e, what in people.items()]
