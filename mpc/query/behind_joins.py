@@ -42,20 +42,24 @@ def behind_side(
     holds by itself; ``by_key``: with the join's key, for a side that will know which of its keys met."""
     table = catalog.table(side.table)
     assert table is not None
-    found = [[p for poly, value in m for p in _populations(side, absent, table, poly, value)] for m in measures]
     key = [table.column(c.name) for c in side.key]
     single = side.unique and list(table.keys) == key and not any(c.nullable for c in table.keys)
+    found = [
+        [p for poly, value in m for p in _populations(side, absent, table, poly, value, not single)] for m in measures
+    ]
     joined = [c.name for c in side.key] if by_key else []
     return of_side(table, Scan(side.table, side.where, tuple(keys), 0), single, found, joined)
 
 
-def _populations(side: JoinSide, absent: bool, table: Table, poly: Poly, value: Expr | None) -> Iterator[Population]:
+def _populations(
+    side: JoinSide, absent: bool, table: Table, poly: Poly, value: Expr | None, hashed: bool
+) -> Iterator[Population]:
     own = [c for c in dict.fromkeys(value_columns(value)) if _of(side, c)] if value is not None else []
     for condition in _conditions(side, absent, poly, own):
         yield (side.table.lower(), "*"), where(ONE, condition)
     for c in own:
         for condition in _conditions(side, absent, poly, [c]):
-            yield _published(table, c), where(contribution(c), condition)
+            yield _published(table, c), where(contribution(c, hashed), condition)
 
 
 def _of(side: JoinSide, c: Column) -> bool:

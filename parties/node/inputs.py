@@ -132,12 +132,12 @@ class Inputs:
                 if q.party == me
             }
             behind = {
-                p: database.rows(q.behind.sql if limits.max_share is not None else without_addends(q.behind))
+                p: database.behind(q.behind.sql if limits.max_share is not None else without_addends(q.behind))
                 for p, q in queries
                 if p not in joins and q.behind.sql and self._looks_behind(limits)
             }
             at_sides = {
-                (p, side): database.rows(side.query.behind.sql)
+                (p, side): database.behind(side.query.behind.sql)
                 for p, j in joins_of(cast).items()
                 for side in j.pool.sides
                 if side.party == me and side.query.behind.sql and self._releases is not None and j.least > 0
