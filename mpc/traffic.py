@@ -48,7 +48,7 @@ def traffic(j: Joint) -> Iterator[Traffic]:
         yield from _part(piece)
     if (d := j.dominance) is not None:
         yield from _dominance(d)
-    if not j.pool.by_row:
+    if j.decides:
         yield from _release(j)
     if (s := j.search) is not None:
         yield from _row_search(s)
