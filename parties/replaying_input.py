@@ -107,7 +107,7 @@ def _hiding(member: Member, cast: Cast) -> dict[int, Hide]:
         p: partial(_hidden, member, cast.context.job.hex(), j.pool, side)
         for p, j in cast.pairs
         for side in j.pool.sides
-        if side.party == member.name and side.query.behind.sql and j.least > 0
+        if side.party == member.name and side.query.behind.sql and j.least > 0 and not j.pool.asks
     }
 
 

@@ -43,6 +43,7 @@ from mpc.query.plan import (
     RankedMeasure,
     Ranking,
     Reach,
+    TallyPool,
     Word,
     shows_rows,
 )
@@ -50,6 +51,7 @@ from mpc.query.relations import GroupKey, QueryBinder, Rows, Scalars, Totals
 from mpc.query.reveals import reveals_of
 from mpc.query.rounding import rounding
 from mpc.query.separate import check_weights
+from mpc.query.tally_pool import size_alone
 
 #: goes into every job and plan; a change of what is compiled changes the number
 PLANNER = f"heji-7/sqlglot-{version('sqlglot')}"
@@ -95,7 +97,7 @@ def compile_plan(
         binder = QueryBinder(source, catalogs, recipients)
         relation = binder.bind(query)
         totals = _as_totals(source, relation)
-        plan = _plan(source, totals, binder.catalogs, noise, helped=trust != "parties")
+        plan = _plan(source, totals, binder.catalogs, noise, recipients, helped=trust != "parties")
     except RecursionError:
         raise too_deep() from None
     if verified:
@@ -157,7 +159,13 @@ def _as_totals(source: Source, relation: Rows | Totals | Scalars) -> Totals:
 
 
 def _plan(
-    source: Source, totals: Totals, catalogs: Mapping[str, Catalog], noise: Noise | None, *, helped: bool
+    source: Source,
+    totals: Totals,
+    catalogs: Mapping[str, Catalog],
+    noise: Noise | None,
+    recipients: Sequence[str],
+    *,
+    helped: bool,
 ) -> Plan:
     exprs = [*totals.exprs, *([totals.having] if totals.having is not None else []), *(o[0] for o in totals.order)]
     check_rows(source, exprs, totals)
@@ -180,7 +188,7 @@ def _plan(
             line=1,
             column=1,
         )
-    pools, place = _pools(source, totals, found.drafts, catalogs, noise, helped=helped)
+    pools, place = _pools(source, totals, found.drafts, catalogs, noise, recipients, helped=helped)
 
     def placed(e: Expr) -> Expr:
         if isinstance(e, WordRef):
@@ -227,6 +235,7 @@ def _pools(
     drafts: Sequence[Draft],
     catalogs: Mapping[str, Catalog],
     noise: Noise | None,
+    recipients: Sequence[str],
     *,
     helped: bool,
 ) -> tuple[tuple[Pool, ...], dict[int, tuple[int, int]]]:
@@ -258,7 +267,8 @@ def _pools(
     def pool(name: str, chosen: list[Draft], keys: tuple[Key, ...], measures: tuple[Measure, ...]) -> Pool:
         if term_of(chosen) is not None:
             held = own if keys else ()
-            return join_pool(source, name, keys, held, chosen, measures, catalogs, noise, helped=helped)
+            made = join_pool(source, name, keys, held, chosen, measures, catalogs, noise, helped=helped)
+            return size_alone(made, recipients) if isinstance(made, TallyPool) else made
         parties = tuple(sorted({party for d in chosen for party in d.parties}))
         sources = tuple(_source(party, chosen, len(keys), _catalog(catalogs, party), noise) for party in parties)
         return Pool(name, keys, measures, sources, _rankings(chosen, len(keys), catalogs))

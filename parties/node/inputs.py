@@ -234,7 +234,7 @@ class Inputs:
             pool = joints[p].pool
             own = [next(spoiled) for _ in pool.measures]
             rows[p][side.name] = replace(rows[p][side.name], hidden=laid_out(pool, side, own))
-            if p in pairs:
+            if p in pairs and not pairs[p].pool.asks:
                 strictest = max(limits.min_entities, pairs[p].least)
                 hiding[p] = WhatMet(
                     ledger, job, snapshot.hex(), recipients, pairs[p].pool, side, answer, own, strictest
