@@ -7,9 +7,9 @@ later one (mpc.policy.disclosure), within one job as between jobs:
 
     1  each cell of each measure, against all that was released before and earlier in this job; a cell too close to one
        of them is spoiled
-    2  then the union of the measure's cells that are still shown, since a total beside a table gives a single hidden
-       cell back; while it is too close to one, the smallest cell that is shown is spoiled too (complementary
-       suppression)
+    2  then every line of the table (mpc.policy.margins): the union of those of its cells that are still shown, and all
+       of them together, since a margin or a total beside a table gives a single hidden cell back; while one is too
+       close, the smallest cell that is shown in it is spoiled too (complementary suppression)
 
 Of a join whose owner does not know what met, those are compared whom its own conditions choose; of one whose owner
 knows, those that met as well. Of these two neither tells anything about the other, so they are compared with what they
@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.permutation import stable_argsort
+from mpc.policy.margins import Line, Lines
 from mpc.policy.numbers import Counted, Numbers, Word
 from mpc.policy.populations import MARKS, Apart, Over, Population, Released, Words
 
@@ -115,7 +116,7 @@ class Entities:
     seal: Callable[[Words, Words], Words]
     apart: bool = False
     _by_cell: dict[int, Population] = field(default_factory=dict)
-    _last_union: dict[bytes, Population] = field(default_factory=dict)
+    _by_line: dict[Line, tuple[tuple[int, ...], Population]] = field(default_factory=dict)
 
     @cached_property
     def _contributions(self) -> Words:
@@ -133,20 +134,19 @@ class Entities:
             self._by_cell[cell] = Population(self.entities[start:end], self._contributions[start:end], plain=plain)
         return self._by_cell[cell]
 
-    def union(self, shown: Flags) -> Population:
-        """Of the cells that are ``shown``: an entity in several of them has the rows of all."""
-        which = shown.tobytes()
-        if which not in self._last_union:
-            self._last_union.clear()
-            cells = [c for c in self.present.tolist() if shown[c]]
-            if len(cells) == 1:
-                self._last_union[which] = self.cell(cells[0])
-            else:
-                self._last_union[which] = Apart(list(map(self.cell, cells))) if self.apart else self._union(shown)
-        return self._last_union[which]
+    def union(self, line: Line, cells: tuple[int, ...]) -> Population:
+        """Of these ``cells`` of a line, ascending: an entity in several of them has the rows of all."""
+        if self._by_line.get(line, ((), None))[0] != cells:
+            self._by_line[line] = cells, self._apart(cells) if self.apart else self._union(cells)
+        return self._by_line[line][1]
 
-    def _union(self, shown: Flags) -> Population:
-        at = np.flatnonzero(shown[self.cells])
+    def _apart(self, cells: tuple[int, ...]) -> Population:
+        parts = [p for p in map(self.cell, cells) if len(p)]
+        return parts[0] if len(parts) == 1 else Apart(parts)
+
+    def _union(self, cells: tuple[int, ...]) -> Population:
+        starts, ends = (np.searchsorted(self.cells, cells, side) for side in ("left", "right"))
+        at = np.concatenate([np.arange(a, b) for a, b in zip(starts, ends, strict=True)])
         at = at[stable_argsort(self.entities[at])]
         entities = self.entities[at]
         starts = np.flatnonzero(np.concatenate(([True], entities[1:] != entities[:-1]))) if len(at) else at
@@ -159,11 +159,12 @@ class Entities:
 @dataclass(frozen=True, eq=False, repr=False)
 class Measured:
     """A measure of this job: who is ``behind`` it, column by column, its cells that are ``hidden`` already, (cells,),
-    the ``words`` it lets out, and whom its populations hold."""
+    the ``words`` it lets out, of the table's ``shape`` how many values each key has, and whom its populations hold."""
 
     behind: Sequence[Entities]
     hidden: Flags
     words: Sequence[Word] = ()
+    shape: tuple[int, ...] = ()
     over: Over = "rows"
 
 
@@ -195,19 +196,25 @@ def spoil(measures: Sequence[Measured], known: Earlier, numbers: Numbers, least:
                     _remember(there, m.over, known, least)
                     numbers.add(over)
                     said[cell], counted[cell] = there, over
-        while said:
-            found = [(b.column, b.union(shown)) for b in m.behind]
-            unions, over = _there(found), numbers.of(m.words, found, list(said))
-            if not _too_close(unions, m.over, known, least) and not numbers.too_many(over):
-                _remember(unions, m.over, known, least)
-                numbers.add(over)
-                let_out = [*(p for there in said.values() for p in there), *unions]
-                out.populations.extend((column, m.over, p) for column, p in let_out)
-                out.numbers.extend([*(c for there in counted.values() for c in there), *over])
-                break
-            smallest = min(said, key=lambda cell: max(len(p) for _, p in said[cell]))
-            shown[smallest] = False
-            del said[smallest], counted[smallest]
+        lines = Lines(m.shape, said)
+        unions: dict[Line, list[tuple[Released, Population]]] = {}
+        sums: dict[Line, list[Counted]] = {}
+        while (line := lines.next()) is not None:
+            cells = lines.cells(line)
+            found = [(b.column, b.union(line, cells)) for b in m.behind]
+            unions[line], sums[line] = _there(found), numbers.of(m.words, found, cells)
+            if _too_close(unions[line], m.over, known, least) or numbers.too_many(sums[line]):
+                smallest = min(cells, key=lambda cell: max(len(p) for _, p in said[cell]))
+                shown[smallest] = False
+                del said[smallest], counted[smallest]
+                lines.hide(smallest)
+        for line in lines.found:
+            _remember(unions[line], m.over, known, least)
+            numbers.add(sums[line])
+        for of_one in (*said.values(), *(unions[line] for line in lines.found)):
+            out.populations.extend((column, m.over, p) for column, p in of_one)
+        for of_many in (*counted.values(), *(sums[line] for line in lines.found)):
+            out.numbers.extend(of_many)
         spoiled.append(~shown & ~m.hidden)
     return spoiled, out
 

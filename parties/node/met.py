@@ -70,7 +70,8 @@ class WhatMet:
             rows_of = [i for i in said.populations if i in few]
             # rows that count under several conditions of their own are more together than under each
             small = few[rows_of[0]] if len(rows_of) == 1 else np.zeros_like(hidden)
-            out.append(Measured([found[i] for i in said.populations], hidden | small, over="met"))
+            who, shape = [found[i] for i in said.populations], tuple(len(k.domain) for k in by)
+            out.append(Measured(who, hidden | small, over="met", shape=shape))
         return out
 
 
