@@ -172,7 +172,8 @@ def of_cells(ledger: Releases, cells: list[dict[int, int]]) -> list[Measured]:
     at, who, what = at[order].astype(np.int64), who[order], what[order]
     apart = len({e for _, e, _ in rows}) == len(rows)
     behind = [Entities(c, at, who, w, ledger.seal, apart) for c, w in ((ROWS, np.ones_like(what)), (PAID, what))]
-    return [Measured(behind, np.array([len(people) < 3 for people in cells]))]
+    shape = (2, 2) if len(cells) == 4 else (len(cells),)
+    return [Measured(behind, np.array([len(people) < 3 for people in cells]), shape=shape)]
 
 
 @settings(max_examples=25, deadline=None)
@@ -183,9 +184,9 @@ def test_what_is_kept_on_disk_says_the_same_as_what_is_in_memory(draw, overlappi
         path, earlier = Path(folder) / "node.db", {}
         for job in range(6):
             people = {e: draw.choice([1, 1, 5]) for e in range(30) if draw.random() < 0.9}
-            cells: list[dict[int, int]] = [{}, {}, {}]
+            cells: list[dict[int, int]] = [{}, {}, {}, {}]
             for e, what in people.items():
-                cells[draw.randrange(3)][e] = what
+                cells[draw.randrange(4)][e] = what
             if overlapping:
                 cells[0] |= {e: what for e, what in cells[1].items() if draw.random() < 0.2}
             ledger = Releases(path)
