@@ -23,7 +23,7 @@ that bring each piece are a population too (mpc/query/pieces.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import zip_longest
@@ -81,13 +81,26 @@ Population = tuple[tuple[str, str], str]
 
 
 def of_side(
-    table: Table, scan: Scan, single: bool, measures: Sequence[Sequence[Population]], joined: Sequence[str] = ()
+    table: Table,
+    scan: Scan,
+    single: bool,
+    measures: Sequence[tuple[Sequence[Population], Sequence[tuple[int, str, Collection[tuple[str, str]]]]]],
+    joined: Sequence[str] = (),
 ) -> Behind:
     """The query for a side of a join: keys, the entity's digest and populations. ``single``: each row is an entity,
-    and digests are left as texts. ``joined``: columns of the join's key, ``j0 …`` of the answer, where it is to say
+    and digests are left as texts. ``measures``: of each the populations, and words with the digest of what they are and
+    the columns they are made of. ``joined``: columns of the join's key, ``j0 …`` of the answer, where it is to say
     which rows met."""
-    populations = list(dict.fromkeys(p for m in measures for p in m))
-    found = tuple(BehindMeasure((), tuple(dict.fromkeys(map(populations.index, m))), ()) for m in measures)
+    populations = list(dict.fromkeys(p for m, _ in measures for p in m))
+
+    def measure(
+        own: Sequence[Population], words: Sequence[tuple[int, str, Collection[tuple[str, str]]]]
+    ) -> BehindMeasure:
+        behind = tuple(dict.fromkeys(map(populations.index, own)))
+        made_of = ((w, what, tuple(i for i in behind if populations[i][0] in columns)) for w, what, columns in words)
+        return BehindMeasure((), behind, tuple(Number(w, what, 1, True, of) for w, what, of in made_of if of))
+
+    found = tuple(measure(*m) for m in measures)
     columns = [f"{key_sql(k)} AS k{i}" for i, k in enumerate(scan.keys)]
     columns += [f"{identifier(name)} AS j{i}" for i, name in enumerate(joined)]
     columns += [f"{_digest(table, not single)} AS x", *(f"{text} AS p{i}" for i, (_, text) in enumerate(populations))]

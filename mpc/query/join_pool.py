@@ -11,11 +11,12 @@ from mpc.errors import LocalError
 from mpc.ids import INTEGER, Field
 from mpc.protocols.ranked import Searched
 from mpc.query import build
-from mpc.query.behind_joins import behind_side
+from mpc.query.behind_joins import behind_side, summed
 from mpc.query.catalog import Catalog, Table, Value
 from mpc.query.catalog import Column as Declared
 from mpc.query.dominance import absolute_addends, ring_of_shares
 from mpc.query.fold import Draft
+from mpc.query.join_rounding import rounding_of_side
 from mpc.query.local import key_sql, row_counts, row_text
 from mpc.query.local_joins import LocalJoin
 from mpc.query.lowering import Lowering
@@ -162,7 +163,11 @@ def join_pool(
     fields = tuple(_field([_declared(catalogs, s, i) for s in family]) for i in range(len(family[0].key)))
 
     counted = [
-        [(p, t.value) for a in d.aggregates for t in _terms(a) for p in lowering(t).behind(a, t.value)] for d in drafts
+        (
+            [(p, t.value) for a in d.aggregates for t in _terms(a) for p in lowering(t).behind(a, t.value)],
+            summed(d),
+        )
+        for d in drafts
     ]
 
     def sides() -> tuple[Side, ...]:
@@ -176,9 +181,13 @@ def join_pool(
             if not by_row and noise is None:
                 absent = side.optional or side.name in branches
                 catalog = next(c for c in catalogs.values() if c.party == side.party)
-                by = [key_values[k] for k in own]
-                behind_ = behind_side(side, absent, catalog, by, counted, by_key=not helped)
-                query = replace(query, behind=behind_)
+                table = _table(catalogs, side)
+                assert table is not None
+                query = replace(
+                    query,
+                    behind=behind_side(side, absent, catalog, [key_values[k] for k in own], counted, by_key=not helped),
+                    rounding=rounding_of_side(side, table, drafts, measures),
+                )
             found.append(Side(side.name, side.party, side.rows, side.unique, columns_, query, own))
         return tuple(found)
 
