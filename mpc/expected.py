@@ -87,6 +87,6 @@ def _unhelped_seconds(j: Pair) -> float:
         return points
     t = j.tally
     blinded = t.totals_said + t.groups * len(t.shown)
-    encrypted = t.rows_said(met) + t.groups * (len(t.words) + len(t.shown))
+    encrypted = t.rows_said(met) + t.groups * t.returned
     ciphertexts = A_KEY + A_ROW_ENCRYPTED * encrypted + A_CIPHERTEXT * blinded
     return points + ciphertexts + A_PRODUCT * len(t.products) * j.spine.rows

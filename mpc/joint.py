@@ -354,7 +354,7 @@ def _with_own(j: Joint, mine: Mapping[str, SideRows], hidden: list[RingWords | N
     out = list(hidden)
     for rows in mine.values():
         for m, cells in enumerate(() if rows.hidden is None else rows.hidden):
-            for r, own in enumerate(_by_slice(j.pool, cells), start=m * j.pool.slices):
+            for r, own in enumerate(by_slice(j.pool, cells), start=m * j.pool.slices):
                 so_far = out[r]
                 out[r] = own.astype(np.uint64) if so_far is None else so_far + own
     return out
@@ -362,7 +362,7 @@ def _with_own(j: Joint, mine: Mapping[str, SideRows], hidden: list[RingWords | N
 
 def _noise(j: Joint, mine: Mapping[str, SideRows]) -> list[RingWords]:
     """This party's noise in the order of ``groups.everything``: measures, their slices, words."""
-    drawn = iter([_by_slice(j.pool, n) for rows in mine.values() for n in rows.noise])
+    drawn = iter([by_slice(j.pool, n) for rows in mine.values() for n in rows.noise])
     measures = [[n for _, n in zip(m.words, drawn, strict=False)] for m in j.pool.measures]
     return [word[s] for words in measures for s in range(j.pool.slices) for word in words]
 
@@ -558,7 +558,7 @@ def _sliced(pool: JoinPool) -> tuple[list[int], list[int]]:
     return sizes, [i for i in range(len(sizes)) if i not in pool.grouped] + list(pool.grouped)
 
 
-def _by_slice(pool: JoinPool, cells: NDArray[T]) -> NDArray[T]:
+def by_slice(pool: JoinPool, cells: NDArray[T]) -> NDArray[T]:
     """From cells to slices of groups, (slices, groups) or (slices, groups, 2)."""
     sizes, order = _sliced(pool)
     width = cells.shape[1:]

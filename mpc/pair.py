@@ -6,6 +6,9 @@
       totals by group, small cells hidden, on ciphertexts of the other side            protocols/tally.py
       = each party's words of the pool, added up by P3 like those of any other pool    protocols/total.py
 
+Between the two, each side may look at which of its rows met and name cells that it does not let out (``Hide``): there
+it knows who is behind its part of the totals, as far as its own conditions say.
+
 Where the result is a row for each of the spine's, the spine is the recipient and the keys that met are the result:
 both leave out the rows that fail their own conditions before they blind, and the other side says its part of each word
 of the keys that met, masked by the pair's stream. Where the recipient's own columns decide what of the other's counts
@@ -21,7 +24,7 @@ Read ``play`` next to mpc/joint.py, which does the same with a helper.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,8 +37,8 @@ from mpc.compared import Compared
 from mpc.crypto.spread import Spread
 from mpc.crypto.subgroup import key_from_seed
 from mpc.crypto.tags import tags
-from mpc.ids import Flags
-from mpc.joint import SideRows, first_marks, in_cells
+from mpc.ids import Bytes, Flags
+from mpc.joint import SideRows, by_slice, first_marks, in_cells
 from mpc.messages import RingWords
 from mpc.protocols import scoring, size, tally
 from mpc.protocols.blind import Blind, meet
@@ -50,6 +53,8 @@ from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 
 Indices = NDArray[np.int64]
+#: from the keys of a side that met, (n, width), to what its party does not let out then: (measures, cells)
+Hide = Callable[[Bytes], Flags]
 
 
 @dataclass(frozen=True)
@@ -221,10 +226,12 @@ class Told:
     terms: tuple[tuple[int, int], ...]
 
 
-def play(session: Session, j: Pair, mine: Mapping[str, SideRows], spread: Spread) -> Rounds[dict[Ring, RingWords]]:
+def play(
+    session: Session, j: Pair, mine: Mapping[str, SideRows], spread: Spread, hide: Hide | None = None
+) -> Rounds[dict[Ring, RingWords]]:
     """Either party's role. Returns its words of the pool by ring, in the order of ``Plan.columns``.
 
-    ``mine``: its side, by name.
+    ``mine``: its side, by name. ``hide``: asked once what met is known, before anything of a total is said.
     """
     here = session.at(j.name)
     if j.pool.asks:
@@ -236,11 +243,11 @@ def play(session: Session, j: Pair, mine: Mapping[str, SideRows], spread: Spread
         halves = yield from _own_shares(here, j, rows, number, shared)
         if j.pool.by_row:
             return (yield from _hear_rows_shown(here, j, rows, number, shared, halves, spread))
+        of_groups = _hidden(j, rows, number >= 0, hide)
         weights = tuple(_weight(here, j, rows, a) for a in j.weights)
         shares = {j.columns.index(c): x for c, x in halves.items()}
-        grouped = GroupRows(number, rows.group, weights, shares)
-        found = yield from tally.group_side(here, j.tally, shared, grouped, spread)
-        return _words(j, found)
+        grouped = GroupRows(number, rows.group, weights, of_groups, shares)
+        return _words(j, (yield from tally.group_side(here, j.tally, shared, grouped, spread)))
     rows = mine[j.other.name]
     taken = ~rows.keys.null & (rows.passing if j.pool.by_row else True)
     own = np.flatnonzero(taken)
@@ -252,9 +259,25 @@ def play(session: Session, j: Pair, mine: Mapping[str, SideRows], spread: Spread
     columns = {c: columns[c] for c in j.columns}
     if j.pool.by_row:
         return (yield from _say_rows_shown(here, j, columns, spread))
+    met = np.zeros(len(taken), dtype=np.bool_)
+    met[shared_rows] = True
+    hidden: Flags = np.logical_or.reduce(_hidden(j, rows, met, hide), axis=1)  # the same in all groups
     secret = key_from_seed(here.own.draw(here.at("paillier").path, 32))
-    found = yield from tally.value_side(here, j.tally, list(columns.values()), secret, spread)
-    return _words(j, found)
+    return _words(j, (yield from tally.value_side(here, j.tally, list(columns.values()), hidden, secret, spread)))
+
+
+def _hidden(j: Pair, rows: SideRows, met: Flags, hide: Hide | None) -> Flags:
+    """What a party does not let out, (rules, groups): known before, and known from what met."""
+    cells: Flags = np.zeros((len(j.pool.measures), j.pool.cells), dtype=np.bool_)
+    if rows.hidden is not None:
+        np.logical_or(cells, rows.hidden, out=cells)
+    if hide is not None:
+        np.logical_or(cells, hide(rows.keys.matrix[met]), out=cells)
+    out = np.zeros((len(j.tally.rules), j.pool.groups), dtype=np.bool_)
+    slices = np.concatenate([by_slice(j.pool, of_measure) for of_measure in cells])
+    for released, hidden in zip(j.tally.releases, slices, strict=True):
+        out[j.tally.rules.index(released.entities)] |= hidden
+    return out
 
 
 def _half(here: Session, j: Pair, mine: Mapping[str, SideRows], spread: Spread) -> Rounds[dict[Ring, RingWords]]:

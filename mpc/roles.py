@@ -30,7 +30,7 @@ from mpc.crypto.spread import Spread, one_core
 from mpc.job import Job
 from mpc.joint import Joint, SideRows, joint_of
 from mpc.messages import RingWords
-from mpc.pair import Pair
+from mpc.pair import Hide, Pair
 from mpc.policy.flow import Limits
 from mpc.protocols import ranked, total, verified
 from mpc.protocols.agree import Agreement, Context, Sign, Verify, agree, pair_coins, verify_agreement
@@ -273,10 +273,12 @@ def play_party(
     rows: Mapping[int, Mapping[str, SideRows]] | None = None,
     values: Mapping[str, Sequence[OwnValues]] | None = None,
     spread: Spread = one_core,
+    hiding: Mapping[int, Hide] | None = None,
 ) -> Rounds[Outcome]:
     """A member with a node: data party, recipient, or both. ``vectors`` by name of the sum, for those it adds to;
     ``rows`` by number of the pool and name of the side, for the joins it has a side in; ``values`` by name of the
-    search, for those it takes part in; ``spread``: its cores."""
+    search, for those it takes part in; ``spread``: its cores; ``hiding`` by number of the pool, for joins without a
+    helper of which it keeps something back once it knows what met."""
     speaking, agreement = yield from _agree(session, cast, sign, verify)
     joined: dict[int, Mapping[Ring, RingWords]] = {}
     for p, j in cast.joints:
@@ -284,7 +286,7 @@ def play_party(
             joined[p] = yield from joint.play(speaking, j, (rows or {})[p])
     for p, two in cast.pairs:
         if session.me in two.blind.sides:
-            joined[p] = yield from pair.play(speaking, two, (rows or {})[p], spread)
+            joined[p] = yield from pair.play(speaking, two, (rows or {})[p], spread, (hiding or {}).get(p))
     found: list[tuple[Places, Found]] = []
     for places in cast.searches:
         if session.me in places.search.parties:

@@ -166,7 +166,7 @@ def _size(s: Size) -> Iterator[Traffic]:
 
 def _small(t: Tally) -> int:
     """Ciphertexts that bring small cells back into the order of the groups."""
-    return t.groups * (len(t.shown) + len(t.words))
+    return t.groups * t.returned
 
 
 def _alignments(j: Joint) -> Iterator[Traffic]:

@@ -108,7 +108,8 @@ async def _role(
     approved = {p: Limits.from_told(json.loads(s.text)) for p, s in d.approvals.items()}
     strict = several_wanted(plan, me, approved)
     given = await own_input(member, cast, plan, approved[me], strict, committed, kept)
-    role = play_party(given.session, cast, given.vectors, member.sign, member.verify, given.rows, given.values)
+    signing = (member.sign, member.verify)
+    role = play_party(given.session, cast, given.vectors, *signing, given.rows, given.values, hiding=given.hiding)
     return "party", role, given.remark
 
 

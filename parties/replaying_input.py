@@ -6,22 +6,26 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from mpc.coins import Coins, own_coins
 from mpc.errors import LocalError
 from mpc.evidence import data
 from mpc.evidence.data import Rows
+from mpc.ids import Bytes, Flags
 from mpc.joint import SideRows
 from mpc.messages import RingWords
+from mpc.pair import Hide
 from mpc.policy.flow import Limits
 from mpc.protocols.ranked import OwnValues
-from mpc.query.plan import Plan
+from mpc.query.plan import Plan, Side, TallyPool
 from mpc.roles import Cast
 from mpc.rounds import Session
 from parties.evidence.retained import Retained
 from parties.member import Member
 from parties.node.committed import Committed
 from parties.node.inputs import Input, Inputs
+from parties.node.met import what_was_hidden
 from parties.node.noise_seeds import NoiseSeeds
 from parties.node.releases import Releases
 from parties.node.store import Store
@@ -32,13 +36,14 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Bound:
-    """The input a member bound itself to, the coins that it was laid out with, drawn so far, and what is to be said
-    about the tables."""
+    """The input a member bound itself to, the coins that it was laid out with, drawn so far, what its release ledger
+    says it hid besides when it was known what met, and what is to be said about the tables."""
 
     session: Session
     vectors: Mapping[str, RingWords]
     rows: Mapping[int, Mapping[str, SideRows]]
     values: Mapping[str, Sequence[OwnValues]]
+    hiding: Mapping[int, Hide]
     remark: str = ""
 
 
@@ -49,7 +54,7 @@ async def own_input(
     ``committed``: the root of the input in the log. Raises LocalError data.changed, protocol.replay."""
     key, me = (cast.context.job, cast.context.attempt), member.name
     seed = kept.seed(key)
-    session = Session(me, own_coins(seed, *key))
+    session, hiding = Session(me, own_coins(seed, *key)), _hiding(member, cast)
     try:
         given = await _from_tables(member, cast, plan, limits, strict, session.own)
         now, trouble = given.blocks, ""
@@ -59,7 +64,7 @@ async def own_input(
             raise
         given, now, trouble = Input({}, b""), (), problem.message
     if given.commitment.hex() == committed:
-        return Bound(session, given.vectors, given.rows, given.values)
+        return Bound(session, given.vectors, given.rows, given.values, hiding)
     then = kept.blocks(key)
     if not then:
         raise LocalError(
@@ -75,7 +80,7 @@ async def own_input(
     bound = Committed.read(cast, plan, me, then)
     vectors = bound.vectors(cast, plan, me, again)
     remark = trouble or _places(data.differences(then, now))
-    return Bound(Session(me, again), vectors, bound.rows, bound.values, remark)
+    return Bound(Session(me, again), vectors, bound.rows, bound.values, hiding, remark)
 
 
 async def _from_tables(member: Member, cast: Cast, plan: Plan, limits: Limits, strict: bool, coins: Coins) -> Input:
@@ -92,6 +97,26 @@ async def _from_tables(member: Member, cast: Cast, plan: Plan, limits: Limits, s
         if releases is not None:
             releases.close()
         store.close()
+
+
+def _hiding(member: Member, cast: Cast) -> dict[int, Hide]:
+    """What this member hid of joins without a helper, asked when it is known what met."""
+    if not member.config.release_ledger:
+        return {}
+    return {
+        p: partial(_hidden, member, cast.context.job.hex(), j.pool, side)
+        for p, j in cast.pairs
+        for side in j.pool.sides
+        if side.party == member.name and side.query.behind.sql and j.least > 0 and not j.pool.asks
+    }
+
+
+def _hidden(member: Member, job: str, pool: TallyPool, side: Side, met: Bytes) -> Flags:
+    ledger = Releases(member.folder / "state" / "node.db", remember=False)
+    try:
+        return what_was_hidden(ledger, job, pool, side, met)
+    finally:
+        ledger.close()
 
 
 def _places(differ: Sequence[Rows]) -> str:

@@ -11,6 +11,10 @@ later one (mpc.policy.disclosure), within one job as between jobs:
        of them together, since a margin or a total beside a table gives a single hidden cell back; while one is too
        close, the smallest cell that is shown in it is spoiled too (complementary suppression)
 
+Of a join whose owner does not know what met, those are compared whom its own conditions choose; of one whose owner
+knows, those that met as well. Of these two neither tells anything about the other, so they are compared with what they
+are alike and with totals of rows, and these with all.
+
 Entities and contributions are keyed 64-bit fingerprints: pseudorandom to whoever has no key.
 """
 
@@ -27,9 +31,18 @@ from numpy.typing import NDArray
 from mpc.permutation import stable_argsort
 from mpc.policy.margins import Line, Lines
 from mpc.policy.numbers import Counted, Numbers, Word
-from mpc.policy.populations import MARKS, Population, Released, Words
+from mpc.policy.populations import MARKS, Apart, Over, Population, Released, Words
 
 Flags = NDArray[np.bool_]
+
+#: what each kind of population is compared with
+COMPARED: Mapping[Over, tuple[Over, ...]] = {
+    "rows": ("rows", "chosen", "met"),
+    "chosen": ("rows", "chosen"),
+    "met": ("rows", "met"),
+}
+#: what is known of a column, for a population of a kind to be compared with
+Earlier = dict[tuple[Released, Over], "Known"]
 
 
 def differing(a: Population, b: Population) -> int:
@@ -51,7 +64,7 @@ class _Earlier:
     def close_to(self, population: Population, least: int) -> bool:
         """Whether they differ by at least one entity, and by fewer than the larger of both min_entities."""
         most = max(least, self.least)
-        if abs(self.size - len(population.entities)) >= most or self.digest == population.digest:
+        if abs(self.size - len(population)) >= most or self.digest == population.digest:
             return False
         return 0 < differing(population, self.load()) < most
 
@@ -82,7 +95,7 @@ class Known:
         """Whether one of them differs by at least one entity, and by fewer than the larger of both min_entities."""
         near: Iterable[int] = range(len(self._populations))
         most = max(least, self._strictest)
-        if 2 * most - 1 <= MARKS and len(population.entities) >= most:
+        if 2 * most - 1 <= MARKS and len(population) >= most:
             near = sorted({i for mark in population.marks for i in self._by_mark.get(mark, ())})
         return any(self._populations[i].close_to(population, least) for i in near)
 
@@ -92,7 +105,8 @@ class Entities:
     """Who is behind one measure, as far as one column goes: one element for each cell and entity, sorted by both.
 
     ``entities``: keyed fingerprints; ``sums`` (n,): digests of the rows, added up modulo 2^64; ``seal`` turns both into
-    contributions. Several measures have the same entities behind them, so what was found for one is kept for the next.
+    contributions. ``apart``: no entity is in several cells. Several measures have the same entities behind them, so
+    what was found for one is kept for the next.
     """
 
     column: Released
@@ -100,6 +114,7 @@ class Entities:
     entities: Words
     sums: Words
     seal: Callable[[Words, Words], Words]
+    apart: bool = False
     _by_cell: dict[int, Population] = field(default_factory=dict)
     _by_line: dict[Line, tuple[tuple[int, ...], Population]] = field(default_factory=dict)
 
@@ -115,14 +130,19 @@ class Entities:
     def cell(self, cell: int) -> Population:
         if cell not in self._by_cell:
             start, end = np.searchsorted(self.cells, [cell, cell + 1])
-            self._by_cell[cell] = Population(self.entities[start:end], self._contributions[start:end])
+            plain = bool((self.sums[start:end] == 1).all())
+            self._by_cell[cell] = Population(self.entities[start:end], self._contributions[start:end], plain=plain)
         return self._by_cell[cell]
 
     def union(self, line: Line, cells: tuple[int, ...]) -> Population:
         """Of these ``cells`` of a line, ascending: an entity in several of them has the rows of all."""
         if self._by_line.get(line, ((), None))[0] != cells:
-            self._by_line[line] = cells, self._union(cells)
+            self._by_line[line] = cells, self._apart(cells) if self.apart else self._union(cells)
         return self._by_line[line][1]
+
+    def _apart(self, cells: tuple[int, ...]) -> Population:
+        parts = [p for p in map(self.cell, cells) if len(p)]
+        return parts[0] if len(parts) == 1 else Apart(parts)
 
     def _union(self, cells: tuple[int, ...]) -> Population:
         starts, ends = (np.searchsorted(self.cells, cells, side) for side in ("left", "right"))
@@ -139,25 +159,24 @@ class Entities:
 @dataclass(frozen=True, eq=False, repr=False)
 class Measured:
     """A measure of this job: who is ``behind`` it, column by column, its cells that are ``hidden`` already, (cells,),
-    the ``words`` it lets out, and of the table's ``shape`` how many values each key has."""
+    the ``words`` it lets out, of the table's ``shape`` how many values each key has, and whom its populations hold."""
 
     behind: Sequence[Entities]
     hidden: Flags
     words: Sequence[Word] = ()
     shape: tuple[int, ...] = ()
+    over: Over = "rows"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LetOut:
     """What a job lets out: populations, and numbers over them."""
 
-    populations: list[tuple[Released, Population]] = field(default_factory=list)
+    populations: list[tuple[Released, Over, Population]] = field(default_factory=list)
     numbers: list[Counted] = field(default_factory=list)
 
 
-def spoil(
-    measures: Sequence[Measured], known: dict[Released, Known], numbers: Numbers, least: int
-) -> tuple[list[Flags], LetOut]:
+def spoil(measures: Sequence[Measured], known: Earlier, numbers: Numbers, least: int) -> tuple[list[Flags], LetOut]:
     """Which cells of each measure are spoiled besides, (cells,), and what is let out.
 
     ``known``, ``numbers``: what was let out before; what this job lets out is added to both.
@@ -171,10 +190,10 @@ def spoil(
             if shown[cell]:
                 found = [(b.column, b.cell(cell)) for b in m.behind]
                 there, over = _there(found), numbers.of(m.words, found, [cell])
-                if _too_close(there, known, least) or numbers.too_many(over):
+                if _too_close(there, m.over, known, least) or numbers.too_many(over):
                     shown[cell] = False
                 else:
-                    _remember(there, known, least)
+                    _remember(there, m.over, known, least)
                     numbers.add(over)
                     said[cell], counted[cell] = there, over
         lines = Lines(m.shape, said)
@@ -184,16 +203,16 @@ def spoil(
             cells = lines.cells(line)
             found = [(b.column, b.union(line, cells)) for b in m.behind]
             unions[line], sums[line] = _there(found), numbers.of(m.words, found, cells)
-            if _too_close(unions[line], known, least) or numbers.too_many(sums[line]):
-                smallest = min(cells, key=lambda cell: max(len(p.entities) for _, p in said[cell]))
+            if _too_close(unions[line], m.over, known, least) or numbers.too_many(sums[line]):
+                smallest = min(cells, key=lambda cell: max(len(p) for _, p in said[cell]))
                 shown[smallest] = False
                 del said[smallest], counted[smallest]
                 lines.hide(smallest)
         for line in lines.found:
-            _remember(unions[line], known, least)
+            _remember(unions[line], m.over, known, least)
             numbers.add(sums[line])
         for of_one in (*said.values(), *(unions[line] for line in lines.found)):
-            out.populations.extend(of_one)
+            out.populations.extend((column, m.over, p) for column, p in of_one)
         for of_many in (*counted.values(), *(sums[line] for line in lines.found)):
             out.numbers.extend(of_many)
         spoiled.append(~shown & ~m.hidden)
@@ -202,23 +221,25 @@ def spoil(
 
 def _there(found: Iterable[tuple[Released, Population]]) -> list[tuple[Released, Population]]:
     """Those that are not empty."""
-    return [(column, p) for column, p in found if len(p.entities)]
+    return [(column, p) for column, p in found if len(p)]
 
 
-def _too_close(found: Sequence[tuple[Released, Population]], known: Mapping[Released, Known], least: int) -> bool:
+def _too_close(found: Sequence[tuple[Released, Population]], over: Over, known: Earlier, least: int) -> bool:
     """Whether one of them is too close to what was let out before, or to another of them."""
-    return any(column in known and known[column].too_close(p, least) for column, p in found) or any(
+    return any((c, over) in known and known[c, over].too_close(p, least) for c, p in found) or any(
         column == other and _earlier(q, least).close_to(p, least) for (column, p), (other, q) in combinations(found, 2)
     )
 
 
 def _earlier(p: Population, least: int) -> _Earlier:
-    return _Earlier(partial(_itself, p), least, len(p.entities), p.digest)
+    return _Earlier(partial(_itself, p), least, len(p), p.digest)
 
 
-def _remember(found: Iterable[tuple[Released, Population]], known: dict[Released, Known], least: int) -> None:
+def _remember(found: Iterable[tuple[Released, Population]], over: Over, known: Earlier, least: int) -> None:
     for column, p in found:
-        known.setdefault(column, Known()).add(p.marks, partial(_itself, p), least, len(p.entities), p.digest)
+        for other in COMPARED[over]:
+            there = known.setdefault((column, other), Known())
+            there.add(p.marks, partial(_itself, p), least, len(p), p.digest)
 
 
 def _itself(p: Population) -> Population:

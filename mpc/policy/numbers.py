@@ -55,7 +55,7 @@ class Numbers:
         for word in words:
             name = self.name(word.what, None if word.values is None else sum(word.values[c] for c in cells))
             for column, p in (populations[i] for i in word.behind):
-                if len(p.entities):
+                if len(p):
                     found.append((column, p.digest, name))
         return found
 

@@ -8,10 +8,11 @@
       ── T · Enc(mask), groups in a fresh order ────────▶    T + mask: its share of each total, − mask is the other's
       ── its shares of the entity counts ───────────────▶    the entities of each group, which it cannot name
                                                              small where one of the counts is below ``least``
-      ◀── Enc(share + small·noise), Enc(small) ──────────
+      ◀── Enc(share + small·noise), Enc(small), Enc(more) ──
       back in the order of the groups:
-      ── Enc(share + small·noise)·Enc(small)^noise'·Enc(mask') ──▶   its share of each word
-      its own share − mask': its share of each word; both are added up by P3 like those of any other pool (total.py)
+      ── Enc(share + small·noise)·Enc(small)^noise'·Enc(more)^hidden·Enc(mask') ──▶   its share of each word
+      its own share − mask' + hidden·noise'': its share of each word; both are added up by P3 like those of any other
+      pool (total.py)
 
 A word is Σ coefficient · Σ a·b over the rows of a group. Ciphertexts hold the value side's columns in slots as whole
 numbers with a sign; one constant makes all slots of a total positive at the end. Each slot has a mask of its own that
@@ -24,14 +25,20 @@ ciphertext holds several, and a group has a product for each place that a key ca
 Of a column that the two share already, key by key, the value side encrypts its share like any column, and the group
 side adds the total of its own to its half.
 
-A cell of fewer entities than ``least`` gets noise of both sides in its words and 1 in its flag. The group side does not
-learn which cells, as it works on ciphertexts; the value side does not learn where they are in the result; and a
-recipient that is one of the two cannot take the other's noise off. Groups in which fewer than ``least`` keys met for
-the group side's own rows it leaves empty, so that the value side sees no such count either.
+A cell of fewer entities than ``least`` gets noise of both sides in its words and an odd random word in its flag. The
+group side does not learn which cells, as it works on ciphertexts; the value side does not learn where they are in the
+result; and a recipient that is one of the two cannot take the other's noise off. Groups in which fewer than ``least``
+keys met for the group side's own rows it leaves empty, so that the value side sees no such count either.
+
+What a side must not let out for reasons of its own (``hidden``: since it knows what met, differences to what it let
+out before) goes the same way. The value side counts it as small. The group side adds noise of both as well, the other's
+from a ciphertext that comes with every group (``more``) and that it uses or not; so the value side does not learn
+whether it did. A group that it hides altogether it leaves empty.
 
 Trust level: parties. Adversary: semi-honest; Paillier in a subgroup of hidden order (assumptions: subgroup.py).
 Leakage: group side nothing (which keys are shared it knows from blind.py); value side for every release and group, in
 an order without meaning, the number of entities, 0 for groups that the group side left empty.
+Of what a side hides for reasons of its own the other learns what the result shows.
 A group side that deviates can total any subset of the shared rows; a value side that deviates can find out which rows
 are in which of the unlabelled groups, by numbers beyond their slots or factors outside of the subgroup. Both bound
 themselves to data and seed before: replay shows it afterwards.
@@ -71,6 +78,7 @@ from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 
 Indices = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 #: ciphertexts that are made at a time, of each pack
 PART = 1 << 14
@@ -79,12 +87,14 @@ PART = 1 << 14
 @dataclass(frozen=True, eq=False)
 class GroupRows:
     """The group side's rows: ``met``: (n,) the number of the shared key of each, -1 where it has none; ``group``: (n,)
-    -1 where its own condition fails; ``weights``: (n,) or (n, 2) each. ``shares``: by the number of the value side's
-    column that is but a share, this side's share of it, of each shared key."""
+    -1 where its own condition fails; ``weights``: (n,) or (n, 2) each. ``hidden``: (rules, groups) what it does not let
+    out. ``shares``: by the number of the value side's column that is but a share, this side's share of it, of each
+    shared key."""
 
     met: Indices
     group: Indices
     weights: tuple[RingWords, ...]
+    hidden: Flags
     shares: Mapping[int, RingWords] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -108,22 +118,25 @@ def group_side(
     for i, form in enumerate(t.entities):
         yield from say_words(here.at(f"entities/{i}"), peer, 64, _evaluated(form, shares, 64))
 
-    count = len(t.words) + len(t.shown)
+    count = t.returned
     heard = yield from hear_ciphertexts(here.at("small"), peer, key, t.groups * count)
     place = np.empty_like(order)
     place[order] = np.arange(t.groups)  # of each group in the order of the other side
     by_group = [heard[i * count : (i + 1) * count] for i in place.tolist()]
-    said, taken = _masked_words(here.at("words"), t, key, by_group, spread)
+    said, taken = _masked_words(here.at("words"), t, key, by_group, mine.hidden, spread)
     yield from say_ciphertexts(here.at("words"), peer, key, said)
     words = [_sum(_evaluated(w, shares, w.bits)[place], taken[i], w.bits) for i, w in enumerate(t.words)]
-    return _by_release(t, words, [_in_ring(column, 64) for column in taken[len(words) :]])
+    flags = [_in_ring(column, 64) for column in taken[len(words) :]]
+    _hide(here.at("hidden"), t, words, flags, mine.hidden)
+    return _by_release(t, words, flags)
 
 
 def value_side(
-    session: Session, t: Tally, columns: Sequence[RingWords], secret: SubgroupSecret, spread: Spread
+    session: Session, t: Tally, columns: Sequence[RingWords], hidden: Flags, secret: SubgroupSecret, spread: Spread
 ) -> Rounds[list[list[RingWords]]]:
     """The role of who holds the values. ``columns``: of the shared keys, in the order of blind.py, 0 where its own
-    condition fails: (shared,) or (shared, 2) each. ``secret``: a key for this job alone."""
+    condition fails: (shared,) or (shared, 2) each. ``hidden``: (rules,) what it does not let out of any group.
+    ``secret``: a key for this job alone."""
     here, peer, key = session.at(t.name), t.group_side, secret.public
     assert key.n.bit_length() == MIN_BITS
     yield from say_key(here.at("key"), peer, key)
@@ -137,7 +150,7 @@ def value_side(
         if len(count) and int(count.max()) > len(columns[0]):
             raise PeerError("protocol.malformed", f"{peer} counted more entities than met.", party=peer, step=at.path)
         counts[form] = count
-    small = _small(t, counts)
+    small = [few | hides for few, hides in zip(_small(t, counts), hidden, strict=True)]
     told = encrypted(here.at("small"), secret, _noisy(here.at("small"), t, shares, small), spread)
     yield from say_ciphertexts(here.at("small"), peer, key, told)
 
@@ -180,8 +193,10 @@ def _totalled(t: Tally, key: SubgroupKey, rows: Sequence[int], mine: GroupRows, 
 
 
 def _of_large_groups(t: Tally, mine: GroupRows) -> Indices:
-    """The rows that met, of groups in which ``least`` keys did."""
+    """The rows that met, of groups in which ``least`` keys did and of which something is let out."""
     taken = np.flatnonzero((mine.met >= 0) & (mine.group >= 0))
+    nothing: Flags = np.logical_and.reduce(mine.hidden)
+    taken = taken[~nothing[mine.group[taken]]]
     pairs = np.unique(np.stack((mine.group[taken], mine.met[taken])), axis=1)
     keys = np.bincount(pairs[0], minlength=t.groups)
     return taken[keys[mine.group[taken]] >= t.least]
@@ -222,22 +237,42 @@ def _masked_totals(
 
 
 def _masked_words(
-    here: Session, t: Tally, key: SubgroupKey, by_group: list[list[int]], spread: Spread
+    here: Session, t: Tally, key: SubgroupKey, by_group: list[list[int]], hidden: Flags, spread: Spread
 ) -> tuple[list[int], list[list[int]]]:
-    """Ciphertexts of the other side's share of all words with this side's noise where a cell is small, masked, in the
-    order of the groups, pack by pack within a group; and what this side has to take away for it, word by word."""
+    """Ciphertexts of the other side's share of all words with this side's noise where a cell is small, and more of the
+    other's where it is hidden, masked, in the order of the groups, pack by pack within a group; and what this side has
+    to take away for it, word by word."""
     noise = [_uniform(here.at(f"noise/{i}"), t.groups, w.bits) for i, w in enumerate(t.words)]
     masks = [_masks(here.at(f"mask/{p}"), t, t.groups, used) for p, used in enumerate(t.shown)]
     small: list[powers.Powers] = []
+    hide: list[powers.Powers] = []
+    more = len(t.shown) + len(t.words)
     for g, of_group in enumerate(by_group):
         for first, used in zip(range(0, len(t.words) + len(t.rules), t.slots), t.shown, strict=True):
             inside = range(first, min(first + used, len(t.words)))
             small.append(([of_group[len(t.shown) + i] for i in inside], [noise[i][g] for i in inside]))
-    spoil = powers.products_of_powers(key, small, spread)
-    noisy = paillier.add(key, ([c for of_group in by_group for c in of_group[: len(t.shown)]], spoil), len(spoil))
+            told = [
+                of_group[more + i] for i, (p, rule) in enumerate(t.more) if p * t.slots == first and hidden[rule, g]
+            ]
+            hide.append((told, None))
+    spoil, hides = (powers.products_of_powers(key, asked, spread) for asked in (small, hide))
+    noisy = paillier.add(
+        key, ([c for of_group in by_group for c in of_group[: len(t.shown)]], spoil, hides), len(spoil)
+    )
     plain = [t.packed(mask) for of_group in zip(*masks, strict=True) for mask in of_group]
     taken = [[-m for m in column] for of_pack in masks for column in zip(*of_pack, strict=True)]
     return added(here, key, noisy, plain, spread), taken
+
+
+def _hide(here: Session, t: Tally, words: list[RingWords], flags: list[RingWords], hidden: Flags) -> None:
+    """Noise of this side in its shares of words and flags that it does not let out (in place). It is always drawn."""
+    for i, (w, rule) in enumerate(zip(t.words, t.rule_of_word, strict=True)):
+        noise = _in_ring(_uniform(here.at(f"noise/{i}"), t.groups, w.bits), w.bits)
+        noise[~hidden[rule]] = 0
+        ring(w.bits).add_into(words[i], noise)
+    for rule, flag in enumerate(flags):
+        odd = _odd(here.at(f"flag/{rule}"), t.groups)
+        flag += np.where(hidden[rule], _in_ring(odd, 64), 0).astype(np.uint64)
 
 
 def _masks(here: Session, t: Tally, count: int, used: int) -> list[list[int]]:
@@ -292,26 +327,31 @@ def _slots(here: Session, t: Tally, plain: Sequence[int], used: Sequence[int], s
         ) from None
 
 
-def _small(t: Tally, counts: Mapping[Form, NDArray[np.uint64]]) -> list[NDArray[np.bool_]]:
+def _small(t: Tally, counts: Mapping[Form, NDArray[np.uint64]]) -> list[Flags]:
     """Of each rule the groups with too few entities."""
     return [np.logical_or.reduce([counts[e] < np.uint64(t.least) for e in rule]) for rule in t.rules]
 
 
-def _noisy(here: Session, t: Tally, shares: list[list[int]], small: Sequence[NDArray[np.bool_]]) -> list[int]:
+def _noisy(here: Session, t: Tally, shares: list[list[int]], small: Sequence[Flags]) -> list[int]:
     """Plaintexts for every group: its words' shares, with noise where small, and flags, in packs; then of each word 1
-    in its slot where it is small."""
+    in its slot where it is small; then noise for the words of each rule, pack by pack."""
     flags = [[int(x) for x in rule.tolist()] for rule in small]
-    slots = []
+    slots, more = [], []
     for i, (w, rule) in enumerate(zip(t.words, t.rule_of_word, strict=True)):
         noise, modulus = _uniform(here.at(f"noise/{i}"), t.groups, w.bits), 1 << w.bits
         share = ring(w.bits).to_ints(_evaluated(w, shares, w.bits))
         slots.append([(x + s * n) % modulus for x, s, n in zip(share, flags[rule], noise, strict=True)])
-    slots += flags
+        more.append(_uniform(here.at(f"more/{i}"), t.groups, w.bits))
+    for rule, flag in enumerate(flags):
+        slots.append([s * odd for s, odd in zip(flag, _odd(here.at(f"flag/{rule}"), t.groups), strict=True)])
     plain = []
     for g in range(t.groups):
         of_group = [s[g] for s in slots]
         plain += [t.packed(of_group[i : i + t.slots]) for i in range(0, len(of_group), t.slots)]
         plain += [flags[rule][g] << (t.slot * (i % t.slots)) for i, rule in enumerate(t.rule_of_word)]
+        for pack, rule in t.more:
+            inside = [i for i, of in enumerate(t.rule_of_word) if (i // t.slots, of) == (pack, rule)]
+            plain.append(sum(more[i][g] << (t.slot * (i % t.slots)) for i in inside))
     return plain
 
 
@@ -353,6 +393,11 @@ def _sum(x: RingWords, more: Sequence[int], bits: int) -> RingWords:
     out = x.copy()
     ring(bits).add_into(out, _in_ring(more, bits))
     return out
+
+
+def _odd(here: Session, count: int) -> list[int]:
+    """Random flags, none 0: a sum of two is 0 with a chance of 2^-63."""
+    return [x | 1 for x in _uniform(here, count, 64)]
 
 
 def _uniform(here: Session, count: int, bits: int) -> list[int]:

@@ -72,7 +72,8 @@ class Tally:
     def value_bits(self) -> int:
         """Every total is below 2^this, whatever the sign."""
         weight = max((self.weights[a] for a, _ in self.atoms if a is not None), default=0)
-        return max(self.bits - 1 + weight + self.rows.bit_length(), self.bits + 1)
+        words = max((w.bits for w in self.words), default=0)  # their shares, with noise, are hidden by masks too
+        return max(self.bits - 1 + weight + self.rows.bit_length(), self.bits + 1, words + 2)
 
     @cached_property
     def slot(self) -> int:
@@ -133,6 +134,16 @@ class Tally:
     @property
     def rule_of_word(self) -> tuple[int, ...]:
         return tuple(self.rules.index(r.entities) for r in self.releases for _ in r.words)
+
+    @cached_property
+    def more(self) -> tuple[tuple[int, int], ...]:
+        """Pack and rule of each ciphertext of noise by which the group side hides words of a rule."""
+        return tuple(dict.fromkeys((i // self.slots, rule) for i, rule in enumerate(self.rule_of_word)))
+
+    @property
+    def returned(self) -> int:
+        """Ciphertexts that bring a group back to the group side: words and flags, what is small, noise."""
+        return len(self.shown) + len(self.words) + len(self.more)
 
     @property
     def shown(self) -> tuple[int, ...]:

@@ -5,8 +5,9 @@
       FROM "table" WHERE …
       UNION ALL …) GROUP BY k0, …, c, e, x
 
-where keys are not declared unique; else without grouping. Run by the owner's node for itself only; nothing of it
-leaves. ``c`` numbers the forms of key that the tables have, so
+where keys are not declared unique; else without grouping, and with texts in the place of their digests: then nothing
+is added up here, and whoever reads the answer makes them of a whole column at once, in half the time. Run by the
+owner's node for itself only; nothing of it leaves. ``c`` numbers the forms of key that the tables have, so
 ``e`` is an entity within ``c``; without a key every row is one, known again by its content. ``a0 …`` are the absolute
 *addends* of sums, ``p0 …`` digests of what an entity contributes to a *population* (mpc/policy/differencing.py).
 
@@ -61,6 +62,7 @@ class _Query:
     party: str
     catalog: Catalog
     entity_rows: int | None
+    hashed: bool = True
     scans: dict[Scan, None] = field(default_factory=dict)
     classes: list[tuple[object, ...]] = field(default_factory=list)
     addends: list[dict[Scan, str]] = field(default_factory=list)
@@ -83,10 +85,12 @@ def of_side(
     scan: Scan,
     single: bool,
     measures: Sequence[tuple[Sequence[Population], Sequence[tuple[int, str, Collection[tuple[str, str]]]]]],
+    joined: Sequence[str] = (),
 ) -> Behind:
-    """The query for a side of a join: keys, the entity's digest and populations. ``single``: each row is an entity.
-    ``measures``: of each the populations, and words with the digest of what they are and the columns they are made of.
-    """
+    """The query for a side of a join: keys, the entity's digest and populations. ``single``: each row is an entity,
+    and digests are left as texts. ``measures``: of each the populations, and words with the digest of what they are and
+    the columns they are made of. ``joined``: columns of the join's key, ``j0 …`` of the answer, where it is to say
+    which rows met."""
     populations = list(dict.fromkeys(p for m, _ in measures for p in m))
 
     def measure(
@@ -97,11 +101,12 @@ def of_side(
         return BehindMeasure((), behind, tuple(Number(w, what, 1, True, of) for w, what, of in made_of if of))
 
     found = tuple(measure(*m) for m in measures)
-    columns = [f"{key_sql(k)} AS k{i}" for i, k in enumerate(scan.keys)] + [f"{_digest(table)} AS x"]
-    columns += [f"{text} AS p{i}" for i, (_, text) in enumerate(populations)]
+    columns = [f"{key_sql(k)} AS k{i}" for i, k in enumerate(scan.keys)]
+    columns += [f"{identifier(name)} AS j{i}" for i, name in enumerate(joined)]
+    columns += [f"{_digest(table, not single)} AS x", *(f"{text} AS p{i}" for i, (_, text) in enumerate(populations))]
     text = f"SELECT {', '.join(columns)} FROM {_rows(table)}{_passing(scan)}"
     if not single:
-        by = ", ".join([*(f"k{i}" for i in range(len(scan.keys))), "x"])
+        by = ", ".join([*(f"k{i}" for i in range(len(scan.keys))), *(f"j{i}" for i in range(len(joined))), "x"])
         text = f"SELECT {', '.join([by, *_digests(len(populations))])} FROM ({text}) GROUP BY {by}"
     return Behind(text if populations else "", tuple(column for column, _ in populations), found)
 
@@ -110,6 +115,9 @@ def behind(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog, ent
     """The query for the measures of a pool, in their order, over the rows that count in them (``local.rows_of``)."""
     q = _Query(party, catalog, entity_rows)
     measures = tuple(_measure(q, d) for d in drafts)
+    if q.scans and _once(q):
+        q = _Query(party, catalog, entity_rows, hashed=False)
+        measures = tuple(_measure(q, d) for d in drafts)
     columns = tuple(column for column, _ in q.populations)
     return Behind(_print(q, keys) if q.scans else "", columns, measures)
 
@@ -142,7 +150,7 @@ def _populations(q: _Query, agg: Agg) -> Iterator[int]:
         found.setdefault((t.table.lower(), "*"), {})[scan] = where(ONE, row)
         for c in dict.fromkeys(value_columns(value)) if value is not None else ():
             known = _known(value) if value is not None and mark is None else row
-            found.setdefault((t.table.lower(), c.name.lower()), {})[scan] = where(contribution(c), known)
+            found.setdefault((t.table.lower(), c.name.lower()), {})[scan] = where(contribution(c, q.hashed), known)
     several = list(found.items())
     summed = agg.func in ("sum", "squares")
     for part in picked_out({scan: t.value for scan, t in scans.items() if t.value is not None} if summed else {}):
@@ -151,7 +159,7 @@ def _populations(q: _Query, agg: Agg) -> Iterator[int]:
             of_piece.setdefault((scan.table.lower(), "*"), {})[scan] = where(ONE, f"{sql(marked)} = 1")
             for c in part.columns:
                 if c.table == scan.table:
-                    text = where(contribution(c), f"{sql(marked)} = 1")
+                    text = where(contribution(c, q.hashed), f"{sql(marked)} = 1")
                     of_piece.setdefault((scan.table.lower(), c.name.lower()), {})[scan] = text
         several += of_piece.items()
     for column, by_scan in several:
@@ -165,8 +173,8 @@ FINGERPRINT = "fingerprint"
 ONE = "CAST(1 AS UBIGINT)"
 
 
-def contribution(c: Column) -> str:
-    """What a row contributes to a column's population.
+def contribution(c: Column, hashed: bool) -> str:
+    """What a row contributes to a column's population, or the text that this is a digest of.
 
     Decimals of more than 18 digits take five times as long to print, which few need; the text is the same.
     """
@@ -174,7 +182,11 @@ def contribution(c: Column) -> str:
     texts = [f"CAST({name} AS VARCHAR)", "''"]
     if c.kind == "decimal" and c.scale <= 18:
         texts.insert(0, f"CAST(TRY_CAST({name} AS DECIMAL(18, {c.scale})) AS VARCHAR)")
-    return f"{FINGERPRINT}(COALESCE({', '.join(texts)}))"
+    return _fingerprint(f"COALESCE({', '.join(texts)})", hashed)
+
+
+def _fingerprint(text: str, hashed: bool) -> str:
+    return f"{FINGERPRINT}({text})" if hashed else text
 
 
 def _known(value: Expr) -> str:
@@ -343,7 +355,7 @@ def _scan(q: _Query, scan: Scan) -> str:
     if form not in q.classes:
         q.classes.append(form)
     columns = [f"{key_sql(k)} AS k{i}" for i, k in enumerate(scan.keys)]
-    columns += [f"{q.classes.index(form)} AS c", f"{_entity(table)} AS e", f"{_digest(table)} AS x"]
+    columns += [f"{q.classes.index(form)} AS c", f"{_entity(table)} AS e", f"{_digest(table, q.hashed)} AS x"]
     columns += [f"{a.get(scan, 'CAST(NULL AS DOUBLE)')} AS a{i}" for i, a in enumerate(q.addends)]
     columns += [f"{p.get(scan, 'CAST(NULL AS UBIGINT)')} AS p{i}" for i, (_, p) in enumerate(q.populations)]
     if table.keys:
@@ -369,9 +381,9 @@ def _form(table: Table) -> tuple[object, ...]:
     return tuple((c.name.lower(), c.kind, c.scale) for c in table.keys) or (table.name.lower(),)
 
 
-def _digest(table: Table) -> str:
-    """A digest of a row's entity and the form of its key."""
-    return f"{FINGERPRINT}({literal(repr(_form(table)))} || COALESCE({_entity(table)}, ''))"
+def _digest(table: Table, hashed: bool) -> str:
+    """A digest of a row's entity and the form of its key, or the text."""
+    return _fingerprint(f"{literal(repr(_form(table)))} || COALESCE({_entity(table)}, '')", hashed)
 
 
 def _entity(table: Table) -> str:

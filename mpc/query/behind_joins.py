@@ -1,5 +1,7 @@
 """Who is behind the numbers of a join at one side, before anybody knows which of them met (mpc/query/behind.py).
 
+Without a helper each side learns which of its keys met, and takes those out of the answer.
+
 A population of a join is a side's own: its rows that its own conditions let count, each with what it contributes. Of a
 measure these are the conditions in WHERE and ON, and those inside CASE and FILTER. They are read off the polynomials
 that count entities (mpc/query/lowering.py): for every product of the other sides' factors, the rows in which the side's
@@ -40,21 +42,24 @@ def behind_side(
     catalog: Catalog,
     keys: Sequence[Expr],
     measures: Sequence[tuple[Sequence[Counted], Sequence[Summed]]],
+    *,
+    by_key: bool,
 ) -> Behind:
     """The query for a side. ``absent``: it stands in a product only where it is named; ``keys``: GROUP BY keys that it
-    holds by itself."""
+    holds by itself; ``by_key``: with the join's key, for a side that will know which of its keys met."""
     table = catalog.table(side.table)
     assert table is not None
+    key = [table.column(c.name) for c in side.key]
+    single = side.unique and list(table.keys) == key and not any(c.nullable for c in table.keys)
     found = [
         (
-            [p for poly, value in counted for p in _populations(side, absent, table, poly, value)],
+            [p for poly, value in counted for p in _populations(side, absent, table, poly, value, not single)],
             [(w, what, {published(table, c) for c in _own(side, values)}) for w, what, values in summed],
         )
         for counted, summed in measures
     ]
-    key = [table.column(c.name) for c in side.key]
-    single = side.unique and list(table.keys) == key and not any(c.nullable for c in table.keys)
-    return of_side(table, Scan(side.table, side.where, tuple(keys), 0), single, found)
+    joined = [c.name for c in side.key] if by_key else []
+    return of_side(table, Scan(side.table, side.where, tuple(keys), 0), single, found, joined)
 
 
 def summed(draft: Draft) -> list[Summed]:
@@ -76,13 +81,15 @@ def _own(side: JoinSide, values: Iterable[Expr]) -> set[Column]:
     return {c for v in values for c in value_columns(v) if _of(side, c)}
 
 
-def _populations(side: JoinSide, absent: bool, table: Table, poly: Poly, value: Expr | None) -> Iterator[Population]:
+def _populations(
+    side: JoinSide, absent: bool, table: Table, poly: Poly, value: Expr | None, hashed: bool
+) -> Iterator[Population]:
     own = [c for c in dict.fromkeys(value_columns(value)) if _of(side, c)] if value is not None else []
     for condition in _conditions(side, absent, poly, own):
         yield (side.table.lower(), "*"), where(ONE, condition)
     for c in own:
         for condition in _conditions(side, absent, poly, [c]):
-            yield published(table, c), where(contribution(c), condition)
+            yield published(table, c), where(contribution(c, hashed), condition)
 
 
 def _of(side: JoinSide, c: Column) -> bool:

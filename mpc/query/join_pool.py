@@ -185,7 +185,7 @@ def join_pool(
                 assert table is not None
                 query = replace(
                     query,
-                    behind=behind_side(side, absent, catalog, [key_values[k] for k in own], counted),
+                    behind=behind_side(side, absent, catalog, [key_values[k] for k in own], counted, by_key=not helped),
                     rounding=rounding_of_side(side, table, drafts, measures),
                 )
             found.append(Side(side.name, side.party, side.rows, side.unique, columns_, query, own))

@@ -124,7 +124,9 @@ class Behind:
     Columns of the answer, one row or more for each cell and entity: ``k0 …`` as in ``LocalQuery``; ``c`` the form of
     the entity's key, and ``x`` a digest of it and the entity as UBIGINT; ``a0 …`` absolute
     addends as DOUBLE, never NULL; ``p0 …`` digests of the entity's rows in each of ``populations``, added up modulo
-    2^64, as UBIGINT (NULL: it has none). ``populations``: table and column, in small letters ("*": the rows
+    2^64, as UBIGINT (NULL: it has none); ``x`` and ``p0 …`` as the texts of which they are digests where each entity is
+    to have one row; at a side of a join without a helper also ``j0 …``, the join's key.
+    ``populations``: table and column, in small letters ("*": the rows
     themselves). ``sql`` is "" where there are none.
     """
 

@@ -36,7 +36,10 @@ class _ByEntity:
         self._answer = answer.combine_chunks()
         cells = cells_of(keys, answer, np.ones(answer.num_rows, dtype=bool), "k")
         entities = fingerprints(answer.column("x").to_numpy().astype(np.uint64))
-        self._order = _by_both(cells, entities)
+        by_entity = stable_argsort(entities)
+        #: whether no entity has several rows, and so none is in several cells
+        self.apart = not (entities[by_entity[1:]] == entities[by_entity[:-1]]).any()
+        self._order = _by_both(cells, by_entity)
         cells, entities = cells[self._order], entities[self._order]
         changes = (cells[1:] != cells[:-1]) | (entities[1:] != entities[:-1])
         #: where each begins; None: none has several rows
@@ -61,9 +64,9 @@ class _ByEntity:
         return found
 
 
-def _by_both(cells: NDArray[np.int64], entities: Words) -> NDArray[np.int64]:
-    """The order by cell, and by entity within one. Small numbers are sorted by their digits, three times as fast."""
-    order = stable_argsort(entities)
+def _by_both(cells: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The order by cell, and by entity within one. ``order``: that by entity. Small numbers are sorted by their digits,
+    three times as fast."""
     last = int(cells.max(initial=0))
     if not last:
         return order
@@ -98,7 +101,7 @@ def measured(
 
     Raises LocalError data.bounds.
     """
-    found = _entities(pool.keys, behind, answer, fingerprints, seal)
+    found = entities_of(pool.keys, behind, answer, fingerprints, seal)
     return [
         Measured(
             [found[i] for i in said.populations],
@@ -123,7 +126,7 @@ def measured_side(
     fingerprints: Callable[[Words], Words],
     seal: Callable[[Words, Words], Words],
 ) -> list[Measured]:
-    """Of each measure of a join who is behind it at one side, by the keys that the side holds itself.
+    """Of each measure of a join whom the conditions of one side choose, by the keys that the side holds itself.
 
     Where that are fewer than ``least``, no more of them can have met: the measure is hidden there anyway. Rows that
     count under several conditions of their own are more together than under each.
@@ -131,13 +134,13 @@ def measured_side(
     keys, behind = [pool.keys[i] for i in side.keys], side.query.behind
     cells = prod(len(k.domain) for k in keys)
     out = []
-    found = _entities(keys, behind, answer, fingerprints, seal)
+    found = entities_of(keys, behind, answer, fingerprints, seal)
     for said in behind.measures:
         who = [found[i] for i in said.populations]
         rows = [b for b in who if b.column[1] == "*"]
         few = np.bincount(rows[0].cells, minlength=cells) < least if len(rows) == 1 else np.zeros(cells, dtype=bool)
         numbers = [_word(n, said, None) for n in said.numbers]
-        out.append(Measured(who, few, numbers, tuple(len(k.domain) for k in keys)))
+        out.append(Measured(who, few, numbers, tuple(len(k.domain) for k in keys), "chosen"))
     return out
 
 
@@ -148,7 +151,7 @@ def in_all_cells(pool: JoinPool, side: Side, own: NDArray[np.bool_]) -> NDArray[
     return np.broadcast_to(laid, sizes).reshape(-1)
 
 
-def _entities(
+def entities_of(
     keys: Sequence[Key],
     behind: Behind,
     answer: pa.Table,
@@ -163,10 +166,10 @@ def _entities(
         sums = rows.ordered(f"p{i}")
         words = rows.total(sums.fill_null(0).to_numpy().astype(np.uint64))
         if not sums.null_count:
-            found.append(Entities(column, cells, entities, words, seal))
+            found.append(Entities(column, cells, entities, words, seal, rows.apart))
             continue
         there = rows.total(sums.is_valid().to_numpy(zero_copy_only=False).astype(np.int64)) > 0
-        found.append(Entities(column, cells[there], entities[there], words[there], seal))
+        found.append(Entities(column, cells[there], entities[there], words[there], seal, rows.apart))
     return found
 
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import pyarrow as pa
 
 from mpc.coins import Coins
@@ -17,7 +16,7 @@ from mpc.evidence import data
 from mpc.evidence.data import Block
 from mpc.joint import Joint, SideRows
 from mpc.messages import RingWords
-from mpc.pair import Pair
+from mpc.pair import Hide, Pair
 from mpc.policy import disclosure
 from mpc.policy.flow import Limits
 from mpc.policy.rounding import round_words
@@ -28,20 +27,27 @@ from mpc.query.layout import Filled, Rows, column_sums, fill
 from mpc.query.plan import Behind, Plan, Side
 from mpc.roles import Cast
 from parties.member import Member
-from parties.node.behind import dominated_measures, in_all_cells, measured, measured_side
+from parties.node.behind import dominated_measures, measured, measured_side
 from parties.node.committed import Committed
 from parties.node.joins import in_one_order, own_values, side_rows
+from parties.node.met import WhatMet, laid_out
 from parties.node.noise_seeds import NoiseSeeds
 from parties.node.ranked import own_values_of
 from parties.node.releases import Releases
 from parties.node.sources.database import Tables
 
 
+def joins_of(cast: Cast) -> dict[int, Joint | Pair]:
+    """The joins of an attempt by the number of the pool, with and without a helper."""
+    return {**dict(cast.joints), **dict(cast.pairs)}
+
+
 @dataclass(frozen=True)
 class Input:
     """Ring words by the name of their sum, a salted digest of the data they were computed from, and by the number of
     the pool the rows this member brings into joins, by name of the side, its own values beside a result by row, and by
-    name of the search those among which it is searched. ``blocks``: all that the role gets of it, noise included, for
+    name of the search those among which it is searched. ``hiding``: by the number of the pool what it keeps back of a
+    join without a helper once it knows what met. ``blocks``: all that the role gets of it, noise included, for
     ``commitment``, by which the member binds itself to it (mpc.evidence.data); b"" where it has no data in the job.
     ``noise``: of a job with noise a commitment to its seed."""
 
@@ -50,6 +56,7 @@ class Input:
     rows: Mapping[int, Mapping[str, SideRows]] = field(default_factory=dict)
     own: Mapping[int, Rows] = field(default_factory=dict)
     values: Mapping[str, tuple[OwnValues, ...]] = field(default_factory=dict)
+    hiding: Mapping[int, Hide] = field(default_factory=dict)
     blocks: tuple[Block, ...] = ()
     commitment: bytes = b""
     noise: str = ""
@@ -103,7 +110,7 @@ class Inputs:
         me = self._member.name
         queries = [(p, q) for p, pool in enumerate(plan.pools) for q in pool.sources if q.party == me]
         # a join's as it is computed under all owners' limits
-        joins = {**dict(plan.joins), **{p: j.pool for p, j in cast.joints}}
+        joins = {**dict(plan.joins), **{p: j.pool for p, j in joins_of(cast).items()}}
         rows: dict[int, dict[str, SideRows]] = {}
         own = {}
         with self._tables.open(sorted({t for _, q in queries for t in q.tables}), self._key) as database:
@@ -127,13 +134,13 @@ class Inputs:
                 if q.party == me
             }
             behind = {
-                p: database.rows(q.behind.sql if limits.max_share is not None else without_addends(q.behind))
+                p: database.behind(q.behind.sql if limits.max_share is not None else without_addends(q.behind))
                 for p, q in queries
                 if p not in joins and q.behind.sql and self._looks_behind(limits)
             }
             at_sides = {
-                (p, side): database.rows(side.query.behind.sql)
-                for p, j in _compared(cast).items()
+                (p, side): database.behind(side.query.behind.sql)
+                for p, j in joins_of(cast).items()
                 for side in j.pool.sides
                 if side.party == me and side.query.behind.sql and self._releases is not None and j.least > 0
             }
@@ -158,7 +165,7 @@ class Inputs:
             if p in sums:
                 filled[p] = round_words(plan.pools[p].measures, q.rounding, sums[p], filled[p], limits.round_to)
         of_own = {p: (q.behind, behind[p]) for p, q in queries if p in behind}
-        self._spoil(cast, plan, limits, of_own, at_sides, filled, rows, snapshot)
+        hiding = self._spoil(cast, plan, limits, of_own, at_sides, filled, rows, snapshot)
         shown, noise = filled, ""
         if plan.noise is not None:
             noise_coins, noise = self.noise.coins(cast.context.job, snapshot)
@@ -177,7 +184,8 @@ class Inputs:
         bound = Committed(shown, rows, values)
         parts = tuple(data.blocks(bound.columns(plan)))
         commitment = self._commitment(parts, coins)
-        return Input(bound.vectors(cast, plan, me, coins), snapshot, rows, own, values, parts, commitment, noise)
+        vectors = bound.vectors(cast, plan, me, coins)
+        return Input(vectors, snapshot, rows, own, values, hiding, parts, commitment, noise)
 
     def _commitment(self, parts: Sequence[Block], coins: Coins) -> bytes:
         with ThreadPoolExecutor(self._member.config.threads) as side_by_side:  # hashing frees the interpreter
@@ -197,20 +205,21 @@ class Inputs:
         filled: dict[int, Filled],
         rows: Mapping[int, dict[str, SideRows]],
         snapshot: bytes,
-    ) -> None:
+    ) -> dict[int, Hide]:
         """Hide what is small by its neighbours: sums that one entity dominates, populations too close to others, and
-        numbers too many. Of joins, whose numbers nobody knows, populations of single sides."""
+        numbers too many. Of joins, whose numbers nobody knows, populations of single sides; returns what there is still
+        to be asked of those without a helper, once it is known what met."""
         for p, (query, answer) in behind.items():
             if limits.max_share is not None:
                 over = dominated_measures(plan.pools[p], query, answer, limits.max_share)
                 filled[p] = filled[p].spoiling(over)
         ledger = self._releases
         if not (behind or at_sides) or ledger is None:
-            return
+            return {}
         measures = []
         for p, (query, answer) in behind.items():
             measures += measured(plan.pools[p], query, answer, filled[p], ledger.fingerprints, ledger.seal)
-        joints = _compared(cast)
+        joints = joins_of(cast)
         for (p, side), answer in at_sides.items():
             j = joints[p]
             measures += measured_side(j.pool, side, answer, j.least, ledger.fingerprints, ledger.seal)
@@ -220,12 +229,15 @@ class Inputs:
         spoiled = iter(ledger.decide(job, snapshot.hex(), recipients, measures, least, limits.max_numbers))
         for p in behind:
             filled[p] = filled[p].spoiling([next(spoiled) for _ in filled[p].small])
-        for p, side in at_sides:
+        pairs = dict(cast.pairs)
+        hiding: dict[int, Hide] = {}
+        for (p, side), answer in at_sides.items():
             pool = joints[p].pool
-            hidden = np.array([in_all_cells(pool, side, next(spoiled)) for _ in pool.measures])
-            rows[p][side.name] = replace(rows[p][side.name], hidden=hidden)
-
-
-def _compared(cast: Cast) -> Mapping[int, Joint | Pair]:
-    """The joins whose populations are compared with earlier ones, by number of their pool."""
-    return {**dict(cast.joints), **{p: j for p, j in cast.pairs if j.pool.asks}}
+            own = [next(spoiled) for _ in pool.measures]
+            rows[p][side.name] = replace(rows[p][side.name], hidden=laid_out(pool, side, own))
+            if p in pairs and not pairs[p].pool.asks:
+                strictest = max(limits.min_entities, pairs[p].least)
+                hiding[p] = WhatMet(
+                    ledger, job, snapshot.hex(), recipients, pairs[p].pool, side, answer, own, strictest
+                )
+        return hiding

@@ -421,7 +421,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         sign, verify = self._member.sign, self._member.verify
         if session.me == cast.helper:
             return play_helper(session, cast, sign, verify)
-        return play_party(session, cast, given.vectors, sign, verify, given.rows, given.values, cores)
+        return play_party(session, cast, given.vectors, sign, verify, given.rows, given.values, cores, given.hiding)
 
     def _spend(self, key: AttemptKey, attempt: Attempt, given: Input) -> None:
         """What was reserved of budgets is spent, on disk and in the log, whatever becomes of the attempt."""

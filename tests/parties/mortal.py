@@ -1,11 +1,10 @@
 """A member that kills itself with SIGKILL at one place, once: ``python -m tests.parties.mortal node serve DIR``.
 
 The place stands in DIR/die-at: "round N" (before the words of round N are sent), "approve", "query", "release",
-"reserve", "spend", "seed", "done" or "finish" (before that is written), "approved", "released", "reserved", "spent",
-"seeded" or "finished" (after it), of deposits "make", "leave", "take", "add" and "made", "left", "taken", "added"; "say
-X" or "hear X": in the first
-round that says or hears something at a step with X in its path. The file is removed first, so that the next start
-lives.
+"compare" (what met without a helper), "reserve", "spend", "seed", "done" or "finish" (before that is written),
+"approved", "released", "compared", "reserved", "spent", "seeded" or "finished" (after it), of deposits "make", "leave",
+"take", "add" and "made", "left", "taken", "added"; "say X" or "hear X": in the first round that says or hears something
+at a step with X in its path. The file is removed first, so that the next start lives.
 
 What it says to other members is kept in DIR/said, line by line: the attempt, the step, a digest of the words.
 """
@@ -26,6 +25,7 @@ import parties.coordinator.store as coordinator_store
 import parties.node.budgets as budgets
 import parties.node.deposit_store as made
 import parties.node.inputs as inputs
+import parties.node.met as met
 import parties.node.noise_seeds as noise_seeds
 import parties.node.releases as releases
 import parties.node.service as service
@@ -93,6 +93,7 @@ around(budgets.Budgets, "reserve", "reserve", "reserved")
 around(budgets.Budgets, "spend", "spend", "spent")
 around(noise_seeds.NoiseSeeds, "coins", "seed", "seeded")
 around(releases.Releases, "decide", "release", "released")
+around(met.WhatMet, "__call__", "compare", "compared")
 around(inputs.Inputs, "_vectors", "query", "queried")
 around(node_store.Store, "keep_result", "keep", "kept")
 around(coordinator_store.Store, "add", "submit", "submitted")

@@ -154,10 +154,10 @@ async def test_the_ledger_holds_no_entity_and_no_value(tmp_path: Path) -> None:
         await running.query(world.TOGETHER)
         await running.query(world.TOGETHER)
     database = sqlite3.connect(folder / "bank_b" / "state" / "node.db")
-    bodies = [bytes(b) for (b,) in database.execute("SELECT body FROM populations")]
+    bodies = [bytes(b) for (b,) in database.execute("SELECT body FROM fingerprints")]
     assert database.execute("SELECT COUNT(*) FROM releases").fetchone() == (2,)
-    assert {len(b) for b in bodies} == {16 * 30}  # of 30 firms each, and equal ones once
-    assert len(bodies) == 2  # rows, and balances
+    assert [len(b) for b in bodies] == [8 * 30, 8 * 30]  # 30 firms, and what each has as balance
+    assert database.execute("SELECT COUNT(*) FROM populations").fetchone() == (2,)  # rows, and balances
     dump = "\n".join(database.iterdump())
     assert not any(uscc in dump or uscc.encode().hex() in dump.lower() for uscc, _, _ in world.rows_of("bank_b"))
     database.close()

@@ -16,7 +16,7 @@ from mpc.codec import decode
 from mpc.messages import Words
 from parties.modeler.client import Client
 from parties.processes import Process, members_to_serve, start, wait_until_serving
-from tests.parties import test_joins, world
+from tests.parties import test_joins, test_tally_disclosure, world
 
 COMMAND = ("-m", "tests.parties.mortal")
 PARTY = ["approve", "approved", "query", "queried", "round 1", "round 2", "round 3", "round 4"]
@@ -230,3 +230,30 @@ def assert_no_message_twice(consortium: Path) -> None:
     assert len(attempts) > 3, "nothing was noted"
     again = {steps for steps in map(frozenset, said.values()) if len(steps) > 1}
     assert not again
+
+
+# ---- joins without a helper
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["compare", "compared", "say words", "say small"])
+def test_killed_when_it_knows_what_met(tmp_path: Path, place: str):
+    """Whatever became of the attempts: what the job let out stands in the ledger of each side, so that neither lets out
+    nearly the same."""
+    asked = test_tally_disclosure
+    consortium = asked.consortium(tmp_path)
+    supervisor = Supervisor(consortium)
+    try:
+        wishes = [wish(consortium, member, place) for member in ("tax", "bank")]
+        with Client(consortium / "analyst") as client:
+            client.wait(first := submit_stubbornly(client, "analyst", asked.COUNTED, trust="parties"))
+            assert client.result(first).rows[0]["n"] == 40
+            for aimed in (asked.but_for("tax", asked.tax(30)), asked.but_for("bank", asked.bank(31))):
+                client.wait(job := submit_stubbornly(client, "analyst", asked.COUNTED + aimed, trust="parties"))
+                assert client.result(job).rows[0]["n"] is None
+        left = [w for w in wishes if w.exists()]
+        assert len(left) == (1 if place.startswith("say") else 0), "it never came to that place"
+        until(lambda: sum(supervisor.restarts.values()) == 2 - len(left))
+        assert_no_word_twice(consortium)
+    finally:
+        supervisor.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from tests.parties.conftest import Running, serving
 from tests.parties.test_joins import FIRMS, refused, write
 
 GRANTS = ("join", "join_reveal", "aggregate", "group", "filter", "arithmetic", "threshold", "product", "row")
+BANK = [(f"{f[0].lower()}-{f[1:]}", f"{i}.50", i % 3) for i, f in enumerate(FIRMS) if i % 4]
 JOINED = "FROM tax.firms t JOIN bank.firms b USING (uscc)"
 COMPARED = f"{JOINED} WHERE t.paid < 2 * b.balance + 100"
 BY_INDUSTRY = (
@@ -29,12 +30,18 @@ BY_INDUSTRY = (
 )
 
 
-def make(folder: Path, *, grants: tuple[str, ...] = GRANTS, least: int = 1, helper: bool = False) -> Path:
+def make(
+    folder: Path,
+    *,
+    grants: tuple[str, ...] = GRANTS,
+    least: int = 1,
+    helper: bool = False,
+    bank: Sequence[tuple[str, str, int]] = BANK,
+) -> Path:
     """Tax and bank with a table each, and a telecom that takes no part. No helper anywhere."""
     consortium = folder / "consortium"
     init_consortium(consortium, parties=["tax", "bank", "telecom"], modelers=["analyst"])
     tax = [(f, "AB"[i % 5 == 0], i * 10) for i, f in enumerate(FIRMS)]
-    bank = [(f"{f[0].lower()}-{f[1:]}", f"{i}.50", i % 3) for i, f in enumerate(FIRMS) if i % 4]
     for party, header, rows in (
         ("tax", ("uscc", "industry", "paid"), tax),
         ("bank", ("uscc", "balance", "overdue"), bank),

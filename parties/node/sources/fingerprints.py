@@ -1,4 +1,5 @@
-"""``fingerprint(text)`` in local queries: a keyed 64-bit digest of each text, a whole vector of DuckDB's at once.
+"""``fingerprint(text)`` in local queries: a keyed 64-bit digest of each text, a whole vector of DuckDB's at once; or of
+whole columns of an answer.
 
     length, 8 bytes little-endian ‖ UTF-8 ‖ zeros up to a multiple of 16 ──▶ tag under a key for this width
 
@@ -8,6 +9,7 @@ The tags are those of join keys (mpc/crypto/tags.py), of which a key serves one 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import duckdb
@@ -58,6 +60,17 @@ def fingerprints(key: bytes, texts: pa.ChunkedArray | pa.Array) -> Words:
         at = np.flatnonzero(blocks == width)
         found[at] = _of_one_width(key, column.take(pa.array(at)), width)
     return found
+
+
+def of_texts(key: bytes, answer: pa.Table) -> pa.Table:
+    """An answer of mpc.query.plan.Behind with fingerprints in the place of the texts in ``x`` and ``p0 …``; what is
+    NULL stays so."""
+    for i, name in enumerate(answer.column_names):
+        column = answer.column(name)
+        if re.fullmatch(r"x|p\d+", name) and not pa.types.is_integer(column.type):
+            null = column.is_null().to_numpy() if column.null_count else None
+            answer = answer.set_column(i, name, pa.array(fingerprints(key, column), mask=null))
+    return answer
 
 
 def _of_one_width(key: bytes, column: pa.Array, blocks: int) -> Words:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpc.policy.differencing import Entities, Flags, Known, LetOut, Measured, differing
+from mpc.policy.differencing import Earlier, Entities, Flags, Known, LetOut, Measured, differing
 from mpc.policy.differencing import spoil as spoil_measures
 from mpc.policy.numbers import Numbers
 from mpc.policy.populations import MARKS, Population, Released, Words
@@ -40,7 +40,8 @@ def released(*of: People, least: int = 10) -> Known:
 
 def spoil(measures: list[Measured], known: dict[Released, Known], least: int) -> tuple[list[Flags], LetOut]:
     """Without limits to numbers."""
-    return spoil_measures(measures, known, Numbers({}, lambda what, value: b"", lambda column, digest: ()), least)
+    of_rows: Earlier = {(column, "rows"): k for column, k in known.items()}
+    return spoil_measures(measures, of_rows, Numbers({}, lambda what, value: b"", lambda column, digest: ()), least)
 
 
 def table(cells: list[People], column: Released = PAID) -> Measured:
@@ -114,7 +115,7 @@ def test_within_one_job() -> None:
     """SUM(x), and SUM(x) FILTER (WHERE id <> …) beside it."""
     found, said = spoil([table([firms(0, 50)]), table([firms(1, 50)]), table([firms(0, 50)])], {}, 10)
     assert [f.tolist() for f in found] == [[False], [True], [False]]
-    assert all(len(p.entities) == 50 for _, p in said.populations)
+    assert all(len(p.entities) == 50 for _, _, p in said.populations)
 
 
 def test_cells_of_one_table_whose_entities_contribute_the_same() -> None:
@@ -137,7 +138,7 @@ def test_nobody_twice_by_cells_that_have_none() -> None:
 @given(st.lists(PEOPLE, min_size=1, max_size=4), st.lists(PEOPLE, max_size=3), st.integers(1, 12))
 def test_no_two_released_populations_are_too_close(cells: list[People], before: list[People], least: int) -> None:
     (found,), said = spoil([table(cells)], {PAID: released(*before, least=1)}, least)
-    shown = [p for _, p in said.populations]
+    shown = [p for _, _, p in said.populations]
     everything = [*shown, *(population(b) for b in before)]
     assert not any(0 < differing(a, b) < least for a in shown for b in everything)
     for flag, people in zip(found, cells, strict=True):

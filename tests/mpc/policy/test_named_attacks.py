@@ -476,12 +476,12 @@ def behind(sql: str) -> list[Measured]:
     for p, pool in enumerate(the_plan.pools):
         if isinstance(pool, JoinPool):
             for side in (s for s in pool.sides if s.party == "bank"):
-                answer = w.local("bank").rows(side.query.behind.sql)
+                answer = w.local("bank").behind(side.query.behind.sql)
                 found += measured_side(pool, side, answer, 10, lambda x: x, seal)
             continue
         for query in (s.behind for s in pool.sources if s.party == "bank"):
             filled = w.filled(the_plan, p, "bank", min_entities=10)
-            found += measured(pool, query, w.local("bank").rows(query.sql), filled, lambda x: x, seal)
+            found += measured(pool, query, w.local("bank").behind(query.sql), filled, lambda x: x, seal)
     return found
 
 

@@ -43,16 +43,27 @@ def tally(**changed: Any) -> Tally:
 
 
 def roles(
-    t: Tally, met: list[int], group: list[int], weights: list[list[int]], columns: list[list[int]], seed: int = 0
+    t: Tally,
+    met: list[int],
+    group: list[int],
+    weights: list[list[int]],
+    columns: list[list[int]],
+    seed: int = 0,
+    hidden: tuple[Any, Any] = (None, None),
 ) -> dict[str, Any]:
     r = ring(t.bits)
     s = sessions(["tax", "bank"], seed)
-    rows = GroupRows(np.array(met, dtype=np.int64), np.array(group, dtype=np.int64), tuple(map(r.from_ints, weights)))
+    by_group, everywhere = hidden if hidden[0] is not None else nothing_hidden(t)
+    rows = GroupRows(np.array(met, np.int64), np.array(group, np.int64), tuple(map(r.from_ints, weights)), by_group)
     mine = [r.from_ints(c) for c in columns]
     return {
         "tax": group_side(s["tax"], t, len(columns[0]), rows, map),
-        "bank": value_side(s["bank"], t, mine, secret(), map),
+        "bank": value_side(s["bank"], t, mine, everywhere, secret(), map),
     }
+
+
+def nothing_hidden(t: Tally) -> tuple[Any, Any]:
+    return np.zeros((len(t.rules), t.groups), dtype=bool), np.zeros(len(t.rules), dtype=bool)
 
 
 def totals(
@@ -65,19 +76,21 @@ def totals(
     seed: int = 0,
     trace: Trace | None = None,
     tamper: Callable[[Sent], Raw] | None = None,
+    hidden: tuple[Any, Any] = (None, None),
 ) -> list[list[int]]:
     """What the recipient opens, word by word and flag by flag."""
-    said = run(roles(t, met, group, weights, columns, seed), trace, tamper)
+    said = run(roles(t, met, group, weights, columns, seed, hidden), trace, tamper)
     out = []
     for release, one, other in zip(t.releases, said["tax"], said["bank"], strict=True):
         for bits, x, y in zip((*(w.bits for w in release.words), 64), one, other, strict=True):
             total = x.copy()
             ring(bits).add_into(total, y)
             out.append(ring(bits).to_ints(total))
+        out[-1] = [int(flag != 0) for flag in out[-1]]
     return out
 
 
-def plain(t: Tally, met, group, weights, columns) -> list[list[int | None]]:
+def plain(t: Tally, met, group, weights, columns, hidden=None) -> list[list[int | None]]:
     """The same in the clear; None where suppressed."""
 
     def total(form: Form, g: int) -> int:
@@ -97,6 +110,9 @@ def plain(t: Tally, met, group, weights, columns) -> list[list[int | None]]:
             t.least > 0 and (keys[g] < t.least or any(total(e, g) < t.least for e in release.entities))
             for g in range(t.groups)
         ]
+        if hidden is not None:
+            rule = t.rules.index(release.entities)
+            small = [s or bool(hidden[0][rule, g] or hidden[1][rule]) for g, s in enumerate(small)]
         for w in release.words:
             modulus = 1 << w.bits
             wrapped = [(total(w, g) + modulus // 2) % modulus - modulus // 2 for g in range(t.groups)]
@@ -164,7 +180,11 @@ def check(data, bits, groups, least):
             Release((Form(bits, ((1, 2),)),), (COUNT, Form(64, ((1, 3),)))),
         ),
     )  # fmt: skip
-    assert agrees(totals(t, met, group, [weight, first], columns), plain(t, met, group, [weight, first], columns))
+    flag = st.sampled_from([False, False, False, True])
+    by_group = np.array([[data.draw(flag) for _ in range(groups)] for _ in t.rules])
+    hidden = by_group, np.array([data.draw(flag) for _ in t.rules])
+    found = totals(t, met, group, [weight, first], columns, hidden=hidden)
+    assert agrees(found, plain(t, met, group, [weight, first], columns, hidden))
 
 
 @pytest.mark.parametrize(("keys", "places"), [(20, 1), (12 * 3 * 2 * 4, 2), (12 * 3 * 2 * 9, 3), (10**6, 5)])
@@ -211,6 +231,54 @@ def test_noise_of_both_sides_is_in_a_small_cell():
     assert any((found[1][2] - alone[0][2] - n) % 2**64 == 0 for n in alone[1])
 
 
+#: two rules: all, and those that the group side's column 0 marks
+TWO = {
+    "weights": (0,),
+    "least": 1,
+    "releases": (Release((COUNT, SUM), (COUNT,)), Release((Form(64, ((1, 2),)),), (Form(64, ((1, 2),)),))),
+}
+MARKED = (DATA[0], DATA[1], [[1, 0, 1, 1, 1, 1, 1]], DATA[3])
+
+
+@pytest.mark.parametrize("side", ["group", "value"])
+def test_what_a_side_hides_is_noise_of_both_and_the_rest_is_shown(side):
+    """Neither side can take it off when it receives the result, and the other release is what it was."""
+    t = tally(**TWO)
+    hidden = nothing_hidden(t)
+    (hidden[0][0, :1] if side == "group" else hidden[1][:1])[:] = True
+    found, expected = totals(t, *MARKED, hidden=hidden), plain(t, *MARKED, hidden)
+    groups = 1 if side == "group" else 3
+    assert agrees(found, expected) and expected[2] == [1] * groups + [0] * (3 - groups)
+    assert found[3:] == expected[3:] == [[1, 2, 1], [0, 0, 0]]
+    drawn = {}
+    for name, path in {
+        "tax": "job/tally/hidden/noise/0/uniform" if side == "group" else "job/tally/words/noise/0/uniform",
+        "bank": f"job/tally/small/{'more' if side == 'group' else 'noise'}/0/uniform",
+    }.items():
+        raw = sessions(["tax", "bank"])[name].own.draw(path, 24)
+        drawn[name] = [int.from_bytes(raw[i : i + 8], "big") for i in range(0, 24, 8)]
+    of_both = [(found[0][0] - plain(t, *MARKED)[0][0] - x - y) % 2**64 for x in drawn["tax"] for y in drawn["bank"]]
+    assert 0 in of_both
+    assert all((found[0][0] - plain(t, *MARKED)[0][0] - n) % 2**64 for of in drawn.values() for n in of)
+
+
+def test_the_value_side_does_not_learn_what_the_group_side_hides():
+    """It sees the same counts, masks and sizes; of a group that is hidden altogether it sees none."""
+    t = tally(**TWO)
+    seen = []
+    for rules in (0, 1, 2):
+        hidden, trace = nothing_hidden(t), Trace()
+        hidden[0][:rules, 1] = True
+        totals(t, *MARKED, hidden=hidden, trace=trace)
+        said = [decode(m.raw).words.tolist() for m in trace.heard_by("bank") if "/entities/" in m.step]
+        slots = [t.unpacked(p, 2) for p in opened(trace, "totals")[:3]]
+        sizes = sorted((s[0] + c) % 2**64 for s, c in zip(slots, said[0], strict=True))
+        seen.append((sizes, [(m.step, len(m.raw)) for m in trace.sent], trace.heard_by("bank")[:2]))
+    assert seen[0][0] == seen[1][0] == [1, 2, 2] and seen[2][0] == [0, 1, 2]
+    assert seen[0][1] == seen[1][1] == seen[2][1]
+    assert [m.raw for m in seen[0][2]] == [m.raw for m in seen[1][2]]
+
+
 def opened(trace: Trace, step: str) -> list[int]:
     """The plaintexts of what came to the value side at a step."""
     raw = b"".join(decode(m.raw).words.tobytes() for m in trace.heard_by("bank") if f"/{step}/" in m.step)
@@ -253,12 +321,13 @@ def test_what_leaves_the_group_side_is_blinded_anew():
     one, two = Trace(), Trace()
     for trace, seed in ((one, 0), (two, 5)):
         s, other = sessions(["tax", "bank"]), sessions(["tax", "bank"], seed)
-        rows = GroupRows(np.array(DATA[0]), np.array(DATA[1]), (ring(64).from_ints(DATA[2][0]),))
+        by_group, everywhere = nothing_hidden(tally())
+        rows = GroupRows(np.array(DATA[0]), np.array(DATA[1]), (ring(64).from_ints(DATA[2][0]),), by_group)
         columns = [ring(64).from_ints(c) for c in DATA[3]]
         run(
             {
                 "tax": group_side(other["tax"], tally(), 5, rows, map),
-                "bank": value_side(s["bank"], tally(), columns, secret(), map),
+                "bank": value_side(s["bank"], tally(), columns, everywhere, secret(), map),
             },
             trace,
         )
@@ -388,4 +457,6 @@ def test_messages_in_another_order_are_refused():
 
 
 def test_nothing_secret_is_printed():
-    assert "20" not in repr(GroupRows(np.array([1]), np.array([1]), (np.array([20], np.uint64),)))
+    assert "20" not in repr(
+        GroupRows(np.array([1]), np.array([1]), (np.array([20], np.uint64),), np.zeros((1, 1), bool))
+    )

@@ -333,7 +333,7 @@ def test_the_page_states_what_moves():
     met = plaintext(TOTALS[0])[0][0]
     sizes = {
         "N": pool.sides[0].rows, "M": pool.sides[1].rows, "S": met, "G": t.groups, "p": t.packs, "q": len(t.shown),
-        "w": len(t.words), "e": len(t.entities),
+        "w": len(t.words), "h": len(t.more), "e": len(t.entities),
         "t": len(t.products), "k": t.places,
     }  # fmt: skip
     steps = {"blinding": ("points", "doubled"), "rows": ("key", "rows"), "totals": ("totals/totals", "entities"),

@@ -149,7 +149,7 @@ class World:
         behind = next(s.behind for s in plan.pools[pool].sources if s.party == party)
         if not behind.sql:
             return [[False] * plan.pools[pool].cells] * len(behind.measures)
-        answer = self.local(party).rows(behind.sql)
+        answer = self.local(party).behind(behind.sql)
         return [list(map(bool, m)) for m in dominated_measures(plan.pools[pool], behind, answer, Decimal(most))]
 
     def totals(

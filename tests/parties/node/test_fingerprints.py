@@ -54,5 +54,5 @@ def test_a_decimal_is_its_text_however_long(value: str | None) -> None:
     with duckdb.connect(":memory:") as database:
         register(database, KEY)
         database.register("t", pa.table({"d": pa.array([number], pa.decimal128(38, 2))}))
-        ((found, printed),) = database.sql(f"SELECT {contribution(c)}, CAST(d AS VARCHAR) FROM t").fetchall()
+        ((found, printed),) = database.sql(f"SELECT {contribution(c, True)}, CAST(d AS VARCHAR) FROM t").fetchall()
     assert found == one(printed)
