@@ -6,6 +6,7 @@
       steps: products of shared columns, everybody with a share              deals                steps.py
       totals by group ◀──────────────────────────────────────────────▶      picks                group_totals.py
       no entity above a share of them, where an owner asks for it            deals, picks         dominance.py
+      no population too close to an earlier one, where one asks for it       deals                differences.py
       entities ≥ least, and what passes                                      deals                groups.py
       MIN, MAX, quantiles: a search in what passes                           deals, picks         ranked_rows.py
       = this party's words of the pool, added up by P3 like those of any other pool               total.py
@@ -31,8 +32,9 @@ from mpc.crypto.tags import tags
 from mpc.ids import Flags, Keys, width
 from mpc.messages import RingWords
 from mpc.permutation import stable_argsort
-from mpc.protocols import align, dominance, group_totals, groups, ranked_rows
+from mpc.protocols import align, differences, dominance, group_totals, groups, ranked_rows
 from mpc.protocols.align import Align, repeated_key
+from mpc.protocols.differences import Differences, Pair
 from mpc.protocols.dominance import Addends, Dominance
 from mpc.protocols.group_totals import Grouping, Totals
 from mpc.protocols.groups import Entities, Groups, Release
@@ -41,7 +43,7 @@ from mpc.protocols.parts import buckets, capacity, parts_of, share_key, too_many
 from mpc.protocols.ranked import Found
 from mpc.protocols.ranked_rows import Part, RowSearch
 from mpc.protocols.spine_order import Order, group_order, key_numbers, places, table_order
-from mpc.query.plan import JoinPool, Ring, Side
+from mpc.query.plan import ComparedPool, Comparison, JoinPool, Ring, Side
 from mpc.ring import ring, run_sums
 from mpc.rounds import Rounds, Session
 from mpc.sharing.circle import Circle
@@ -210,6 +212,25 @@ class Joint:
         )
 
     @property
+    def differences(self) -> Differences | None:
+        """The comparison with earlier populations, where there are any, and few entities are hidden."""
+        comparisons = self.comparisons
+        if not any(comparisons):
+            return None
+        at = {step: i for i, step in enumerate(self._totalled())}
+        checks = []
+        for found in comparisons:
+            settled = [tuple(at[found[s].differing] for s in c.settled) for c in found]
+            checks.append(tuple(Pair(at[c.differing], at[c.earlier], s) for c, s in zip(found, settled, strict=True)))
+        return Differences("differences", self.circle, self.pool.groups, self.least, tuple(checks))
+
+    @property
+    def comparisons(self) -> tuple[tuple[Comparison, ...], ...]:
+        """Of each release."""
+        compared = isinstance(self.pool, ComparedPool) and self.least > 1
+        return self.pool.comparisons if compared and isinstance(self.pool, ComparedPool) else ()
+
+    @property
     def addends(self) -> list[int]:
         """The steps of all addends whose shares are judged."""
         return list(dict.fromkeys(step for check in self.checks for step in check))
@@ -222,7 +243,8 @@ class Joint:
 
     def _totalled(self) -> list[int]:
         released = (s for r in self.pool.released for s in (*r.words, *r.entities))
-        return list(dict.fromkeys((*released, *(r.count for r in self.pool.ranked), *self.addends)))
+        compared = (s for found in self.comparisons for c in found for s in (c.differing, c.earlier))
+        return list(dict.fromkeys((*released, *(r.count for r in self.pool.ranked), *self.addends, *compared)))
 
     def _computed_steps(self) -> list[int]:
         """The steps whose columns are needed in the end: those that are totalled first."""
@@ -261,6 +283,7 @@ def play(session: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[dic
     g = j.groups
     hidden = yield from _dominated(here, j, addends, sums)
     del addends
+    hidden = _both(hidden, (yield from _close(here, j, sums)))
     said = yield from groups.release(here, g, sums, _with_own(j, mine, hidden))
     found = (yield from _searched(here, j, rows, sums, said[64])) if j.pool.ranked else None
     return _words(j, g, said, found, first=session.me == j.circle.first)
@@ -294,6 +317,20 @@ def _dominated(here: Session, j: Joint, parts: list[Addends], sums: Totals) -> R
     return [by_check.get(check) for check in j.pool.dominance.addends]
 
 
+def _close(here: Session, j: Joint, sums: Totals) -> Rounds[list[RingWords | None]]:
+    """Of each release shares of how many populations it is too close to; None where it is compared with none."""
+    d = j.differences
+    if d is None:
+        return [None] * len(j.pool.released)
+    return (yield from differences.play(here, d, sums.rows))
+
+
+def _both(some: list[RingWords | None], more: list[RingWords | None]) -> list[RingWords | None]:
+    """Reasons of both kinds, release by release."""
+    pairs = zip(some, more, strict=True)
+    return [b if a is None else a if b is None else a + b for a, b in pairs]
+
+
 def _with_own(j: Joint, mine: Mapping[str, SideRows], hidden: list[RingWords | None]) -> list[RingWords | None]:
     """Reasons to hide groups of each release, with those that this party has by itself: its share of them."""
     out = list(hidden)
@@ -322,6 +359,8 @@ def play_helper(session: Session, j: Joint) -> Rounds[None]:
         yield from _help_part(here.at(step) if step else here, piece)
     if (d := j.dominance) is not None:
         yield from dominance.play_helper(here, d)
+    if (compared := j.differences) is not None:
+        yield from differences.play_helper(here, compared)
     if not j.pool.by_row:
         yield from groups.deal_release(here, j.groups)
     if (search := j.search) is not None:
@@ -387,6 +426,8 @@ def _aligned(
                 column = first_marks(here.at(f"marks/{c}"), rows, column)
             elif declared.how == "entity":
                 column = _entity_sums(here.at(f"entities/{c}"), rows, column, declared.bits)
+            elif declared.how == "once":
+                column = _once(here.at(f"once/{c}"), rows, column)
             shares[0, c] = order.column(column, j.rows)
         keys = order.keys(rows.keys)
         got = yield from align.spine(here, j.aligns, keys)
@@ -443,6 +484,14 @@ def _entity_sums(here: Session, mine: SideRows, values: RingWords, bits: Ring) -
     out = ring(bits).zeros(len(values))
     out[rows[starts]] = run_sums(bits, values[rows], starts)
     return out
+
+
+def _once(here: Session, mine: SideRows, marks: RingWords) -> RingWords:
+    """1 in the first row of each group and key where the column is 1 in any of them. Rows without a key count for
+    nobody."""
+    counted = np.where(mine.keys.null, np.uint64(0), marks)
+    found: RingWords = (_entity_sums(here, mine, counted, 64) != 0).astype(np.uint64)
+    return found
 
 
 # ---- 2: what is let out, in the order of the plan

@@ -8,7 +8,7 @@ Nothing depends on data, on a catalog's row counts, or on who compiles.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from types import MappingProxyType
 
@@ -20,6 +20,7 @@ from mpc.query.aggregates import present, rows
 from mpc.query.behind import behind
 from mpc.query.bounds import check_rows, word_bound
 from mpc.query.catalog import Catalog
+from mpc.query.compared import Asked, Earlier, Named, Question, beside
 from mpc.query.deposits import as_deposit
 from mpc.query.domains import Domains
 from mpc.query.fold import Draft, Reveals
@@ -30,6 +31,7 @@ from mpc.query.noised import add_noise, read_noise
 from mpc.query.parameters import put_in
 from mpc.query.parse import Source, parse, parties_of, too_deep
 from mpc.query.plan import (
+    ComparedPool,
     Finish,
     Key,
     LocalQuery,
@@ -52,11 +54,12 @@ from mpc.query.separate import check_weights
 #: goes into every job and plan; a change of what is compiled changes the number
 PLANNER = f"heji-7/sqlglot-{version('sqlglot')}"
 
-__all__ = ["PLANNER", "compile_job", "compile_plan", "parties_of"]
+__all__ = ["PLANNER", "asked_of", "compile_compared", "compile_job", "compile_plan", "parties_of", "question_of"]
 
 
-def compile_job(job: Job, catalogs: Mapping[str, Catalog]) -> Plan:
-    """The plan of a job, as every member compiles it. Raises LocalError sql.*, plan.*."""
+def compile_job(job: Job, catalogs: Mapping[str, Catalog], earlier: Earlier | None = None) -> Plan:
+    """The plan of a job, as every member compiles it. ``earlier``: with the joins as they are computed where their
+    populations are compared. Raises LocalError sql.*, plan.*."""
     return compile_plan(
         job.sql,
         catalogs,
@@ -66,7 +69,56 @@ def compile_job(job: Job, catalogs: Mapping[str, Catalog]) -> Plan:
         parameters=job.parameters,
         epsilon=job.epsilon,
         entity_rows=job.entity_rows,
+        earlier=earlier,
     )
+
+
+def question_of(job: Job) -> Question:
+    """What a job asks, for those that come later."""
+    return Question(job.sql, tuple(sorted(job.parameters.items())), job.recipients)
+
+
+def compile_compared(
+    job: Job, catalogs: Mapping[str, Catalog], named: Named, question: Mapping[str, Question]
+) -> dict[int, ComparedPool]:
+    """The joins of a job as they are computed where their populations are compared with those of ``named`` questions
+    and with each other, by the number of their pool; none where there is nothing to compare. ``question``: by digest.
+    Raises LocalError policy.earlier for one that is not there, or that cannot be planned today."""
+    asked = tuple(_asked(name, question, catalogs) for name in named.every)
+    plan = compile_job(job, catalogs, Earlier(asked, named.settles))
+    return {p: pool for p, pool in plan.joins if isinstance(pool, ComparedPool) and any(pool.comparisons)}
+
+
+def _asked(name: str, question: Mapping[str, Question], catalogs: Mapping[str, Catalog]) -> Asked:
+    if name not in question:
+        raise LocalError(
+            "policy.earlier",
+            f"An owner wants the join compared with an earlier question ({name[:16]}) that is not known here, where it "
+            "was not asked, or was forgotten.",
+            "Bring back the state of this member from a backup. An owner that sets compared_releases = 0 in its "
+            "member.toml compares joins with no earlier ones, and lets differences through.",
+            question=name,
+        )
+    try:
+        return asked_of(question[name], catalogs)
+    except LocalError as problem:
+        raise LocalError(
+            "policy.earlier",
+            f"The join is to be compared with an earlier question ({name[:16]}) that today's catalogs have no answer "
+            f"to: {problem.message}",
+            "Let the owners publish their tables with the columns that they had. An owner that sets compared_releases "
+            "= 0 in its member.toml compares joins with no earlier ones, and lets differences through.",
+            question=name,
+        ) from problem
+
+
+def asked_of(question: Question, catalogs: Mapping[str, Catalog]) -> Asked:
+    """An earlier question on today's catalogs. Raises LocalError sql.*, plan.*."""
+    try:
+        source, totals, known = _read(question.sql, catalogs, question.recipients, dict(question.parameters))
+        return Asked(question.digest(), source, known, tuple(_lowered(totals, None).found.drafts))
+    except RecursionError:
+        raise too_deep() from None
 
 
 def compile_plan(
@@ -79,6 +131,7 @@ def compile_plan(
     parameters: Mapping[str, str] = MappingProxyType({}),
     epsilon: str = "",
     entity_rows: int = 1,
+    earlier: Earlier | None = None,
 ) -> Plan:
     """The plan of a query. ``catalogs`` by party; those of parties the query does not name change nothing.
 
@@ -88,12 +141,8 @@ def compile_plan(
     """
     noise = read_noise(epsilon, entity_rows)
     try:
-        source, query = parse(sql)
-        query = put_in(source, query, parameters)
-        binder = QueryBinder(source, catalogs, recipients)
-        relation = binder.bind(query)
-        totals = _as_totals(source, relation)
-        plan = _plan(source, totals, binder.catalogs, noise, helped=trust != "parties")
+        source, totals, known = _read(sql, catalogs, recipients, parameters)
+        plan = _plan(source, totals, known, noise, earlier, helped=trust != "parties")
     except RecursionError:
         raise too_deep() from None
     if verified:
@@ -109,6 +158,16 @@ def compile_plan(
             "by CASE with COUNT(*).",
         )
     return plan
+
+
+def _read(
+    sql: str, catalogs: Mapping[str, Catalog], recipients: tuple[str, ...], parameters: Mapping[str, str]
+) -> tuple[Source, Totals, Mapping[str, Catalog]]:
+    """The totals that a query asks for, and the catalogs with the tables that their owners join."""
+    source, query = parse(sql)
+    query = put_in(source, query, parameters)
+    binder = QueryBinder(source, catalogs, recipients)
+    return source, _as_totals(source, binder.bind(query)), binder.catalogs
 
 
 def _verified(plan: Plan) -> Plan:
@@ -154,11 +213,22 @@ def _as_totals(source: Source, relation: Rows | Totals | Scalars) -> Totals:
     return relation
 
 
-def _plan(
-    source: Source, totals: Totals, catalogs: Mapping[str, Catalog], noise: Noise | None, *, helped: bool
-) -> Plan:
-    exprs = [*totals.exprs, *([totals.having] if totals.having is not None else []), *(o[0] for o in totals.order)]
-    check_rows(source, exprs, totals)
+@dataclass(frozen=True)
+class _Lowered:
+    """Outputs over the words that are revealed for them."""
+
+    found: Reveals
+    outputs: tuple[Output, ...]
+    having: Expr | None
+    order: tuple[tuple[Expr, bool, bool], ...]
+
+
+def _exprs(totals: Totals) -> list[Expr]:
+    return [*totals.exprs, *([totals.having] if totals.having is not None else []), *(o[0] for o in totals.order)]
+
+
+def _lowered(totals: Totals, noise: Noise | None) -> _Lowered:
+    exprs = _exprs(totals)
     found = Reveals(noised=noise is not None)
     if totals.by_row:
         found.lower(present(totals.rows))
@@ -170,6 +240,21 @@ def _plan(
     outputs = tuple(Output(name, found.lower(e)) for name, e in zip(_unique(totals.names), totals.exprs, strict=True))
     having = None if totals.having is None else found.lower(totals.having)
     order = tuple((found.lower(e), desc, first) for e, desc, first in totals.order)
+    return _Lowered(found, outputs, having, order)
+
+
+def _plan(
+    source: Source,
+    totals: Totals,
+    catalogs: Mapping[str, Catalog],
+    noise: Noise | None,
+    earlier: Earlier | None,
+    *,
+    helped: bool,
+) -> Plan:
+    check_rows(source, _exprs(totals), totals)
+    lowered = _lowered(totals, noise)
+    found, outputs, having, order = lowered.found, lowered.outputs, lowered.having, lowered.order
     if not found.drafts:
         raise LocalError(
             "sql.unsupported",
@@ -178,7 +263,7 @@ def _plan(
             line=1,
             column=1,
         )
-    pools, place = _pools(source, totals, found.drafts, catalogs, noise, helped=helped)
+    pools, place = _pools(source, totals, found.drafts, catalogs, noise, earlier, helped=helped)
     if noise is not None:
         pools = add_noise(source, noise, pools, found.drafts, place, catalogs)
 
@@ -227,6 +312,7 @@ def _pools(
     drafts: Sequence[Draft],
     catalogs: Mapping[str, Catalog],
     noise: Noise | None,
+    earlier: Earlier | None,
     *,
     helped: bool,
 ) -> tuple[tuple[Pool, ...], dict[int, tuple[int, int]]]:
@@ -249,9 +335,10 @@ def _pools(
             keys = tuple(_own_value(k) for k in totals.keys)
         if join is not None:
             measures = tuple(replace(_measure(source, d, boxes), reach=()) for d in chosen)
-            own = tuple(k.by_branch[0] for k in totals.keys)
+            own = tuple(k.by_branch[0] for k in totals.keys) if keys else ()
+            known = None if earlier is None or not helped else beside(chosen, own, catalogs, earlier)
             pools.append(
-                join_pool(source, f"pool{p}", keys, own if keys else (), chosen, measures, catalogs, helped=helped)
+                join_pool(source, f"pool{p}", keys, own, chosen, measures, catalogs, helped=helped, beside=known)
             )
             continue
         names = tuple(sorted({party for d in chosen for party in d.parties}))

@@ -1,0 +1,242 @@
+"""No two populations of a join may differ by few entities: against the same rule over the pooled tables, and from the
+seats of those who must not notice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from mpc.errors import LocalError
+from mpc.joint import joint_of
+from mpc.protocols import parts
+from mpc.query.compared import Named, Question
+from mpc.query.plan import ComparedPool
+from mpc.run import Trace
+from tests.mpc.query.test_joins import LENT, QUERIES, TWO, WORLD, table, verify_links
+from tests.mpc.query.world import HELPER, World, integer, text
+
+#: of each entity the rows of the join that count
+Population = dict[str, frozenset[Any]]
+
+
+def populations(world: World, rest: str, group: str) -> dict[Any, Population]:
+    """Who is behind each cell of a count over a join of p0 and p1."""
+    rows = world.pooled.execute(f"SELECT {group}, p0.id, p0.rowid, p1.rowid {rest}").fetchall()
+    found: dict[Any, dict[str, set[Any]]] = {}
+    for g, entity, *row in rows:
+        found.setdefault(g, {}).setdefault(entity, set()).add(tuple(row))
+    return {g: {e: frozenset(r) for e, r in p.items()} for g, p in found.items()}
+
+
+def differing(p: Population, q: Population) -> int:
+    return sum(1 for e in {*p, *q} if p.get(e) != q.get(e))
+
+
+def hidden(new: Population, earlier: Sequence[Population], least: int) -> bool:
+    """The rule, in the clear. ``earlier``: in the order in which they were asked for."""
+    if len(new) < least:
+        return True
+    for q in earlier:
+        if (d := differing(new, q)) == 0:
+            return False  # asked before: what came later was decided beside it
+        if d < least <= len(q):
+            return True
+    return False
+
+
+@settings(max_examples=15)
+@given(st.data())
+def test_random_questions_hide_what_the_rule_says(data: st.DataObject) -> None:
+    random_questions(data)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.slow
+@settings(max_examples=150)
+@given(st.data())
+def test_many_random_questions_hide_what_the_rule_says(data: st.DataObject) -> None:
+    random_questions(data)
+
+
+@st.composite
+def near(draw: st.DrawFn) -> World:
+    """Two parties with nearly the same keys, which may repeat."""
+    held = []
+    for name in ("p0", "p1"):
+        unique = draw(st.sampled_from([True, True, False]))
+        every = list(range(12)) if unique else sorted([*range(12), *draw(st.lists(st.integers(0, 11), max_size=6))])
+        left_out = draw(st.sets(st.integers(0, 11), max_size=3))
+        rows = [(f"k{i}", draw(st.sampled_from("uuv")), draw(st.integers(0, 4))) for i in every if i not in left_out]
+        columns = [
+            text("id", key=True, nullable=False),
+            text("g", "u", "v", nullable=False),
+            integer("x", 0, 4, nullable=False),
+        ]
+        held.append(table(name, "t", columns, rows, unique=unique))
+    return World(tuple(held))
+
+
+@st.composite
+def condition(draw: st.DrawFn) -> str:
+    side, other = draw(st.permutations(["p0", "p1"]))
+    n = draw(st.integers(0, 4))
+    return draw(
+        st.sampled_from(
+            [
+                f"{side}.x <> {n}",
+                f"{side}.id <> 'k{n}'",
+                f"{side}.id NOT IN ('k{n}', 'k{n + 1}', 'k{n + 2}')",
+                f"({side}.x <> {n} OR {side}.g = 'v')",
+                f"{side}.x + {n} >= {other}.x",
+                f"({side}.x <> {n} OR {other}.x < 3)",
+            ]
+        )
+    )
+
+
+def random_questions(data: st.DataObject) -> None:
+    world = data.draw(near())
+    group = data.draw(st.sampled_from(["''", "''", "p0.g", "p1.g"]))
+    least = data.draw(st.sampled_from([3, 4, 5]))
+
+    def question() -> str:
+        wheres = data.draw(st.lists(condition(), max_size=2))
+        kind = data.draw(st.sampled_from(["", "", "", "LEFT "]))
+        return f"FROM p0.t p0 {kind}JOIN p1.t p1 USING (id){' WHERE ' if wheres else ''}{' AND '.join(wheres)}"
+
+    by = "" if group == "''" else f"{group} AS label, "
+    rests = [question() for _ in range(data.draw(st.integers(2, 4)))]
+    sqls = [f"SELECT {by}COUNT(*) AS n {rest}{' GROUP BY 1' if by else ''}" for rest in rests]
+    try:
+        plans = [world.plan(sql) for sql in sqls]
+    except LocalError as refused:
+        assert refused.code == "sql.unsupported", (sqls, refused)
+        return
+    spine = plans[-1].joins[0][1].sides[0].name
+    # what has rows of the others without one of this spine is not compared
+    compared = [i for i, rest in enumerate(rests[:-1]) if not ("LEFT" in rest and spine == "p1")]
+    plan = world.plan(sqls[-1], after=sqls[:-1])
+    shown = world.result(plan, min_entities=least)
+    every = [populations(world, rest, group) for rest in rests]
+    for row, suppressed in zip(shown.rows, shown.suppressed, strict=True):
+        g = row[0] if by else ""
+        new, *earlier = [p.get(g, {}) for p in (every[-1], *(every[i] for i in compared))]
+        told = hidden(new, earlier, least)
+        event(f"small: {len(new) < least}, hidden: {told}")
+        assert (suppressed == ("n",)) == told, (sqls, g, least)
+
+
+# ---- what moves, and who sees what
+
+
+def compared(sql: str, after: Sequence[str], least: int = 3) -> tuple[Any, Trace]:
+    plan, trace = WORLD.plan(sql, after=after), Trace()
+    ((p, pool),) = plan.joins
+    WORLD.joined(p, pool, least, trace)
+    return joint_of(pool, HELPER, least), trace
+
+
+BESIDE = [  # the first of them after the others
+    (f"SELECT COUNT(*) AS n {TWO}", [f"SELECT COUNT(*) AS n {TWO} WHERE t.paid < b.balance * 90"]),
+    (f"SELECT SUM(t.paid) AS s {TWO} WHERE b.overdue > 0", [f"SELECT SUM(t.paid) AS s {TWO} WHERE b.overdue > 1"]),
+    (
+        f"SELECT t.industry, COUNT(*) AS n, SUM(b.balance) AS s {TWO} GROUP BY 1 ORDER BY 1",
+        [f"SELECT t.industry, COUNT(*) AS n {TWO} WHERE t.late = {i} GROUP BY 1 ORDER BY 1" for i in range(3)],
+    ),
+    (
+        f"SELECT l.sort, SUM(l.amount) AS s {LENT} WHERE l.amount > 5 GROUP BY l.sort",
+        [f"SELECT l.sort, SUM(t.paid) AS s {LENT} WHERE t.late < 4 GROUP BY l.sort"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("sql", "after"), BESIDE)
+def test_links_carry_what_the_plan_says(sql: str, after: list[str]) -> None:
+    j, trace = compared(sql, after)
+    assert j.differences is not None
+    verify_links(j, trace)
+
+
+@pytest.mark.parametrize(("sql", "after"), BESIDE)
+def test_sizes_depend_on_what_was_asked_and_on_no_data(sql: str, after: list[str]) -> None:
+    """Other rows, of which others are close to an earlier population: the same messages."""
+
+    def shape(world: World, least: int) -> list[tuple[str, str, str, int]]:
+        plan, trace = world.plan(sql, after=after), Trace()
+        ((p, pool),) = plan.joins
+        world.joined(p, pool, least, trace)
+        return [(s.sender, s.receiver, s.step, len(s.raw)) for s in trace.sent]
+
+    other = World(tuple(replace(h, rows=tuple(h.rows)[3:-2]) for h in WORLD.tables))
+    assert shape(WORLD, 3) == shape(other, 3) == shape(WORLD, 30)
+
+
+@pytest.mark.parametrize(("sql", "after"), BESIDE)
+def test_the_helper_hears_no_opening(sql: str, after: list[str]) -> None:
+    _, trace = compared(sql, after)
+    assert not [s.step for s in trace.heard_by(HELPER) if "/differences/" in s.step]
+
+
+@pytest.mark.parametrize("sql", [q for q in QUERIES if "SELECT COUNT(*) AS n FROM" in q])
+def test_the_same_question_again_costs_nothing(sql: str) -> None:
+    """Nothing is compared, and the same bytes move as where nobody asks for it."""
+    plan, again = WORLD.plan(sql), WORLD.plan(sql, after=[sql])
+    ((p, pool),), ((_, beside),) = plan.joins, again.joins
+    assert isinstance(beside, ComparedPool) and not any(beside.comparisons)
+    bare, same = Trace(), Trace()
+    WORLD.joined(p, pool, 3, bare)
+    WORLD.joined(p, beside, 3, same)
+    assert [(s.step, bytes(s.raw)) for s in bare.sent] == [(s.step, bytes(s.raw)) for s in same.sent]
+
+
+def test_nothing_is_compared_where_nothing_small_is_hidden() -> None:
+    j, trace = compared(*BESIDE[0], least=1)
+    assert j.differences is None and not [s for s in trace.sent if "/differences/" in s.step]
+
+
+def test_tables_in_parts_are_compared_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody sees in which part an entity is that is left out."""
+    after = [f"SELECT COUNT(*) AS n {TWO} WHERE t.late <> 1"]
+    whole = [WORLD.result(WORLD.plan(f"SELECT COUNT(*) AS n {TWO}", after=after), min_entities=k) for k in (3, 12)]
+    monkeypatch.setattr(parts, "PART_ROWS", 10)
+    pool = WORLD.plan(f"SELECT COUNT(*) AS n {TWO}", after=after).joins[0][1]
+    assert joint_of(pool, HELPER, 3).parts > 2
+    again = [WORLD.result(WORLD.plan(f"SELECT COUNT(*) AS n {TWO}", after=after), min_entities=k) for k in (3, 12)]
+    assert again == whole and whole[0].rows[0][0] is not None and whole[1].rows[0][0] is None
+
+
+# ---- in which order
+
+
+def test_of_two_questions_one_settles_the_other_where_nobody_says_otherwise() -> None:
+    named = Named((("a", "b", "c"), ("b", "c"), ("c", "a")))
+    assert named.every == ("a", "b", "c")
+    assert named.settles("b", "c") is False  # the third owner names c without b
+    assert named.settles("a", "b") is False  # the second names b without a
+    one = Named((("a", "b"), ("a", "b"), ()))
+    assert one.settles("a", "b") and not one.settles("b", "a")
+    turned = Named((("a", "b"), ("b", "a")))
+    assert not turned.settles("a", "b") and not turned.settles("b", "a")
+
+
+def test_owners_that_approved_in_different_orders_are_both_heard() -> None:
+    """Neither question settles the other, so that both are hidden beside each other."""
+    one, other = (f"SELECT COUNT(*) AS n {TWO}{w}" for w in ("", " WHERE t.late <> 3 OR t.late IS NULL"))
+    for again in (one, other):
+        seen = [
+            WORLD.result(WORLD.plan(again, lists=lists), min_entities=6).rows[0][0] is None
+            for lists in ([[one, other]], [[other, one]], [[one, other], [other, one]])
+        ]
+        assert seen == [again == other, again == one, True]
+
+
+def test_questions_are_told_apart_by_what_they_ask() -> None:
+    q = Question("SELECT 1", (("month", "2026-11"),), ("analyst",))
+    assert Question.from_bytes(q.to_bytes()) == q
+    others = [replace(q, sql="SELECT 2"), replace(q, parameters=()), replace(q, recipients=("tax",))]
+    assert len({x.digest() for x in (q, *others)}) == 4
