@@ -26,7 +26,7 @@ from mpc.crypto.labels import digest
 from mpc.query.behind_joins import chosen
 from mpc.query.catalog import Catalog, Table
 from mpc.query.fold import Draft
-from mpc.query.nodes import Agg, Expr, JoinedTerm, JoinSide
+from mpc.query.nodes import Agg, Expr, JoinedTerm, JoinSide, rebuild
 from mpc.query.parse import Source
 from mpc.query.plan import Comparison
 from mpc.query.shares import Compared, Lowering, Poly, Program, times
@@ -192,7 +192,7 @@ class Beside:
     def _known(self, program: Program, compared: dict[str, Compared], slice_: Slice) -> list[_Known]:
         found: list[_Known] = []
         for n, c in enumerate(self.counted):
-            if set(c.term.keys) != set(self.keys):
+            if _keys(c.term.keys) != _keys(self.keys):
                 continue
             lowering = Lowering(c.source, c.catalogs, c.term, self.absent_of(c.term), compared)
             for p in lowering.behind(c.agg, c.term.value):
@@ -222,6 +222,15 @@ class Beside:
         if a[0] == b[0]:
             return a[1] < b[1]
         return bool(a[0]) and (not b[0] or self.settles(a[0], b[0]))
+
+
+def _keys(keys: Sequence[Expr]) -> set[Expr]:
+    """Keys to compare: whether they can be NULL depends on the kind of the join."""
+
+    def bare(e: Expr) -> Expr:
+        return replace(rebuild(e, bare), nullable=False)
+
+    return set(map(bare, keys))
 
 
 def _merged(program: Program, known: Sequence[_Known]) -> list[_Known]:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 from mpc.errors import LocalError
+from mpc.expected import expected_bytes
 from mpc.job import Job
 from mpc.query.catalog import Catalog
 from mpc.query.compared import Named, Question
@@ -17,6 +18,7 @@ from mpc.query.compile import compile_compared
 from mpc.query.plan import ComparedPool, Plan
 from parties.member import Member
 from parties.node.questions import totalled_joins
+from parties.node.sizes import verify_memory
 from parties.node.store import Store
 from parties.proposals import Proposed
 
@@ -34,15 +36,16 @@ class Comparing:
         asks = config.release_ledger and config.compared_releases > 0 and self._member.name in plan.parties
         return self._store.questions.before(proposed.job.id, joins) if asks and joins else None
 
-    async def approved(self, proposed: Proposed) -> tuple[tuple[str, ...] | None, dict[int, ComparedPool]]:
-        """What is named, and the joins as they are with that alone. Raises LocalError job.limits, policy.earlier."""
+    async def approved(self, proposed: Proposed) -> tuple[str, ...] | None:
+        """The same, once the joins are known to be within this node's limits with these alone. Raises LocalError
+        job.limits, policy.earlier."""
         while True:
             names = self.named(proposed)
             if names is None:
-                return None, {}
-            found = await self._compiled(proposed, Named((names,)))
+                return None
+            await self._compiled(proposed, Named((names,)))
             if self.named(proposed) == names:  # nothing was approved meanwhile
-                return names, found
+                return names
 
     async def joins(self, proposed: Proposed, approvals: Mapping[str, bytes]) -> dict[int, ComparedPool]:
         """The joins of an attempt. Raises LocalError job.limits, policy.earlier."""
@@ -55,8 +58,9 @@ class Comparing:
     async def _compiled(self, proposed: Proposed, named: Named) -> dict[int, ComparedPool]:
         known = self._store.questions.of(named.every)
         found = await asyncio.to_thread(compared_joins, proposed.job, proposed.plan, proposed.catalogs, named, known)
-        if self._member.name in proposed.plan.parties and self._member.config.compared_releases:
+        if self._member.name in proposed.plan.parties:
             _verify_few(self._member, found.values())
+            verify_memory(self._member, expected_bytes(proposed.plan, found))
         return found
 
 
@@ -69,7 +73,7 @@ def compared_joins(
 
 def _verify_few(member: Member, joins: Iterable[ComparedPool]) -> None:
     found, most = max((len(c) for pool in joins for c in pool.comparisons), default=0), member.config.compared_releases
-    if found > most:
+    if found > most > 0:
         raise LocalError(
             "job.limits",
             f"A number of this join would be compared with {found} others that were asked for over its tables; "

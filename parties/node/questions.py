@@ -54,17 +54,18 @@ class Questions:
                 )
 
     def before(self, job: str, joins: Iterable[JoinPool]) -> tuple[str, ...]:
-        """The digests of what other jobs asked of tables of one of these joins, in the order of the first of each."""
-        wanted = [set(_tables(pool)) for pool in joins]
+        """The digests of what other jobs asked of tables of one of these joins, in the order of the first of each.
+
+        All owners of the join had a part in such a job: another would be told what was asked behind its back."""
+        wanted = [_tables(pool) for pool in joins]
         rows = self._db.rows(
             "SELECT a.question, a.tables FROM asked a JOIN jobs j ON j.id = a.job WHERE a.job <> ? AND "
             + _LET_OUT
             + " ORDER BY a.number",
             job,
         )
-        return tuple(
-            dict.fromkeys(r["question"] for r in rows if any(set(json.loads(r["tables"])) <= w for w in wanted))
-        )
+        of_same = (r["question"] for r in rows if any(_among(json.loads(r["tables"]), w) for w in wanted))
+        return tuple(dict.fromkeys(of_same))
 
     def of(self, names: Iterable[str]) -> dict[str, Question]:
         """Those of these digests that are known here."""
@@ -72,5 +73,11 @@ class Questions:
         return {r["digest"]: Question.from_bytes(r["body"]) for r in rows if r is not None}
 
 
-def _tables(pool: JoinPool) -> list[str]:
-    return sorted(f"{s.party}.{'+'.join(sorted(s.query.tables))}" for s in pool.sides)
+def _tables(pool: JoinPool) -> list[list[str]]:
+    """Party and tables of each side, sorted."""
+    return sorted([s.party, *sorted(s.query.tables)] for s in pool.sides)
+
+
+def _among(tables: list[list[str]], others: list[list[str]]) -> bool:
+    """Whether all tables are among the others, of the same parties."""
+    return all(t in others for t in tables) and {t[0] for t in tables} == {t[0] for t in others}

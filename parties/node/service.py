@@ -49,7 +49,7 @@ from parties.node.earlier import shown_columns
 from parties.node.inputs import Input, Inputs
 from parties.node.permission import Permission, facts_of
 from parties.node.questions import totalled_joins
-from parties.node.sizes import verify_cells
+from parties.node.sizes import verify_cells, verify_memory
 from parties.node.stopping import refuse_if_stopped
 from parties.node.store import Store
 from parties.node.webhook import Event, Webhook
@@ -151,13 +151,13 @@ class NodeService(node_pb2_grpc.NodeServicer):
         given = self._permission.check(self._store, proposed, ask=not request.dry_run)
         self._permission.unspent(self._store, proposed, given)
         spendings = self._permission.spendings(self._store, proposed, given)
-        self._check_size(proposed)
+        self._check_size(proposed)  # before earlier questions are compiled
         if any(self._member.name in pool.parties and pool.ciphertexts for _, pool in proposed.plan.tallies):
             verify_installed()
         if not request.dry_run:
             await self._supersede(proposed.job.id, request.attempt, coordinator)
         # from here to the admission nothing else is approved that this job should be compared with
-        names, _ = await self._comparing.approved(proposed)
+        names = await self._comparing.approved(proposed)
         approval = self._permission.statement(proposed, given, spendings, names)
         if not request.dry_run:
             if self._recorder is not None:
@@ -203,15 +203,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
     def _check_size(self, proposed: Proposed) -> None:
         config = self._member.config
         verify_cells(self._member, proposed.plan)
-        memory = expected_bytes(proposed.plan)
-        if self._member.name in proposed.plan.parties and memory > config.max_join_bytes:
-            raise LocalError(
-                "job.limits",
-                f"The join would take about {memory / 1e9:.1f} GB of memory at {self._member.name}, which allows "
-                f"{config.max_join_bytes / 1e9:.1f} GB.",
-                "Ask for fewer columns or rows at once: for totals in place of results by row, or for keys with fewer "
-                f"values; or let {self._member.name} raise max_join_bytes in its member.toml.",
-            )
+        if self._member.name in proposed.plan.parties:
+            verify_memory(self._member, expected_bytes(proposed.plan))
         if len(self._attempts) >= config.max_jobs:
             raise LocalError(
                 "job.limits", f"{self._member.name} has {config.max_jobs} jobs under way.", "Try again later."

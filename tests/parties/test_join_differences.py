@@ -15,7 +15,7 @@ from parties.auditor.export import own_evidence
 from parties.member import Member
 from parties.node.tables import add_table
 from tests.parties.conftest import Running, serving
-from tests.parties.test_joins import ALL, FIRMS, make, refused, write
+from tests.parties.test_joins import ALL, FIRMS, JOINED, make, refused, write
 from tests.parties.test_replaying import again
 
 BANKED = "FROM tax.firms t JOIN bank.firms b USING (uscc)"
@@ -128,6 +128,14 @@ async def test_approvals_name_earlier_questions_in_their_order(tmp_path: Path) -
     names = [named.digest() for named in (Question(q, (), ("analyst",)) for q in (TOTAL, without(MET[:12])))]
     assert {p: t.get("compared") for p, t in told.items()} == {"tax": names, "bank": names, "helper": None}
     assert len({r.statement["job"] for r in results}) == 3
+
+
+async def test_a_join_with_a_third_owner_is_not_told_what_two_asked(tmp_path: Path) -> None:
+    async with serving(make(tmp_path, least=10)) as running:
+        await shown(running, TOTAL)
+        [row] = await shown(running, f"SELECT COUNT(*) AS n {JOINED}")
+        assert row["n"] == sum(1 for i in range(50) if i % 4)
+        assert (await shown(running, f"SELECT COUNT(*) AS n {JOINED} WHERE t.paid >= b.balance * 9"))[0]["n"] is None
 
 
 async def test_a_question_that_todays_catalogs_cannot_answer_stops_the_join(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ seats of those who must not notice."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -24,13 +24,32 @@ from tests.mpc.query.world import HELPER, World, integer, text
 Population = dict[str, frozenset[Any]]
 
 
-def populations(world: World, rest: str, group: str) -> dict[Any, Population]:
-    """Who is behind each cell of a count over a join of p0 and p1."""
-    rows = world.pooled.execute(f"SELECT {group}, p0.id, p0.rowid, p1.rowid {rest}").fetchall()
-    found: dict[Any, dict[str, set[Any]]] = {}
-    for g, entity, *row in rows:
-        found.setdefault(g, {}).setdefault(entity, set()).add(tuple(row))
-    return {g: {e: frozenset(r) for e, r in p.items()} for g, p in found.items()}
+@dataclass(frozen=True)
+class Count:
+    """A count over a join of p0 and p1, and one of those for which a condition holds."""
+
+    rest: str
+    group: str
+    filter: str
+
+    @property
+    def sql(self) -> str:
+        by, also = (f"{self.group} AS label, ", " GROUP BY 1") if self.group else ("", "")
+        filtered = f", COUNT(*) FILTER (WHERE {self.filter}) AS m" if self.filter else ""
+        return f"SELECT {by}COUNT(*) AS n{filtered} {self.rest}{also}"
+
+    def populations(self, world: World) -> list[dict[Any, Population]]:
+        """Who is behind each cell of each of them."""
+        return [self._behind(world, kept) for kept in ("TRUE", self.filter) if kept]
+
+    def _behind(self, world: World, kept: str) -> dict[Any, Population]:
+        group = self.group or "''"
+        behind = f"SELECT {group} AS g, p0.id AS id, p0.rowid AS a, p1.rowid AS b, {kept} AS kept {self.rest}"
+        rows = world.pooled.execute(f"SELECT g, id, a, b FROM ({behind}) WHERE kept").fetchall()
+        found: dict[Any, dict[str, set[Any]]] = {}
+        for g, entity, *row in rows:
+            found.setdefault(g, {}).setdefault(entity, set()).add(tuple(row))
+        return {g: {e: frozenset(r) for e, r in p.items()} for g, p in found.items()}
 
 
 def differing(p: Population, q: Population) -> int:
@@ -101,34 +120,32 @@ def condition(draw: st.DrawFn) -> str:
 
 def random_questions(data: st.DataObject) -> None:
     world = data.draw(near())
-    group = data.draw(st.sampled_from(["''", "''", "p0.g", "p1.g"]))
+    group = data.draw(st.sampled_from(["", "", "p0.g", "p1.g"]))
     least = data.draw(st.sampled_from([3, 4, 5]))
 
-    def question() -> str:
+    def question() -> Count:
         wheres = data.draw(st.lists(condition(), max_size=2))
         kind = data.draw(st.sampled_from(["", "", "", "LEFT "]))
-        return f"FROM p0.t p0 {kind}JOIN p1.t p1 USING (id){' WHERE ' if wheres else ''}{' AND '.join(wheres)}"
+        rest = f"FROM p0.t p0 {kind}JOIN p1.t p1 USING (id){' WHERE ' if wheres else ''}{' AND '.join(wheres)}"
+        return Count(rest, group, data.draw(st.sampled_from(["", ""]) | condition()))
 
-    by = "" if group == "''" else f"{group} AS label, "
-    rests = [question() for _ in range(data.draw(st.integers(2, 4)))]
-    sqls = [f"SELECT {by}COUNT(*) AS n {rest}{' GROUP BY 1' if by else ''}" for rest in rests]
+    asked = [question() for _ in range(data.draw(st.integers(2, 4)))]
     try:
-        plans = [world.plan(sql) for sql in sqls]
+        plans = [world.plan(q.sql) for q in asked]
     except LocalError as refused:
-        assert refused.code == "sql.unsupported", (sqls, refused)
+        assert refused.code == "sql.unsupported", (asked, refused)
         return
     spine = plans[-1].joins[0][1].sides[0].name
     # what has rows of the others without one of this spine is not compared
-    compared = [i for i, rest in enumerate(rests[:-1]) if not ("LEFT" in rest and spine == "p1")]
-    plan = world.plan(sqls[-1], after=sqls[:-1])
+    compared = [q for q in asked[:-1] if not ("LEFT" in q.rest and spine == "p1")]
+    plan = world.plan(asked[-1].sql, after=[q.sql for q in asked[:-1]])
     shown = world.result(plan, min_entities=least)
-    every = [populations(world, rest, group) for rest in rests]
+    before, new = [p for q in compared for p in q.populations(world)], asked[-1].populations(world)
     for row, suppressed in zip(shown.rows, shown.suppressed, strict=True):
-        g = row[0] if by else ""
-        new, *earlier = [p.get(g, {}) for p in (every[-1], *(every[i] for i in compared))]
-        told = hidden(new, earlier, least)
-        event(f"small: {len(new) < least}, hidden: {told}")
-        assert (suppressed == ("n",)) == told, (sqls, g, least)
+        g = row[0] if group else ""
+        told = [hidden(p.get(g, {}), [q.get(g, {}) for q in (*before, *new[:k])], least) for k, p in enumerate(new)]
+        event(f"small: {len(new[0].get(g, {})) < least}, hidden: {told[-1]}")
+        assert [name in suppressed for name in ("n", "m")[: len(new)]] == told, (asked, g, least)
 
 
 # ---- what moves, and who sees what
@@ -208,6 +225,24 @@ def test_tables_in_parts_are_compared_as_a_whole(monkeypatch: pytest.MonkeyPatch
     assert joint_of(pool, HELPER, 3).parts > 2
     again = [WORLD.result(WORLD.plan(f"SELECT COUNT(*) AS n {TWO}", after=after), min_entities=k) for k in (3, 12)]
     assert again == whole and whole[0].rows[0][0] is not None and whole[1].rows[0][0] is None
+
+
+# ---- beside other reasons to hide
+
+
+@pytest.mark.parametrize("most", [200, 400])
+@pytest.mark.parametrize(("sql", "after"), BESIDE[1:])
+def test_a_cell_is_hidden_for_each_reason_by_itself(sql: str, after: list[str], most: int) -> None:
+    close = WORLD.result(WORLD.plan(sql, after=after), min_entities=4).suppressed
+    large = WORLD.result(WORLD.plan(sql), min_entities=4, most=most).suppressed
+    both = WORLD.result(WORLD.plan(sql, after=after), min_entities=4, most=most).suppressed
+    assert [set(b) for b in both] == [{*c, *x} for c, x in zip(close, large, strict=True)]
+
+
+def test_a_median_is_hidden_as_a_sum_is() -> None:
+    sql = f"SELECT MEDIAN(t.paid) AS m, COUNT(*) AS n {TWO}"
+    for after, seen in (([f"{sql} WHERE t.paid <> 700"], ("m", "n")), ([f"{sql} WHERE t.paid > 1500"], ())):
+        assert WORLD.result(WORLD.plan(sql, after=after), min_entities=4).suppressed == (seen,)
 
 
 # ---- in which order
