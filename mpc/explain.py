@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from decimal import Decimal
 from fractions import Fraction
 from math import ceil
 from typing import Any
@@ -170,7 +171,7 @@ def _joint_steps(p: JoinPool) -> list[dict[str, Any]]:
     said = _said(j)
     if limited.dominance is not None:
         said["dominance"] = _more(j, limited)
-    if not p.by_row:
+    if j.decides:
         said["differences"] = _more(j, joint_of(beside_one(p), "helper", 2))
     levels = len({b.level for b in batches(p.steps)})
     return [
@@ -272,8 +273,12 @@ def render(explained: dict[str, Any], width: int | None = None) -> str:
         for m in p["measures"]:
             out.append(f"    {m['name']}")
             out += [
-                f"      {w['kind']:8} |total| ≤ {int(w['high']):,} units of 10^-{w['scale']}, ring 2^{w['ring']}"
-                + (f", noise of {' and '.join(w['noise'])}: ± {int(w['off']):,} (95 %)" if "noise" in w else "")
+                f"      {w['kind']:8} |total| ≤ {_decimal(w['high'], w['scale'])}, ring 2^{w['ring']}"
+                + (
+                    f", noise of {' and '.join(w['noise'])}: ± {_decimal(w['off'], w['scale'])} (95 %)"
+                    if "noise" in w
+                    else ""
+                )
                 for w in m["words"]
             ]
     out += ["", "Joint steps:"]
@@ -294,6 +299,11 @@ def render(explained: dict[str, Any], width: int | None = None) -> str:
     if explained["notes"]:
         out += ["", "Notes:", *(f"  {n}" for n in explained["notes"])]
     return "\n".join(out) + "\n"
+
+
+def _decimal(units: str, scale: int) -> str:
+    """A whole number of units of 10^-``scale``, as results show it."""
+    return f"{Decimal(units).scaleb(-scale):,f}"
 
 
 def _method(m: dict[str, Any]) -> str:

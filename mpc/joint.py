@@ -7,7 +7,8 @@
       totals by group ◀──────────────────────────────────────────────▶      picks                group_totals.py
       no entity above a share of them, where an owner asks for it            deals, picks         dominance.py
       no population too close to an earlier one, where one asks for it       deals                differences.py
-      entities ≥ least, and what passes                                      deals                groups.py
+      entities ≥ least, and what passes; with noise all, everybody's
+      noise added                                                            deals                groups.py
       MIN, MAX, quantiles: a search in what passes                           deals, picks         ranked_rows.py
       = this party's words of the pool, added up by P3 like those of any other pool               total.py
 
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +51,8 @@ from mpc.rounds import Rounds, Session
 from mpc.sharing.circle import Circle
 from mpc.steps import Steps
 
+T = TypeVar("T", bound=np.generic)
+
 
 @dataclass(frozen=True, eq=False)
 class SideRows:
@@ -56,7 +60,8 @@ class SideRows:
 
     ``keys``: one a row, at sides other than the spine each key once; ``group``: (n,) at the spine the number of the
     row's group, -1 where its own conditions fail; ``passing``: (n,) at the others; ``columns``: (n,) or (n, 2) each.
-    ``hidden``: (measures, cells) what its party does not let out, None: nothing.
+    ``hidden``: (measures, cells) what its party does not let out, None: nothing. ``noise``: what its party adds to the
+    words of the pool (P12), measure by measure, (cells,) or (cells, 2) each: beside one of its sides.
     """
 
     keys: Keys
@@ -64,6 +69,7 @@ class SideRows:
     passing: Flags
     columns: tuple[RingWords, ...]
     hidden: NDArray[np.bool_] | None = None
+    noise: tuple[RingWords, ...] = ()
 
     def __repr__(self) -> str:
         return f"SideRows({len(self.keys)} rows)"
@@ -147,6 +153,11 @@ class Joint:
             )
             for s in self.others
         )
+
+    @property
+    def decides(self) -> bool:
+        """Whether entities are counted to decide what is let out."""
+        return not self.pool.by_row and self.groups.decides
 
     @property
     def groups(self) -> Groups:
@@ -281,6 +292,9 @@ def play(session: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[dic
         addends.append(added)
     assert sums is not None
     g = j.groups
+    if not g.decides:
+        said = groups.everything(here, g, sums, _noise(j, mine))
+        return _words(j, g, said, None, first=session.me == j.circle.first)
     hidden = yield from _dominated(here, j, addends, sums)
     del addends
     hidden = _both(hidden, (yield from _close(here, j, sums)))
@@ -342,6 +356,13 @@ def _with_own(j: Joint, mine: Mapping[str, SideRows], hidden: list[RingWords | N
     return out
 
 
+def _noise(j: Joint, mine: Mapping[str, SideRows]) -> list[RingWords]:
+    """This party's noise in the order of ``groups.everything``: measures, their slices, words."""
+    drawn = iter([_by_slice(j.pool, n) for rows in mine.values() for n in rows.noise])
+    measures = [[n for _, n in zip(m.words, drawn, strict=False)] for m in j.pool.measures]
+    return [word[s] for words in measures for s in range(j.pool.slices) for word in words]
+
+
 def _searched(here: Session, j: Joint, rows: list[Part], sums: Totals, said: RingWords) -> Rounds[Found]:
     """What stands at the places asked for. ``said``: shares of whether each release passes come first."""
     n, at = j.pool.groups, {step: i for i, step in enumerate(j._totalled())}
@@ -361,7 +382,7 @@ def play_helper(session: Session, j: Joint) -> Rounds[None]:
         yield from dominance.play_helper(here, d)
     if (compared := j.differences) is not None:
         yield from differences.play_helper(here, compared)
-    if not j.pool.by_row:
+    if j.decides:
         yield from groups.deal_release(here, j.groups)
     if (search := j.search) is not None:
         yield from ranked_rows.play_helper(here, search)
@@ -543,10 +564,12 @@ def _sliced(pool: JoinPool) -> tuple[list[int], list[int]]:
     return sizes, [i for i in range(len(sizes)) if i not in pool.grouped] + list(pool.grouped)
 
 
-def _by_slice(pool: JoinPool, cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """From cells to slices of groups, (slices, groups)."""
+def _by_slice(pool: JoinPool, cells: NDArray[T]) -> NDArray[T]:
+    """From cells to slices of groups, (slices, groups) or (slices, groups, 2)."""
     sizes, order = _sliced(pool)
-    return cells.reshape(sizes).transpose(order).reshape(pool.slices, pool.groups)
+    width = cells.shape[1:]
+    laid = cells.reshape([*sizes, *width]).transpose([*order, *range(len(sizes), len(sizes) + len(width))])
+    return laid.reshape(pool.slices, pool.groups, *width)
 
 
 def in_cells(pool: JoinPool, column: RingWords) -> RingWords:

@@ -51,7 +51,7 @@ def traffic(j: Joint) -> Iterator[Traffic]:
         yield from _dominance(d)
     if (compared := j.differences) is not None:
         yield from _differences(compared)
-    if not j.pool.by_row:
+    if j.decides:
         yield from _release(j)
     if (s := j.search) is not None:
         yield from _row_search(s)

@@ -109,7 +109,8 @@ def unreachable(peer: str, doing: str = "", detail: str = "") -> PeerError:
     return PeerError(
         "peer.unavailable",
         f"{peer} cannot be reached{_while(doing)}.",
-        f"Ask the operator of {peer} whether its node runs (`heji node check`); nothing is lost, submit the job again.",
+        f"Ask the operator of {peer} whether it runs (`heji node check`). Nothing is lost: once it does, look with "
+        "`heji jobs list` whether the job goes on, and submit it again where it has failed or is not there.",
         party=peer,
     )
 

@@ -53,15 +53,31 @@ def noised(plan: Plan, pool: int, party: str, filled: Filled, coins: Coins) -> F
 
     ``coins``: of this job and state of the data, whichever attempt it is: another sample would be another release.
     """
+    drawn = iter(noise(plan, pool, party, coins))
     words = []
     for m, measure in enumerate(plan.pools[pool].measures):
         columns = [w.copy() for w in filled.words[m]]
-        for w, word in enumerate(measure.words):
-            for own in (n for n in word.noise if n.party == party):
-                sample = discrete_laplace(coins, f"noise/pool{pool}/m{m}/w{w}", own.scale, plan.pools[pool].cells)
-                ring(word.ring).add_into(columns[w], sample if word.ring == 128 else sample[:, 0])
+        for word, column in zip(measure.words, columns, strict=True):
+            ring(word.ring).add_into(column, next(drawn))
         words.append(tuple(columns))
     return replace(filled, words=tuple(words))
+
+
+def noise(plan: Plan, pool: int, party: str, coins: Coins) -> tuple[RingWords, ...]:
+    """What a party adds to the words of a pool, measure by measure and word by word, (cells,) or (cells, 2) each.
+
+    ``coins``: as for ``noised``. Of a join it goes in beside the party's rows, and is added to its shares of totals.
+    """
+    cells = plan.pools[pool].cells
+    found = []
+    for m, measure in enumerate(plan.pools[pool].measures):
+        for w, word in enumerate(measure.words):
+            column = ring(word.ring).zeros(cells)
+            for own in (n for n in word.noise if n.party == party):
+                sample = discrete_laplace(coins, f"noise/pool{pool}/m{m}/w{w}", own.scale, cells)
+                ring(word.ring).add_into(column, sample if word.ring == 128 else sample[:, 0])
+            found.append(column)
+    return tuple(found)
 
 
 #: sums of doubles are exact below this; above it, a share so close to its limit counts as above it

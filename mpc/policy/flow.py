@@ -43,6 +43,7 @@ from mpc.policy.needs import (
     Request,
     chosen,
     contributor_sets,
+    hides,
     needs_of,
     obstacles,
     organisations,
@@ -174,7 +175,7 @@ def check(plan: Plan, party: str, policy: Policy, request: Request) -> Limits:
     used = [(n, g) for n in wanted if (g := chosen(policy, n, request))]
     min_contributors = max((g.min_contributors for n, g in used if n.others is not None), default=1)
     if any(g.budget is not None for _, g in used):
-        exact = [(n, g) for n, g in used if g.budget is None and _hides(g)]
+        exact = [(n, g) for n, g in used if g.budget is None and hides(g)]
         if exact:
             raise refusal.noise_and_exact(party, [n for n, _ in exact], sorted({g.line for _, g in exact}), request)
         return Limits(0, min_contributors, noised=True)
@@ -184,13 +185,6 @@ def check(plan: Plan, party: str, policy: Policy, request: Request) -> Limits:
         max_share=min((g.max_share for _, g in used if g.max_share is not None), default=None),
         columns=_column_limits(used),
     )
-
-
-def _hides(grant: Grant) -> bool:
-    """Whether a grant asks for cells to be hidden by exact counts, or for exact sums to be rounded first, for which
-    noise made for sums of bounded parts is too little."""
-    exact = (grant.max_share, grant.max_numbers, grant.round_to)
-    return grant.min_entities > 1 or any(limit is not None for limit in exact)
 
 
 def several_wanted(party: str, told: Mapping[str, Limits]) -> bool:

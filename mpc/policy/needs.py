@@ -42,6 +42,7 @@ Obstacle = Literal[
     "contributor_sets",
     "bits",
     "joined",
+    "counts",
     "numbers",
     "rounded",
     "noise",
@@ -279,8 +280,18 @@ def _preferred(grant: Grant, request: Request) -> Fraction:
     return Fraction(0) if grant.budget is None or request.epsilon is None else -Fraction(grant.budget.epsilon)
 
 
+def hides(grant: Grant) -> bool:
+    """Whether a grant asks for cells to be hidden by exact counts, or for exact sums to be rounded first, for which
+    noise made for sums of bounded parts is too little."""
+    exact = (grant.max_share, grant.max_numbers, grant.round_to)
+    return grant.min_entities > 1 or any(limit is not None for limit in exact)
+
+
 def not_in_joins(grant: Grant, need: Need) -> tuple[str, ...]:
-    """The limits of a grant that cannot be kept in this value over a join, so that it needs another grant."""
+    """The limits of a grant that cannot be kept in this value over a join, so that it needs another grant. A budget
+    takes the place of all of them."""
+    if grant.budget is not None:
+        return ()
     limits = {"max_numbers": grant.max_numbers, "round_to": grant.round_to}
     if not need.shares:
         limits["max_share"] = grant.max_share
@@ -302,6 +313,7 @@ def obstacles(grant: Grant, need: Need, request: Request) -> tuple[Obstacle, ...
         ("contributor_sets", grant.contributor_sets == "any" or not need.several_sets),
         ("bits", need.bits <= grant.max_bits),
         ("joined", not need.joined or not not_in_joins(grant, need)),
+        ("counts", not need.joined or request.epsilon is None or grant.budget is not None or not hides(grant)),
         ("rounded", grant.round_to is None or not need.exact),
         ("numbers", grant.max_numbers is None or need.numbers <= grant.max_numbers),
         ("noise", grant.budget is None or request.epsilon is not None),

@@ -177,6 +177,7 @@ def _because(reason: Obstacle, grant: Grant, need: Need, request: Request) -> st
         "contributor_sets": "lets a column into totals of one set of institutions, and this job adds it to several, "
         "whose difference could be solved for",
         "joined": f"has {' and '.join(not_in_joins(grant, need))}, which cannot be kept in {need.what} over this join",
+        "counts": "has no budget and hides small cells by exact counts, and over a join with noise nothing is counted",
         "rounded": f"rounds sums of the column to {grant.round_to}; that goes for SUM and AVG of it, also weighed or "
         "by CASE, but not for products, powers, VARIANCE, MIN and MAX",
         "numbers": f"lets {grant.max_numbers} number(s) out of one population, and this job asks for {need.numbers}",

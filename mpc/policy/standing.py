@@ -12,8 +12,9 @@
     expires = 2027-06-30                         # that day is included
 
 It replaces a person's word and no grant: policy.toml is asked as ever. What is left out besides (``from``, ``trust``,
-``verified``, ``allow_two_party``) has the value that a job has by default, and whatever else a job may ask for must be
-as it is by default, so that a new option of jobs is covered by nobody's earlier word.
+``verified``, ``allow_two_party``, ``epsilon``, ``entity_rows``) has the value that a job has by default, and whatever
+else a job may ask for must be as it is by default, so that a new option of jobs is covered by nobody's earlier word. A
+deposit job (``deposit``) is covered by none.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import rfc8785
 
 from mpc.crypto.labels import digest
 from mpc.errors import LocalError
-from mpc.job import Job
+from mpc.job import MOST_ENTITY_ROWS, Job, epsilon_of
 from mpc.policy.toml_lines import lines_of
 from mpc.query.parameters import LONGEST, names_of
 
@@ -42,7 +43,7 @@ MOST_MONTHS = 600
 _FREE = frozenset({"submitter", "roster", "catalogs", "nonce", "created", "expires", "recipient_keys", "planner"})
 #: what a standing approval says of a job, and what it may say
 _COMPARED = frozenset({"sql", "parameters", "recipients", "purpose"})
-_OPTIONS = ("trust", "allow_two_party", "verified")
+_OPTIONS = ("trust", "allow_two_party", "verified", "epsilon", "entity_rows")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,12 @@ class Standing:
             "from": sorted(self.submitters),
             "options": dict(self.options),
         }
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Beside query, recipients and purpose: who may ask if not they, and what is not as a job has it by default."""
+        asking = (f"from = {', '.join(sorted(self.submitters))}",) if self.submitters else ()
+        return (*asking, *(f"{k} = {str(v).lower()}" for k, v in self.options.items()))
 
     def digest(self) -> str:
         """SHA-256 under a label, of all it says."""
@@ -142,6 +149,10 @@ def _standing(block: Mapping[str, Any], header: int, lines: Mapping[str, int]) -
         both = sorted(wanted ^ set(parameters))
         raise _invalid(header, f"sql and parameters do not go together: {', '.join('$' + n for n in both)}.")
     options = {k: given[k] for k in _OPTIONS if k in given and given[k] != _default_of(k)}
+    if "entity_rows" in options and "epsilon" not in options:
+        raise _invalid(
+            lines["entity_rows"], "entity_rows goes with epsilon: without noise all rows of an entity count."
+        )
     return Standing(
         given["name"],
         given["sql"],
@@ -225,6 +236,25 @@ def _one_of(*allowed: Any) -> Callable[[Any], Any]:
     return read
 
 
+def _epsilon(value: Any) -> str:
+    """In the one writing that jobs have: 0.50 is 0.5."""
+    if type(value) not in (int, Decimal):
+        raise _Wrong("a number without quotes is expected, such as 0.5.")
+    text = f"{value:f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    try:
+        epsilon_of(text)
+    except ValueError as problem:
+        raise _Wrong(f"{problem}.") from None
+    return text
+
+
+def _entity_rows(value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= MOST_ENTITY_ROWS:
+        raise _Wrong(f"a whole number from 1 to {MOST_ENTITY_ROWS:,} is expected.")
+    return value
+
+
 def _day(value: Any) -> dt.date:
     if type(value) is not dt.date:
         raise _Wrong("a date without quotes is expected, such as 2027-06-30.")
@@ -245,6 +275,8 @@ _READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "trust": _one_of("helper", "parties"),
         "allow_two_party": _one_of(True, False),
         "verified": _one_of(True, False),
+        "epsilon": _epsilon,
+        "entity_rows": _entity_rows,
     }
 )
 

@@ -10,6 +10,12 @@ A release is one decision and what it lets out: a measure with a CASE or FILTER 
 since its entities are those for which the condition holds. A suppressed group comes out as keep = 0 and zeros; an empty
 one looks the same.
 
+With noise (P12) no entity is counted and nothing is decided: every holder adds its own noise to its shares of each
+total, and all of them are let out.
+
+    everybody who has noise
+      total + its noise           P2 to the recipient, with keep = 1 everywhere
+
 Trust level: helper. Adversary: semi-honest; private from any coalition without both H and another holder.
 Leakage: the recipient keep and the kept totals, nobody anything else. The costs are those of compare.py and multiply.py
 for G elements, so next to nothing beside the join. Labels that come from the spine's data are a column with the label
@@ -49,7 +55,8 @@ class Entities:
 
 @dataclass(frozen=True)
 class Release:
-    """Totals (numbers of columns) that are let out where every count of ``entities`` reaches ``least``."""
+    """Totals (numbers of columns) that are let out where every count of ``entities`` reaches ``least``; without any
+    everywhere."""
 
     entities: tuple[Entities, ...]
     least: int
@@ -64,7 +71,13 @@ class Groups:
     releases: tuple[Release, ...]
 
     def __post_init__(self) -> None:
-        assert self.releases and all(one.entities and one.least >= 0 for one in self.releases)
+        assert self.releases and all(one.least >= 0 for one in self.releases)
+        assert all(bool(one.entities) == self.decides for one in self.releases)
+
+    @property
+    def decides(self) -> bool:
+        """Whether entities are counted and groups hidden."""
+        return bool(self.releases[0].entities)
 
     @property
     def circle(self) -> Circle:
@@ -95,6 +108,23 @@ class Shown:
     totals: list[list[int | None]]
 
 
+def everything(session: Session, g: Groups, totals: Totals, noise: Sequence[RingWords]) -> dict[int, RingWords]:
+    """What ``release`` returns, where nothing is decided: nobody says a word. ``noise``: what this holder adds, of each
+    release word by word, (G,) or (G, 2) each; nothing at all: zeros."""
+    assert not g.decides
+    keep = np.full(len(g.releases) * g.grouping.groups, session.me == g.circle.first, dtype=np.uint64)
+    said = {64: [keep]}
+    own = iter(noise)
+    for one in g.releases:
+        for c in one.totals:
+            bits = g.grouping.columns[c]
+            words = totals.rows[c].copy()
+            if noise:
+                ring(bits).add_into(words, next(own))
+            said.setdefault(bits, []).append(words)
+    return {bits: np.concatenate(columns) for bits, columns in said.items()}
+
+
 def release(
     session: Session, g: Groups, totals: Totals, hidden: Sequence[RingWords | None] = ()
 ) -> Rounds[dict[int, RingWords]]:
@@ -103,6 +133,7 @@ def release(
     ``hidden``: of each release shares of how many reasons there are to hide a group of it, (G,), together fewer than
     2^29; None, or nothing at all: none.
     """
+    assert g.decides
     here, circle = session.at(f"{g.grouping.name}/release"), g.circle
     keep = yield from _decide(here, g, totals, hidden or (None,) * len(g.releases))
     said = {64: list(keep)}
@@ -122,7 +153,7 @@ def release(
 
 
 def deal_release(session: Session, g: Groups) -> Rounds[None]:
-    """The helper's role: it deals, and hears nothing."""
+    """The helper's role in ``release``: it deals, and hears nothing."""
     here, circle, n = session.at(f"{g.grouping.name}/release"), g.circle, g.grouping.groups
     counts = [len(r.entities) for r in g.releases]
     yield from deal_negative(here.at("below"), circle, 64, sum(counts) * n)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sqlglot import ErrorLevel, exp
 
 from mpc.protocols.ranked import RankTest
-from mpc.query import build
+from mpc.query import build, casts
 from mpc.query.build import NULL, ZERO
 from mpc.query.nodes import (
     Agg,
@@ -113,7 +113,7 @@ def aggregate(binder: GroupBinder, node: exp.Expr, terms: Terms) -> Expr:
             what = "conditions" if counts_if else "numbers"
             raise source.error("sql.type", call, f"{name_of(call).split('(')[0]} takes {what}, not {v.kind}.")
     if values[0].kind == "boolean":
-        values = tuple(build.cast(v, "integer", 0, 1, False) for v in values)
+        values = tuple(casts.cast(v, "integer", 0, 1, False) for v in values)
     return statistic(call, sum_of(values, terms, name), count(values, terms, name), squares(values, terms, name))
 
 

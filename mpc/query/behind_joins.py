@@ -2,7 +2,7 @@
 
 A population of a join is a side's own: its rows that its own conditions let count, each with what it contributes. Of a
 measure these are the conditions in WHERE and ON, and those inside CASE and FILTER. They are read off the polynomials
-that count entities (mpc/query/shares.py): for every product of the other sides' factors, the rows in which the side's
+that count entities (mpc/query/lowering.py): for every product of the other sides' factors, the rows in which the side's
 own coefficient of it is not 0. Comparisons between owners are factors of others.
 
 That a value which is added is NULL in some rows is no condition: nobody who asks has chosen it. So a sum does not come
@@ -20,8 +20,8 @@ from mpc.query.local import Scan
 from mpc.query.local_joins import LocalJoin
 from mpc.query.nodes import Column, Expr, IsNull, JoinSide, Not
 from mpc.query.plan import Behind
+from mpc.query.polynomials import Factor, Poly, Term
 from mpc.query.printer import sql
-from mpc.query.shares import Factor, Poly, Term
 from mpc.query.uses import bare, value_columns
 
 #: what counts the entities behind a sum, and the value that is added

@@ -14,6 +14,7 @@ from fractions import Fraction
 
 from mpc.query.catalog import Column as Declared
 from mpc.query.catalog import Value, days
+from mpc.query.exact import part_of, rounding, truncate
 from mpc.query.nodes import (
     Abs,
     Arith,
@@ -35,7 +36,6 @@ from mpc.query.nodes import (
     NodeKind,
     Not,
     NullIf,
-    Ratio,
     Round,
     Scaled,
     Sqrt,
@@ -142,7 +142,8 @@ def scaled(e: Expr, scale: int) -> tuple[int | None, int | None]:
     return (None if e.low is None else e.low * by), (None if e.high is None else e.high * by)
 
 
-def _numbers(op: str, *args: Expr) -> None:
+def numbers(op: str, *args: Expr) -> None:
+    """Raises TypeProblem where ``op`` stands between others."""
     for a in args:
         if not numeric(a) and not is_null(a):
             raise TypeProblem(f"{op} takes numbers, not {a.kind}")
@@ -174,7 +175,7 @@ def arith(op: str, left: Expr, right: Expr) -> Expr:
     """``+ - * // %``."""
     if "date" in (left.kind, right.kind):
         return _date_arith(op, left, right)
-    _numbers(op, left, right)
+    numbers(op, left, right)
     nullable = left.nullable or right.nullable
     if op in ("//", "%"):
         return _integer_division(op, left, right)
@@ -232,14 +233,8 @@ def _integer_division(op: str, left: Expr, right: Expr) -> Expr:
     return Arith("integer", 0, low, high, nullable, op, left, right)
 
 
-def truncate(a: int, b: int) -> int:
-    """a / b towards zero, as DuckDB's ``//``."""
-    q = abs(a) // abs(b)
-    return q if (a < 0) == (b < 0) else -q
-
-
 def neg(e: Expr) -> Expr:
-    _numbers("-", e)
+    numbers("-", e)
     if isinstance(e, Const) and type(e.value) is int:
         return const(e.kind, -e.value, e.scale)
     low, high = None if e.high is None else -e.high, None if e.low is None else -e.low
@@ -247,28 +242,16 @@ def neg(e: Expr) -> Expr:
 
 
 def absolute(e: Expr) -> Expr:
-    _numbers("ABS", e)
+    numbers("ABS", e)
     if e.low is None or e.high is None:
         return Abs(e.kind, e.scale, None, None, e.nullable, e)
     low = 0 if e.low <= 0 <= e.high else min(abs(e.low), abs(e.high))
     return Abs(e.kind, e.scale, low, max(abs(e.low), abs(e.high)), e.nullable, e)
 
 
-def half_away(value: Fraction) -> int:
-    """To the nearest integer, halves away from zero."""
-    whole = (2 * abs(value) + 1) // 2
-    return int(whole) if value >= 0 else -int(whole)
-
-
-def rounding(value: Fraction, how: str) -> int:
-    if how == "half":
-        return half_away(value)
-    return int(value // 1) if how == "floor" else -int(-value // 1)
-
-
 def round_to(e: Expr, digits: int, how: str = "half") -> Expr:
     """ROUND, FLOOR, CEIL. A decimal keeps at most ``digits`` behind the point; a double stays double."""
-    _numbers("ROUND", e)
+    numbers("ROUND", e)
     if not -38 <= digits <= MAX_SCALE:
         raise TypeProblem("ROUND takes -38 to 38 digits")
     if e.kind == "double":
@@ -287,29 +270,12 @@ def round_to(e: Expr, digits: int, how: str = "half") -> Expr:
 
 def divide(left: Expr, right: Expr) -> Expr:
     """``/`` in the finish: a double."""
-    _numbers("/", left, right)
+    numbers("/", left, right)
     return Divide("double", 0, None, None, True, left, right)
 
 
-def ratio(left: Expr, right: Expr, scale: int, widest: int, try_: bool) -> Expr:
-    """CAST(left / right AS DECIMAL(…, scale)) of rows: exact integers rounded half away from zero."""
-    _numbers("/", left, right)
-    if left.low is None or left.high is None or right.low is None or right.high is None:
-        raise TypeProblem("/ needs declared bounds")
-    divisors = [v for v in (right.low, right.high, -1, 1) if v and right.low <= v <= right.high]
-    most = max(
-        (
-            half_away(abs(Fraction(x * 10 ** (scale + right.scale), y * 10**left.scale)))
-            for x in (left.low, left.high)
-            for y in divisors
-        ),
-        default=0,
-    )
-    return fit(Ratio("decimal", scale, -most, most, True, left, right), widest, try_)
-
-
 def sqrt(e: Expr) -> Expr:
-    _numbers("SQRT", e)
+    numbers("SQRT", e)
     return Sqrt("double", 0, None, None, True, e)
 
 
@@ -441,69 +407,9 @@ def extract(part: str, e: Expr) -> Expr:
     return Extract("integer", 0, low, high, e.nullable, part, e)
 
 
-def part_of(part: str, day: int) -> int:
-    """The part of a date in units. Years before 1 and after 9999, which Python lacks, are shifted by cycles of 400."""
-    cycles, rest = divmod(day + 719162, 146097)
-    d = dt.date.fromordinal(rest + 1)
-    if part == "year":
-        return d.year + 400 * cycles
-    return {"quarter": (d.month + 2) // 3, "month": d.month, "day": d.day}[part]
-
-
 def text(name: str, args: Sequence[Expr], numbers: tuple[int, ...] = ()) -> Expr:
     _texts(name.upper(), *args)
     nullable = any(a.nullable for a in args)
     if name == "length":
         return Text("integer", 0, 0, 2**32, nullable, name, tuple(args), numbers)
     return Text("text", 0, None, None, nullable, name, tuple(args), numbers)
-
-
-# ---- casts
-
-
-def cast(e: Expr, kind: NodeKind, scale: int, widest: int, try_: bool) -> Expr:
-    """CAST where it is exact (but for rounding to the scale) and total; TRY_CAST where it may not fit.
-
-    ``widest``: the most units a number of the target type has; bounds must exclude more, or TRY_CAST makes it NULL.
-    """
-    if is_null(e):
-        return const(kind, None, scale)
-    if isinstance(e, Const) and isinstance(e.value, str) and kind in ("integer", "decimal"):
-        parsed = beside(e, const("decimal", 0))[0]
-        return cast(parsed, kind, scale, widest, try_)
-    if e.kind == kind and not numeric(e):
-        return e
-    if kind in ("integer", "decimal") and e.kind == "double":
-        return Cast(kind, scale, None, None, e.nullable, e, widest if try_ else 0)
-    if kind in ("integer", "decimal") and numeric(e):
-        return fit(_rescale(e, kind, scale), widest, try_)
-    if kind in ("integer", "decimal") and e.kind == "boolean":
-        return to_number(Cast("integer", 0, 0, 1, e.nullable, e, 0), kind, scale)
-    if kind == "boolean" and numeric(e) and e.kind != "double":
-        return compare("<>", e, ZERO)
-    if kind == "double" and numeric(e):
-        return Cast("double", 0, None, None, e.nullable, e, 0)
-    if kind == "text" and e.kind in ("integer", "decimal", "date", "boolean"):
-        return Cast("text", 0, None, None, e.nullable, e, 0)
-    if kind == "date" and isinstance(e, Const) and isinstance(e.value, str):
-        return date(e.value)
-    raise TypeProblem(f"CAST of {e.kind} to {kind} is not exact for every value")
-
-
-def _rescale(e: Expr, kind: NodeKind, scale: int) -> Expr:
-    if scale >= e.scale:
-        return to_number(e, kind, scale)
-    rounded = round_to(e, scale)
-    return rounded if rounded.kind == kind else Cast(kind, scale, rounded.low, rounded.high, e.nullable, rounded, 0)
-
-
-def fit(e: Expr, widest: int, try_: bool) -> Expr:
-    """A number of at most ``widest`` units: known from bounds, or NULL where it has more (TRY_CAST)."""
-    if e.low is None or e.high is None or (-widest <= e.low and e.high <= widest):
-        return e
-    if not try_:
-        raise TypeProblem(
-            "the declared bounds do not exclude values that do not fit the type; "
-            "take a wider one, or TRY_CAST, which gives NULL for them"
-        )
-    return Cast(e.kind, e.scale, max(e.low, -widest), min(e.high, widest), True, e, widest)

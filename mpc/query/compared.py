@@ -26,10 +26,12 @@ from mpc.crypto.labels import digest
 from mpc.query.behind_joins import chosen
 from mpc.query.catalog import Catalog, Table
 from mpc.query.fold import Draft
+from mpc.query.lowering import Lowering
 from mpc.query.nodes import Agg, Expr, JoinedTerm, JoinSide, rebuild
 from mpc.query.parse import Source
 from mpc.query.plan import Comparison
-from mpc.query.shares import Compared, Lowering, Poly, Program, times
+from mpc.query.polynomials import Compared, Poly, times
+from mpc.query.program import Program
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from math import prod
 from types import MappingProxyType
 
 from mpc.errors import LocalError
@@ -33,6 +34,7 @@ from mpc.query.parse import Source, parse, parties_of, too_deep
 from mpc.query.plan import (
     ComparedPool,
     Finish,
+    JoinPool,
     Key,
     LocalQuery,
     Measure,
@@ -264,8 +266,6 @@ def _plan(
             column=1,
         )
     pools, place = _pools(source, totals, found.drafts, catalogs, noise, earlier, helped=helped)
-    if noise is not None:
-        pools = add_noise(source, noise, pools, found.drafts, place, catalogs)
 
     def placed(e: Expr) -> Expr:
         if isinstance(e, WordRef):
@@ -323,8 +323,8 @@ def _pools(
         groups.setdefault(
             _rows_of(source, d, keyed=d.keyed or (bool(totals.keys) and i == 0 and noise is None)), []
         ).append(i)
-    pools: list[Pool] = []
     place: dict[int, tuple[int, int]] = {}
+    laid: list[tuple[list[Draft], tuple[Key, ...], tuple[Measure, ...]]] = []
     for p, (rows_of, members) in enumerate(groups.items()):
         chosen = [drafts[i] for i in members]
         place.update({i: (p, m) for m, i in enumerate(members)})
@@ -333,25 +333,24 @@ def _pools(
         keys, boxes = _keys(source, totals, catalogs) if keyed else ((), {})
         if totals.by_row:
             keys = tuple(_own_value(k) for k in totals.keys)
-        if join is not None:
-            measures = tuple(replace(_measure(source, d, boxes), reach=()) for d in chosen)
-            own = tuple(k.by_branch[0] for k in totals.keys) if keys else ()
-            known = None if earlier is None or not helped else beside(chosen, own, catalogs, earlier)
-            pools.append(
-                join_pool(source, f"pool{p}", keys, own, chosen, measures, catalogs, helped=helped, beside=known)
-            )
-            continue
-        names = tuple(sorted({party for d in chosen for party in d.parties}))
-        pools.append(
-            Pool(
-                f"pool{p}",
-                keys,
-                tuple(_measure(source, d, boxes) for d in chosen),
-                tuple(_source(name, chosen, len(keys), _catalog(catalogs, name), noise) for name in names),
-                _rankings(chosen, len(keys), catalogs),
-            )
-        )
-    return tuple(pools), place
+        measures = (_measure(source, d, boxes) for d in chosen)
+        laid.append((chosen, keys, tuple(m if join is None else replace(m, reach=()) for m in measures)))
+    if noise is not None:
+        cells = [(chosen, measures, prod(len(k.domain) for k in keys)) for chosen, keys, measures in laid]
+        noised = add_noise(source, noise, cells, catalogs, helped=helped)
+        laid = [(chosen, keys, measures) for (chosen, keys, _), measures in zip(laid, noised, strict=True)]
+    own = tuple(k.by_branch[0] for k in totals.keys)
+
+    def pool(name: str, chosen: list[Draft], keys: tuple[Key, ...], measures: tuple[Measure, ...]) -> Pool:
+        if term_of(chosen) is not None:
+            held = own if keys else ()
+            known = None if earlier is None or not helped else beside(chosen, held, catalogs, earlier)
+            return join_pool(source, name, keys, held, chosen, measures, catalogs, noise, helped=helped, beside=known)
+        parties = tuple(sorted({party for d in chosen for party in d.parties}))
+        sources = tuple(_source(party, chosen, len(keys), _catalog(catalogs, party), noise) for party in parties)
+        return Pool(name, keys, measures, sources, _rankings(chosen, len(keys), catalogs))
+
+    return tuple(pool(f"pool{p}", *one) for p, one in enumerate(laid)), place
 
 
 def _source(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog, noise: Noise | None) -> LocalQuery:
@@ -450,6 +449,11 @@ def _notes(
             f"among the words it adds to. Of one entity at most {noise.entity_rows} row(s) of a table count, one where "
             "its key stands once; in a table without key each row is an entity. All cells are shown, also empty ones."
         )
+        if any(isinstance(p, JoinPool) for p in pools):
+            notes.append(
+                f"Of one key of a join at most {noise.entity_rows} row(s) of a table count, of those that pass its "
+                "owner's own conditions. No entity is counted, and nothing is hidden by exact counts."
+            )
     if totals.having is not None:
         notes.append("HAVING is computed by the recipient in the clear: it hides nothing from the recipient.")
     if totals.order:

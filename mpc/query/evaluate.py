@@ -13,7 +13,7 @@ from fractions import Fraction
 from math import isqrt
 
 from mpc.query import nodes as n
-from mpc.query.build import half_away, part_of, rounding, truncate
+from mpc.query.exact import half_away, part_of, rounding, truncate
 
 Number = Fraction
 Datum = Fraction | int | str | bool | None

@@ -25,9 +25,9 @@ from typing import Any
 
 from mpc.errors import LocalError
 from mpc.query.accuracy import accuracy
-from mpc.query.build import half_away
 from mpc.query.catalog import Value
 from mpc.query.evaluate import Datum, constant, evaluate, to_double
+from mpc.query.exact import half_away
 from mpc.query.layout import Opened, cells
 from mpc.query.nodes import Const, Expr, KeyRef, NodeKind, WordRef, walk
 from mpc.query.plan import Plan, shows_rows

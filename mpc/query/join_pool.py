@@ -16,8 +16,9 @@ from mpc.query.catalog import Column as Declared
 from mpc.query.compared import Beside, Slice
 from mpc.query.dominance import absolute_addends, ring_of_shares
 from mpc.query.fold import Draft
-from mpc.query.local import key_sql
+from mpc.query.local import key_sql, row_counts, row_text
 from mpc.query.local_joins import LocalJoin
+from mpc.query.lowering import Lowering
 from mpc.query.nodes import (
     Abs,
     Agg,
@@ -45,6 +46,7 @@ from mpc.query.plan import (
     Key,
     LocalQuery,
     Measure,
+    Noise,
     RankedRows,
     Released,
     RowReveal,
@@ -53,10 +55,11 @@ from mpc.query.plan import (
     Use,
     sources_of,
 )
+from mpc.query.polynomials import Compared, Factor, Poly, plus, scaled, times
 from mpc.query.printer import identifier, sql, units
+from mpc.query.program import Program
 from mpc.query.rules import simplify_filter
 from mpc.query.separate import formal
-from mpc.query.shares import Compared, Factor, Lowering, Poly, Program, plus, scaled, times
 from mpc.query.show import show, shown
 from mpc.query.tally_pool import without_helper
 from mpc.query.uses import bare, condition_columns, conditions, value_columns
@@ -87,13 +90,16 @@ def join_pool(
     drafts: Sequence[Draft],
     measures: tuple[Measure, ...],
     catalogs: Mapping[str, Catalog],
+    noise: Noise | None,
     *,
     helped: bool,
     beside: Beside | None = None,
 ) -> JoinPool:
     """The pool of the measures over one join. ``key_values``: what the keys are computed by, where they are the spine's
     for its groups, else as conditions. ``helped``: whether the job accepts a helper. ``beside``: what it is compared
-    with."""
+    with.
+
+    With ``noise`` nothing is decided by exact counts: no entity is counted, and every cell is let out."""
     first = term_of(drafts)
     assert first is not None
     family, by_row = first.family, first.by_row
@@ -153,7 +159,7 @@ def join_pool(
                 else:
                     totals.append(scaled(within(lowering(t).total(a, t.value), t), k))
             words.append(program.word(plus(*totals), word.ring, distinct))
-        counted = [] if by_row else list(_counted(draft, lowering))
+        counted = [] if by_row or noise is not None else list(_counted(draft, lowering))
         released.append(program.released(words, [program.entities(within(p, t)) for p, t in counted]))
         populations.append([within(chosen(p, t.value), t) for p, t in counted])
     fields = tuple(_field([_declared(catalogs, s, i) for s in family]) for i in range(len(family[0].key)))
@@ -168,10 +174,10 @@ def join_pool(
         found = []
         for i, (side, computed, factors) in enumerate(zip(family, sides_, program.factors, strict=True)):
             shown_keys = [(_own_sql if by_row else key_sql)(key_values[k]) for k in grouped if i == 0]
-            query = _local_query(_table(catalogs, side), computed, list(factors), shown_keys)
+            query = _local_query(_table(catalogs, side), computed, list(factors), shown_keys, noise)
             columns_ = tuple(c for _, c in factors)
             own = () if by_row else _keys_of(side, key_values)
-            if not by_row:
+            if not by_row and noise is None:
                 absent = side.optional or side.name in branches
                 catalog = next(c for c in catalogs.values() if c.party == side.party)
                 query = replace(
@@ -182,7 +188,7 @@ def join_pool(
 
     plain, steps = sides(), program.steps
     added = [(d, slice_of(v), lowering) for d in drafts for v in slices]
-    addends = None if by_row or not helped else _addend_steps(program, added)
+    addends = None if by_row or noise is not None or not helped else _addend_steps(program, added)
     pool = JoinPool(
         name,
         keys,
@@ -328,13 +334,20 @@ def _field(declared: Sequence[Declared]) -> Field:
 
 
 def _local_query(
-    table: Table | None, side: JoinSide, factors: Sequence[tuple[Factor, SideColumn]], keys: Sequence[str]
+    table: Table | None,
+    side: JoinSide,
+    factors: Sequence[tuple[Factor, SideColumn]],
+    keys: Sequence[str],
+    noise: Noise | None,
 ) -> LocalQuery:
     """Every row of the table, whatever the conditions: the number of rows that take part is that of the table."""
+    assert table is not None
     items = [f"{identifier(c.name)} AS j{i}" for i, c in enumerate(side.key)]
     items += [f"{k} AS g{i}" for i, k in enumerate(keys)]
-    items.append(f"{'TRUE' if side.where is None else f'COALESCE({sql(side.where)}, FALSE)'} AS pass")
+    items.append(f"{row_counts(table, side.where, None if noise is None else noise.entity_rows)} AS pass")
     items += [f"{_factor_sql(f)} AS c{i}" for i, (f, _) in enumerate(factors)]
+    if noise is not None and not side.unique:
+        items.append(f"md5_number_lower({row_text(table)}) AS d")
     rows, tables = (table.sql, table.parts) if isinstance(table, LocalJoin) else (identifier(side.table), (side.table,))
     return LocalQuery(side.party, f"SELECT {', '.join(items)} FROM {rows}", tables)
 

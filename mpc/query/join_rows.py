@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from mpc.query import build
+from mpc.query import build, casts
 from mpc.query.coded import coded, labels_of
 from mpc.query.join_from import RowsOfJoin
 from mpc.query.joins import Joined, asking_side
@@ -97,7 +97,7 @@ class RowOutputs(ClearBinder):
             named = [(build.compare("=", place, build.integer(i)), text(label)) for i, label in enumerate(labels)]
             return build.case(named, build.NULL)
         if e.kind == "boolean":
-            return build.compare("=", self._value(build.cast(e, "integer", 0, 1, False), e), build.integer(1))
+            return build.compare("=", self._value(casts.cast(e, "integer", 0, 1, False), e), build.integer(1))
         if e.kind == "date":
             return build.arith("+", EPOCH, self._value(build.arith("-", e, EPOCH), e))
         return self._value(e, e)

@@ -9,7 +9,7 @@ recipient's tables (join_rows.py).
               added before it is revealed
 
 What ON, USING and WHERE say is read in join_from.py. Expressions over columns of several sides are computed on shares
-(mpc.query.shares); here they are only bound.
+(mpc.query.lowering); here they are only bound.
 """
 
 from __future__ import annotations

@@ -298,6 +298,15 @@ def rows_of(table: Table, where: Expr | None, entity_rows: int | None) -> str:
     return f"(SELECT * FROM {passing} QUALIFY row_number() OVER ({order}) <= {most}) AS {name}"
 
 
+def row_counts(table: Table, where: Expr | None, entity_rows: int | None) -> str:
+    """Whether a row counts, for a query that reads every row of a table: where it is one of ``rows_of``."""
+    passing = f"COALESCE({sql(where)}, FALSE)" if where is not None else "TRUE"
+    if entity_rows is None or not table.keys:
+        return passing
+    order = f"PARTITION BY {passing}, {_entity_sql(table.keys)} ORDER BY md5_number({row_text(table)})"
+    return f"({passing} AND row_number() OVER ({order}) <= {rows_an_entity(table, entity_rows)})"
+
+
 def rows_an_entity(table: Table, entity_rows: int) -> int:
     """How many rows of one entity count at most where ``rows_of`` reads a table."""
     return entity_rows if table.keys and not table.unique else 1

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from sqlglot import exp
 
 from mpc.errors import LocalError
-from mpc.query import build
+from mpc.query import build, casts
 from mpc.query.build import TypeProblem
 from mpc.query.nodes import Const, Expr, NodeKind, is_null
 from mpc.query.parse import Source
@@ -380,11 +380,11 @@ def _cast(b: Binder, node: exp.Cast | exp.TryCast) -> Expr:
     try_ = isinstance(node, exp.TryCast)
     inner = node.this.unnest()
     if isinstance(inner, exp.Div) and kind == "decimal" and not b.in_the_clear:
-        return build.ratio(b.bind(inner.this), b.bind(inner.expression), scale, widest, try_)
+        return casts.ratio(b.bind(inner.this), b.bind(inner.expression), scale, widest, try_)
     arg = b.bind(node.this)
     if kind == "integer" and try_ and arg.low is not None and not (-widest <= arg.low and (arg.high or 0) <= widest):
         raise b.source.unsupported(node, "TRY_CAST to an integer type that is too narrow", "Use BIGINT or HUGEINT.")
-    return build.cast(arg, kind, scale, widest, try_)
+    return casts.cast(arg, kind, scale, widest, try_)
 
 
 def _sqrt(b: Binder, node: exp.Sqrt) -> Expr:

@@ -22,7 +22,8 @@ from parties.cli.output import As, Consortium, err, limits, out, plain, table_of
 from parties.clock import now
 from parties.config import locate
 from parties.failures import decode
-from parties.modeler.client import FINAL, Client
+from parties.modeler.client import Client
+from parties.modeler.coordinator import FINAL
 from parties.modeler.deposits import Collecting
 from parties.practice import make as make_practice
 from parties.practice import query as practice_query

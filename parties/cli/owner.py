@@ -15,7 +15,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from mpc.errors import LocalError
+from mpc.errors import HejiError, LocalError
 from parties.cli.output import As, Consortium, plain
 from parties.clock import now as clock
 from parties.config import load_config, locate
@@ -25,6 +25,7 @@ from parties.node.permission import read_policy
 from parties.node.standing import named, read_standing, state_of
 from parties.node.store import Store
 from parties.results import json_text
+from parties.roster import Roster
 
 By = Annotated[str | None, Parameter(name="--by", help="who decides; stands in the signed approval")]
 Folder = Annotated[Path, Parameter(help="the member's own folder")]
@@ -132,7 +133,7 @@ def node_console_token(
     """
     from parties.console import tokens
 
-    load_config(folder)
+    _verify_decides(folder)
     Word(for_, 0, "", "console")  # a name that can stand beside a decision
     if revoke:
         tokens.revoke(folder, for_)
@@ -176,6 +177,8 @@ def policy_standing(
         plain(f"  {' '.join(s.what.sql.split())}")
         for parameter, values in s.what.parameters.items():
             plain(f"  ${parameter}: {', '.join(values[:MOST])}" + (f" … ({len(values)})" if len(values) > MOST else ""))
+        for said in s.what.conditions:
+            plain(f"  {said}")
         plain(f"  {s.used} of {s.what.runs} used ({s.what.per}); until {s.what.expires}")
         for w in s.words:
             plain(f"  approved by {w.person}, {_when(w.at)}" + (f": {w.reason}" if w.reason else ""))
@@ -239,12 +242,29 @@ def _store(consortium: Path | None, as_: str | None) -> Iterator[Store]:
 
 @contextmanager
 def _open(folder: Path) -> Iterator[Store]:
-    load_config(folder)  # a member's folder?
+    _verify_decides(folder)
     store = Store(folder / "state" / "node.db", os.urandom(32))
     try:
         yield store
     finally:
         store.close()
+
+
+def _verify_decides(folder: Path) -> None:
+    """Raises LocalError config.invalid for the folder of a member that approves no jobs. Without a roster that can be
+    read nobody knows, and nothing is in the way of a stop."""
+    name = load_config(folder).name
+    try:
+        roles = Roster.load(folder / "roster.json").member(name).roles
+    except HejiError:
+        return
+    if not {"party", "helper"} & set(roles):
+        raise LocalError(
+            "config.invalid",
+            f"{name} ({', '.join(roles)}) has no node that approves jobs: nothing is decided here.",
+            "Every party decides in its own folder. A coordinator or witness ends by Ctrl-C or SIGTERM, and goes on "
+            "when it is served again; whoever asked for a job ends it with `heji jobs cancel`.",
+        )
 
 
 def _one(found: Sequence[Decision], begins: str) -> Decision:

@@ -60,6 +60,8 @@ class Committed:
                     yield Column(f"{name}, column {c}", column)
                 if brought.hidden is not None:
                     yield Column(f"{name}, hidden cells", brought.hidden.T)
+                for w, drawn in enumerate(brought.noise):
+                    yield Column(f"{name}, noise of word {w}", drawn)
         for name, measures in sorted(self.values.items()):
             for i, own in enumerate(measures):
                 yield Column(f"{name}: measure {i}, values", own.values)
@@ -132,7 +134,11 @@ def _side(kept: _Kept, pool: JoinPool, side: Side) -> SideRows:
     columns = tuple(kept.words(f"{name}, column {c}", x.bits) for c, x in enumerate(side.columns))
     hidden = f"{name}, hidden cells"
     hides = kept.take(hidden, np.bool_, len(pool.measures)).T if hidden in kept else None
-    return SideRows(keys, group, passing, columns, hides)
+    words = [word for measure in pool.measures for word in measure.words]
+    drawn = tuple(
+        kept.words(noise, word.ring) for w, word in enumerate(words) if (noise := f"{name}, noise of word {w}") in kept
+    )
+    return SideRows(keys, group, passing, columns, hides, drawn)
 
 
 def _word(plan: Plan, p: int, m: int, w: int) -> str:

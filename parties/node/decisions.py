@@ -61,7 +61,9 @@ class Word:
     def __post_init__(self) -> None:
         if not self.person.isprintable() or not 0 < len(same_person(self.person)) <= LONGEST_NAME:
             raise LocalError(
-                "config.invalid", f"A person's name has 1 to {LONGEST_NAME} printable characters.", 'Use --by "Li Na".'
+                "config.invalid",
+                f"A person's name has 1 to {LONGEST_NAME} printable characters.",
+                "Give the name as it is to stand beside the decision, such as Li Na.",
             )
 
     def told(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from mpc.evidence import data
 from mpc.evidence.data import Block
 from mpc.joint import SideRows
 from mpc.messages import RingWords
-from mpc.policy.disclosure import noised
+from mpc.policy import disclosure
 from mpc.policy.flow import Limits
 from mpc.policy.rounding import round_words
 from mpc.protocols.ranked import OwnValues
@@ -111,7 +111,8 @@ class Inputs:
                     if side.party == me:
                         order = coins.draw(f"rows/{pool.name}/{side.name}", 32)
                         answer = in_one_order(pool, side, database.rows(side.query.sql), order)
-                        rows.setdefault(p, {})[side.name] = side_rows(pool, side, answer, order)
+                        most = None if plan.noise is None else plan.noise.entity_rows
+                        rows.setdefault(p, {})[side.name] = side_rows(pool, side, answer, order, most)
                         if pool.by_row and side == pool.sides[0]:
                             own[p] = own_values(pool, answer)
             answers = {p: database.run(q.sql) for p, q in queries if p not in joins}
@@ -159,7 +160,10 @@ class Inputs:
         shown, noise = filled, ""
         if plan.noise is not None:
             noise_coins, noise = self.noise.coins(cast.context.job, snapshot)
-            shown = {p: noised(plan, p, me, f, noise_coins) for p, f in filled.items()}
+            shown = {p: disclosure.noised(plan, p, me, f, noise_coins) for p, f in filled.items()}
+            for p, sides in rows.items():
+                first = next(iter(sides))
+                sides[first] = replace(sides[first], noise=disclosure.noise(plan, p, me, noise_coins))
         values = {
             places.search.name: tuple(
                 own_values_of(plan.pools[p], searched[p, m], filled[p].small[m]) for m in places.measures

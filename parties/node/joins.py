@@ -26,9 +26,10 @@ from parties.node.keys import keys_of
 Indices = NDArray[np.int64]
 
 
-def side_rows(pool: JoinPool, side: Side, answer: pa.Table, key: bytes) -> SideRows:
+def side_rows(pool: JoinPool, side: Side, answer: pa.Table, key: bytes, key_rows: int | None = None) -> SideRows:
     """What a side brings into a join. ``key``: 32 secret bytes; the order of rows put together comes from it, so that
-    it is the same again in a replay. Raises LocalError data.id, data.rows, data.repeated_key, data.bounds."""
+    it is the same again in a replay. ``key_rows``: of the rows of one key this many count at most (P12); None: all.
+    Raises LocalError data.id, data.rows, data.repeated_key, data.bounds."""
     if answer.num_rows > side.rows:
         raise LocalError(
             "data.rows",
@@ -41,6 +42,8 @@ def side_rows(pool: JoinPool, side: Side, answer: pa.Table, key: bytes) -> SideR
     columns = [_words(answer.column(f"c{i}"), c.bits) for i, c in enumerate(side.columns)]
     if side.unique:
         verify_once(tags(key, keys.matrix[~keys.null]))
+    elif key_rows is not None:
+        passing = _first_rows(keys, passing, answer.column("d").to_numpy(), key_rows, key)
     if side == pool.sides[0]:
         by = [pool.keys[i] for i in pool.grouped]
         if isinstance(pool, ComparedPool):  # rows pass that only an earlier job counted, in cells that this one lacks
@@ -126,6 +129,21 @@ def _words(column: pa.ChunkedArray, bits: int) -> RingWords:
     if bits == 64:
         return low.view(np.uint64).copy()
     return np.column_stack((low.view(np.uint64), (low >> 63).view(np.uint64)))
+
+
+def _first_rows(keys: Keys, passing: Flags, digests: NDArray[np.uint64], most: int, key: bytes) -> Flags:
+    """The rows that pass, of each key as many at most: those with the smallest digests of their content, so that who
+    else is in the table has no say. Rows without a key meet nobody, and all of them stay."""
+    rows = np.flatnonzero(passing & ~keys.null)
+    tag = tags(key, keys.matrix[rows])
+    order = np.lexsort((digests[rows], tag[:, 1], tag[:, 0]))
+    tag, rows = tag[order], rows[order]
+    begins = np.concatenate(([True], (tag[1:] != tag[:-1]).any(axis=1))) if len(rows) else np.zeros(0, dtype=bool)
+    starts = np.flatnonzero(begins)
+    place = np.arange(len(rows)) - starts[np.cumsum(begins) - 1]
+    out = passing.copy()
+    out[rows[place >= most]] = False
+    return out
 
 
 def _by_key(side: Side, keys: Keys, passing: Flags, columns: list[RingWords], key: bytes) -> SideRows:

@@ -457,7 +457,7 @@ def test_ctrl_c_while_handing_in_cancels_the_job(running: Up, monkeypatch: pytes
     stopped = psutil.Process(running.members["bank_b"])
     with connect(running.folder, as_="analyst") as client:
         before = {j.job for j in client.jobs()}
-        wait, call = client._wait, client._call
+        wait, call = client._loop.wait, client._coordinator.call
 
         async def stop_first(method: str, request: Any) -> Any:
             if method == "Submit":
@@ -465,12 +465,12 @@ def test_ctrl_c_while_handing_in_cancels_the_job(running: Up, monkeypatch: pytes
             return await call(method, request)
 
         def interrupted(work: Any) -> Any:
-            monkeypatch.setattr(client, "_wait", wait)
+            monkeypatch.setattr(client._loop, "wait", wait)
             wait(work)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(client, "_call", stop_first)
-        monkeypatch.setattr(client, "_wait", interrupted)
+        monkeypatch.setattr(client._coordinator, "call", stop_first)
+        monkeypatch.setattr(client._loop, "wait", interrupted)
         try:
             with pytest.raises(KeyboardInterrupt):
                 client.submit(TOGETHER)

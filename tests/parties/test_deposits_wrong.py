@@ -24,7 +24,7 @@ from parties.deposit_keys import DepositKeys
 from parties.depositing import left, opened
 from parties.failures import from_rpc
 from parties.member import Member
-from parties.modeler.client import Asked
+from parties.modeler.asked import Asked
 from parties.proposals import APPROVAL, JOB, Proposed, propose, read_catalogs, terms_of
 from parties.rpc.v1 import coordinator_pb2_grpc, deposits_pb2_grpc, node_pb2
 from parties.rpc.v1 import deposits_pb2 as pb
@@ -145,7 +145,9 @@ async def changed_job(running: Running, change: Callable[[Job], Job]) -> Awaitab
     """A job like a good one, signed again after ``change``, handed in."""
     member = await running.apart(Member, running.folder / "analyst")
     heji = running._clients["analyst"]
-    proposed, _, _ = await running.apart(heji._wait, heji._job(world.TOGETHER, "analyst", Asked(), 0, asked()))
+    proposed, _, _ = await running.apart(
+        heji._loop.wait, heji._asking.job(world.TOGETHER, "analyst", Asked(), 0, asked())
+    )
     raw = change(proposed.job).to_bytes()
     stub = coordinator_pb2_grpc.CoordinatorStub(member.channel("coordinator"))
     try:

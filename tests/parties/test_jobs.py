@@ -13,10 +13,11 @@ import pytest
 import structlog
 
 from mpc.errors import HejiError
-from mpc.job import Job
+from mpc.job import Job, job_id
 from parties import logs
 from parties.member import Member
-from parties.modeler.client import Asked
+from parties.modeler import coordinator
+from parties.modeler.asked import Asked
 from parties.proposals import JOB
 from parties.rpc.v1 import coordinator_pb2 as pb
 from parties.rpc.v1 import coordinator_pb2_grpc, node_pb2, node_pb2_grpc
@@ -169,7 +170,7 @@ async def test_a_party_that_is_away_is_named(tmp_path):
 
 
 async def test_a_job_waits_for_a_party_that_comes_back(banks: Running):
-    proposed, _, _ = await on_client(banks, "_job", world.TOGETHER, None, Asked())
+    proposed, _, _ = await on_client(banks, "job", world.TOGETHER, None, Asked())
     await banks.stop("bank_c")
     await submit(banks, proposed.raw)
     await asyncio.sleep(1.5)
@@ -179,11 +180,28 @@ async def test_a_job_waits_for_a_party_that_comes_back(banks: Running):
     assert status.attempt > 1
 
 
+async def test_a_job_goes_on_when_the_coordinator_is_back(banks: Running, monkeypatch: pytest.MonkeyPatch):
+    """Whoever gives up waiting is told of the job that goes on, and not to make a second one."""
+    job = (await changed(banks)).to_bytes()
+    await banks.stop("bank_c")
+    await submit(banks, job)
+    await banks.stop("coordinator")
+    with monkeypatch.context() as impatient:
+        impatient.setattr(coordinator, "LOOKS", 1)
+        error = await refusal(banks.ask("analyst", "wait", job_id(job)))
+    assert error.code == "peer.unavailable" and error.facts["job"] == job_id(job)
+    assert f"heji jobs wait {job_id(job)[:16]}" in error.advice and "Do not submit it again" in error.advice
+    await banks.start("bank_c")
+    await banks.start("coordinator")
+    assert (await banks.ask("analyst", "wait", job_id(job))).state == "done"
+    assert len(await banks.ask("analyst", "jobs")) == 1
+
+
 async def on_client(running: Running, method: str, *args):
     """Run a coroutine method of the analyst's client on the client's own loop."""
     await running.ask("analyst", "jobs")
     client = running._clients["analyst"]
-    return await running.apart(lambda: client._wait(getattr(client, method)(*args)))
+    return await running.apart(lambda: client._loop.wait(getattr(client._asking, method)(*args)))
 
 
 async def test_a_job_that_expires_while_it_waits_ends(banks: Running):
@@ -206,7 +224,7 @@ async def submit(running: Running, raw: bytes, *, signature: bytes | None = None
 
 
 async def changed(running: Running, **fields) -> Job:
-    proposed, _, _ = await on_client(running, "_job", world.TOGETHER, None, Asked())
+    proposed, _, _ = await on_client(running, "job", world.TOGETHER, None, Asked())
     return dataclasses.replace(proposed.job, **fields)
 
 
@@ -237,7 +255,7 @@ async def test_jobs_that_are_wrong_are_refused_at_once(banks: Running):
 
 
 async def test_the_next_attempt_ends_one_that_a_killed_coordinator_left_behind(banks: Running):
-    proposed, _, catalogs = await on_client(banks, "_job", world.TOGETHER, None, Asked())
+    proposed, _, catalogs = await on_client(banks, "job", world.TOGETHER, None, Asked())
     signature = Member(banks.folder / "analyst").sign(JOB, proposed.raw)
     coordinator = Member(banks.folder / "coordinator")
 
@@ -326,7 +344,7 @@ async def test_others_jobs_do_not_exist(banks: Running):
 
 
 async def test_cancel(banks: Running):
-    proposed, _, _ = await on_client(banks, "_job", world.TOGETHER, None, Asked())
+    proposed, _, _ = await on_client(banks, "job", world.TOGETHER, None, Asked())
     await banks.stop("bank_c")
     await submit(banks, proposed.raw)
     await banks.ask("analyst", "cancel", proposed.job.id)

@@ -13,6 +13,7 @@ from mpc.evidence.entry import Entry, Event
 from mpc.evidence.tiles import unbundle
 from parties.cli.main import main
 from parties.clock import now
+from parties.consortium import init_consortium
 from parties.node import stopping
 from parties.node.check import check_member
 from parties.node.decisions import Stop, Word
@@ -119,6 +120,33 @@ async def test_without_now_running_jobs_go_on(banks: Running, monkeypatch: pytes
     assert (await failure(banks, ALONE.replace("bank_c", "bank_b"))).code == "policy.stopped"
     go_on.set()
     await banks.ask("analyst", "wait", job.id)
+
+
+@pytest.mark.parametrize(("name", "role"), [("coordinator", "coordinator"), ("analyst", "modeler"), ("eye", "witness")])
+@pytest.mark.parametrize(
+    "words",
+    ["node stop", "node stop --now", "node resume", "node console-token --for Li", "policy standing --consortium"],
+)
+def test_whoever_approves_nothing_has_nothing_to_stop(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, role: str, words: str
+) -> None:
+    folder = tmp_path / "practice"
+    init_consortium(folder, parties=["tax", "bank"], modelers=["analyst"], witness="eye")
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(SystemExit) as ended:
+        main([*words.split(), str(folder / name)])
+    told = " ".join(capsys.readouterr().err.split())
+    assert ended.value.code == 1 and f"{name} ({role}) has no node that approves jobs" in told
+    assert "Ctrl-C or SIGTERM" in told and "heji jobs cancel" in told
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_helper_can_be_stopped_and_a_broken_roster_hinders_no_stop(tmp_path: Path) -> None:
+    init_consortium(tmp_path, parties=["tax", "bank"], modelers=["analyst"])
+    (tmp_path / "bank" / "roster.json").write_text("{}")
+    for name in ("helper", "bank"):
+        heji("node", "stop", "--now", str(tmp_path / name))
+        heji("node", "resume", str(tmp_path / name))
 
 
 def test_what_waits_and_what_was_approved_is_withdrawn(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from mpc.query import build
-from mpc.query.build import const, half_away
+from mpc.query.build import const
+from mpc.query.exact import half_away
 from mpc.query.nodes import Arith, Cast, Const, Expr, Neg, is_null, numeric
 
 

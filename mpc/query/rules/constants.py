@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mpc.query.build import const, half_away
+from mpc.query.build import const
 from mpc.query.evaluate import Datum, NotEvaluable, evaluate
+from mpc.query.exact import half_away
 from mpc.query.nodes import (
     Abs,
     Arith,

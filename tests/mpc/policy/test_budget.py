@@ -13,7 +13,7 @@ from mpc.policy.budget import Spent, balances, columns_shown, spendings
 from mpc.policy.flow import Limits, check, several_wanted, suggest
 from mpc.policy.grants import Budget, parse_policy, write_grant
 from mpc.policy.needs import Request
-from mpc.query.plan import Noise, Plan
+from mpc.query.plan import JoinReveal, Noise, Plan
 from tests.mpc.policy import plans
 from tests.mpc.policy.plans import ANALYST, COURT, TODAY, grant, plan, reveal, use
 
@@ -171,3 +171,29 @@ def test_a_suggested_grant_for_a_job_with_noise_has_its_budget_and_suffices() ->
 def test_a_budget_is_written_as_it_is_read() -> None:
     (g,) = parse_policy(WITH).grants
     assert isinstance(g.budget, Budget) and parse_policy(write_grant(g)).grants == (g,)
+
+
+# ---- over joins
+
+
+def joined() -> Plan:
+    one = reveal(use("balance"), use("uscc", "join"), use("paid", party="tax", table="firms"))
+    over = JoinReveal(**vars(one), joined=("bank_a", "tax"), grouped_by=())
+    return noised(plan(over, parties=("bank_a", "tax")))
+
+
+def test_over_a_join_with_noise_no_exact_count_decides_so_a_grant_that_asks_for_it_does_not_fit() -> None:
+    columns, uses = '["balance", "uscc"]', '["aggregate", "join"]'
+    for limits in ({}, {"min_entities": "2"}, {"min_entities": "1", "max_share": "0.5"}):
+        error = refusal(grant(columns, uses=uses, **limits), joined(), request())
+        assert error.code == "policy.refused" and "nothing is counted" in error.message
+        assert "counts" in error.facts["missing"][0]["reasons"] and "budget = " in error.facts["grant"]
+    assert check(joined(), "bank_a", parse_policy(grant(columns, uses=uses, min_entities="1")), request()) == Limits(
+        1, 2
+    )
+    assert check(joined(), "bank_a", parse_policy(grant(columns, uses=uses, budget=BUDGET)), request()).noised
+
+
+def test_a_budget_takes_the_place_of_limits_that_a_join_could_not_keep() -> None:
+    text = grant('["balance", "uscc"]', uses='["aggregate", "join"]', budget=BUDGET, round_to="1000", max_share="0.5")
+    assert check(joined(), "bank_a", parse_policy(text), request()).noised

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 
 from mpc.errors import LocalError
-from mpc.job import Job
+from mpc.job import DepositTerms, Job
 from mpc.policy import standing as module
 from mpc.policy.standing import Standing, parse_standing
 
@@ -62,38 +64,71 @@ def test_the_digest_is_of_all_it_says() -> None:
         TEXT.replace("SUM", "AVG"),
         TEXT.replace("monthly", "weekly", 1),
         TEXT + "verified = true\n",
+        TEXT + "epsilon = 0.5\n",
+        TEXT + "epsilon = 0.5\nentity_rows = 2\n",
         TEXT + 'from = ["tax"]\n',
     ]
     assert len({the(t).digest() for t in [TEXT, *changed]}) == len(changed) + 1
     assert the(TEXT + "verified = false\n").digest() == the("# a comment\n" + TEXT).digest() == the().digest()
 
 
+#: of each field of a job, others than the approval was given for; each alone takes the job out of it
+OTHERS: dict[str, list[Any]] = {
+    "recipients": [("analyst", "tax"), ("tax",)],
+    "submitter": ["tax"],
+    "purpose": ["study", "Monthly statistics", ""],
+    "parameters": [{"month": "2026-03"}, {}, {"month": "2026-01", "more": "x"}],
+    "trust": ["parties", "deposit"],
+    "allow_two_party": [True],
+    "verified": [True],
+    "epsilon": ["0.5", "100"],
+    "entity_rows": [2],
+    "deposit": [DepositTerms("paillier", 1, False, "00", 1, "00" * 64)],
+}
+#: what differs from job to job, or says nothing of what leaves and to whom: the query itself is compared by its plan;
+#: a roster's and a catalog's digest must be the node's own; keys are of recipients that submit for themselves
+FREE = {"sql", "roster", "catalogs", "nonce", "created", "expires", "recipient_keys", "planner"}
+
+
 def test_which_jobs_it_is_about() -> None:
     assert the().fits(JOB, TODAY)
     assert the().fits(JOB, dt.date(2026, 12, 31)) and not the().fits(JOB, dt.date(2027, 1, 1))
-    other = [
-        replace(JOB, recipients=("analyst", "tax")),
-        replace(JOB, recipients=("tax",)),
-        replace(JOB, submitter="tax"),
-        replace(JOB, purpose="study"),
-        replace(JOB, parameters={"month": "2026-03"}),
-        replace(JOB, parameters={}),
-        replace(JOB, parameters={"month": "2026-01", "more": "x"}),
-        replace(JOB, trust="parties"),
-        replace(JOB, allow_two_party=True),
-        replace(JOB, verified=True),
-    ]
-    assert not any(the().fits(j, TODAY) for j in other)
     assert the(TEXT + 'from = ["tax"]\n').fits(replace(JOB, submitter="tax"), TODAY)
-    assert the(TEXT + "verified = true\n").fits(replace(JOB, verified=True), TODAY)
-    assert not the(TEXT + "verified = true\n").fits(JOB, TODAY)
+
+
+@pytest.mark.parametrize(("field", "value"), [(f, v) for f, values in OTHERS.items() for v in values])
+def test_each_field_changed_takes_a_job_out_of_it(field: str, value: Any) -> None:
+    assert not the().fits(replace(JOB, **{field: value}), TODAY)
 
 
 def test_every_field_of_a_job_is_judged_or_free() -> None:
     """A new option of jobs is compared with its default until somebody decides otherwise here."""
-    names = {f.name for f in fields(Job)}
-    assert names > module._FREE | module._COMPARED and set(module._OPTIONS) < names
-    assert not {"sql", "parameters", "recipients", "purpose", *module._OPTIONS} & module._FREE
+    assert {f.name for f in fields(Job)} == {*OTHERS, *FREE} and not OTHERS.keys() & FREE
+    assert module._FREE - {"submitter"} == FREE - {"sql"}
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "others"),
+    [
+        ("verified = true", {"verified": True}, [{}]),
+        ('trust = "parties"', {"trust": "parties"}, [{}]),
+        ("allow_two_party = true", {"allow_two_party": True}, [{}]),
+        ("epsilon = 0.50", {"epsilon": "0.5"}, [{}, {"epsilon": "0.25"}, {"epsilon": "0.51"}, {"epsilon": "5"}]),
+        ("epsilon = 10", {"epsilon": "10"}, [{}, {"epsilon": "1"}, {"epsilon": "100"}]),
+        (
+            "epsilon = 1\nentity_rows = 12",
+            {"epsilon": "1", "entity_rows": 12},
+            [{"epsilon": "1"}, {"epsilon": "1", "entity_rows": 11}, {"epsilon": "1", "entity_rows": 13}],
+        ),
+    ],
+)
+def test_an_option_is_for_jobs_with_exactly_this_option(
+    line: str, options: dict[str, Any], others: list[dict[str, Any]]
+) -> None:
+    s = the(f"{TEXT}{line}\n")
+    assert s.fits(replace(JOB, **options), TODAY) and s.digest() != the().digest()
+    assert not any(s.fits(replace(JOB, **o), TODAY) for o in others)
+    assert json.loads(json.dumps(s.told()))["options"] == options
 
 
 def test_periods() -> None:
@@ -124,6 +159,14 @@ def test_periods() -> None:
         ("[[standing]]", "[standing]", 2, "block [[standing]]"),
         ("[[standing]]", "[[standings]]", 2, "not known"),
         ("runs = 1", "runs = ", 0, "not TOML"),
+        ("runs = 1", "runs = 1\nepsilon = 0", 9, "above 0 and up to 100"),
+        ("runs = 1", "runs = 1\nepsilon = 100.5", 9, "above 0 and up to 100"),
+        ("runs = 1", "runs = 1\nepsilon = nan", 9, "above 0 and up to 100"),
+        ("runs = 1", "runs = 1\nepsilon = inf", 9, "above 0 and up to 100"),
+        ("runs = 1", 'runs = 1\nepsilon = "0.5"', 9, "without quotes"),
+        ("runs = 1", "runs = 1\nepsilon = true", 9, "without quotes"),
+        ("runs = 1", "runs = 1\nepsilon = 1\nentity_rows = 0", 10, "from 1 to 10,000"),
+        ("runs = 1", "runs = 1\nentity_rows = 2", 9, "goes with epsilon"),
     ],
 )
 def test_mistakes_are_named_with_their_line(old: str, new: str, line: int, said: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from fractions import Fraction
 from itertools import product
 from math import exp, floor
@@ -181,7 +182,6 @@ def test_a_bound_that_noise_pushes_beyond_what_words_hold_is_refused() -> None:
 @pytest.mark.parametrize(
     ("sql", "why"),
     [
-        ("SELECT COUNT(*) FROM bank_a.accounts a JOIN tax.firms t USING (uscc)", "joins"),
         (f"SELECT MAX(n) FROM {UNION} AS u", "one entity's value"),
         ("SELECT MEDIAN(n) FROM bank_a.accounts", "one entity's value"),
     ],
@@ -238,6 +238,16 @@ def test_numbers_are_those_of_the_plaintext_but_for_the_noise() -> None:
         (noised_n, noised_s), (off_n, off_s) = shown[tuple(cell)]
         assert abs(n - noised_n) <= 4 * off_n and abs(s - noised_s) <= 4 * off_s
     assert found.rows != result(w, sql, "1", key=2).rows
+
+
+def test_explain_and_the_result_say_how_far_off_in_the_same_units() -> None:
+    w = world([(f"f{i}", "N", 1, "6.25") for i in range(60)])
+    sql = "SELECT SUM(paid) AS s, COUNT(*) AS n FROM tax.sales"
+    found = result(w, sql, "0.5")
+    text = render(explain(plan(w, sql, "0.5"), ANALYST))
+    s, n = (off for off in found.accuracy[0] if off is not None)
+    assert isinstance(s, Decimal) and s.as_tuple().exponent == -2
+    assert f"noise of tax: ± {s:,f} (95 %)" in text and f"noise of tax: ± {n} (95 %)" in text
 
 
 def test_all_cells_are_shown_and_a_total_of_nothing_is_noise() -> None:

@@ -304,11 +304,14 @@ parameters = {{ grade = ["A", "B"] }}
 runs = 3
 per = "month"
 expires = 2099-12-31
+epsilon = 0.50
+from = ["tax"]
 '''
     await scene.apart(scene.browser.login, scene.folder)
     assert "Nothing yet." in await scene.apart(scene.browser.get, "/standing")
     (scene.folder / "standing.toml").write_text(text)
     page = await scene.apart(scene.browser.get, "/standing")
+    assert "<code>from = tax</code>" in page and "<code>epsilon = 0.5</code>" in page
     assert "$grade: A, B" in page and "0 of 3 (month)" in page and "Not in force" in page and HOSTILE not in page
     shown = re.search(r'name="digest" value="(.*?)"', page)
     assert shown
