@@ -82,6 +82,15 @@ def test_many_random_questions_hide_what_the_rule_says(data: st.DataObject) -> N
     random_questions(data)
 
 
+JOINS = (
+    "JOIN p1.t p1 USING (id)",
+    "JOIN p1.t p1 USING (id)",
+    "LEFT JOIN p1.t p1 USING (id)",
+    "JOIN p1.t p1 ON p1.id = p0.id AND p1.x <> {}",
+    "LEFT JOIN p1.t p1 ON p1.id = p0.id AND p1.x <> {}",
+)
+
+
 @st.composite
 def near(draw: st.DrawFn) -> World:
     """Two parties with nearly the same keys, which may repeat."""
@@ -111,6 +120,7 @@ def condition(draw: st.DrawFn) -> str:
                 f"{side}.id <> 'k{n}'",
                 f"{side}.id NOT IN ('k{n}', 'k{n + 1}', 'k{n + 2}')",
                 f"({side}.x <> {n} OR {side}.g = 'v')",
+                f"{side}.g = 'u'",
                 f"{side}.x + {n} >= {other}.x",
                 f"({side}.x <> {n} OR {other}.x < 3)",
             ]
@@ -125,8 +135,8 @@ def random_questions(data: st.DataObject) -> None:
 
     def question() -> Count:
         wheres = data.draw(st.lists(condition(), max_size=2))
-        kind = data.draw(st.sampled_from(["", "", "", "LEFT "]))
-        rest = f"FROM p0.t p0 {kind}JOIN p1.t p1 USING (id){' WHERE ' if wheres else ''}{' AND '.join(wheres)}"
+        join = data.draw(st.sampled_from(JOINS)).format(data.draw(st.integers(0, 4)))
+        rest = f"FROM p0.t p0 {join}{' WHERE ' if wheres else ''}{' AND '.join(wheres)}"
         return Count(rest, group, data.draw(st.sampled_from(["", ""]) | condition()))
 
     asked = [question() for _ in range(data.draw(st.integers(2, 4)))]
