@@ -228,12 +228,23 @@ class Joint:
         comparisons = self.comparisons
         if not any(comparisons):
             return None
-        at = {step: i for i, step in enumerate(self._totalled())}
-        checks = []
-        for found in comparisons:
-            settled = [tuple(at[found[s].differing] for s in c.settled) for c in found]
-            checks.append(tuple(Pair(at[c.differing], at[c.earlier], s) for c, s in zip(found, settled, strict=True)))
-        return Differences("differences", self.circle, self.pool.groups, self.least, tuple(checks))
+        at = {column: i for i, column in enumerate(self.compared_columns)}
+        checks = tuple(
+            tuple(
+                Pair(at[c.differing, c.whole], at[c.earlier, c.whole], tuple(at[s, c.whole] for s in c.settled))
+                for c in found
+            )
+            for found in comparisons
+        )
+        return Differences("differences", self.circle, self.pool.groups, self.least, checks)
+
+    @property
+    def compared_columns(self) -> list[tuple[int, bool]]:
+        """The steps whose totals are compared, by group or (True) of all groups together."""
+        found = (
+            (step, c.whole) for one in self.comparisons for c in one for step in (c.differing, c.earlier, *c.settled)
+        )
+        return list(dict.fromkeys(found))
 
     @property
     def comparisons(self) -> tuple[tuple[Comparison, ...], ...]:
@@ -254,7 +265,7 @@ class Joint:
 
     def _totalled(self) -> list[int]:
         released = (s for r in self.pool.released for s in (*r.words, *r.entities))
-        compared = (s for found in self.comparisons for c in found for s in (c.differing, c.earlier))
+        compared = (step for step, _ in self.compared_columns)
         return list(dict.fromkeys((*released, *(r.count for r in self.pool.ranked), *self.addends, *compared)))
 
     def _computed_steps(self) -> list[int]:
@@ -336,7 +347,10 @@ def _close(here: Session, j: Joint, sums: Totals) -> Rounds[list[RingWords | Non
     d = j.differences
     if d is None:
         return [None] * len(j.pool.released)
-    return (yield from differences.play(here, d, sums.rows))
+    at = {step: i for i, step in enumerate(j._totalled())}
+    columns = [(sums.rows[at[step]], whole) for step, whole in j.compared_columns]
+    totals = [np.full_like(x, x.sum(dtype=np.uint64)) if whole else x for x, whole in columns]
+    return (yield from differences.play(here, d, totals))
 
 
 def _both(some: list[RingWords | None], more: list[RingWords | None]) -> list[RingWords | None]:
@@ -449,6 +463,9 @@ def _aligned(
                 column = _entity_sums(here.at(f"entities/{c}"), rows, column, declared.bits)
             elif declared.how == "once":
                 column = _once(here.at(f"once/{c}"), rows, column)
+            elif declared.how == "across":
+                every = replace(rows, group=np.minimum(rows.group, 0))
+                column = _once(here.at(f"across/{c}"), every, column)
             shares[0, c] = order.column(column, j.rows)
         keys = order.keys(rows.keys)
         got = yield from align.spine(here, j.aligns, keys)

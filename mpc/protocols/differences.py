@@ -34,7 +34,7 @@ from mpc.sharing.compare import deal_equal_zero, deal_negative, equal_zero, nega
 
 @dataclass(frozen=True)
 class Pair:
-    """Two populations: the numbers of the columns of d and n, and those of d of the pairs that settle it."""
+    """Two populations: the numbers of the columns of d and n, and of those of d that settle it."""
 
     differing: int
     earlier: int
@@ -59,12 +59,12 @@ class Differences:
     @property
     def differing(self) -> list[int]:
         """The columns of d."""
-        return list(dict.fromkeys(p.differing for p in self.pairs))
+        return list(dict.fromkeys(d for p in self.pairs for d in (p.differing, *p.settled)))
 
     @property
     def compared(self) -> list[int]:
         """The columns that are compared with ``least``."""
-        return list(dict.fromkeys((*self.differing, *(p.earlier for p in self.pairs))))
+        return list(dict.fromkeys(c for p in self.pairs for c in (p.differing, p.earlier)))
 
 
 def play(session: Session, d: Differences, totals: Sequence[RingWords]) -> Rounds[list[RingWords | None]]:

@@ -4,8 +4,9 @@
     where it let other rows of a side pass, the side lets all of them pass, and both have their conditions as factors
     for each released measure and each earlier population: a step, 1 in one row of each entity in which they differ
 
-Compared are totals with totals and cells with the same cells. Two populations with the same polynomial are the same in
-public, and nothing is computed. What is found is judged on shares (mpc/protocols/differences.py).
+Compared are cells with the same cells; and a total, or all cells of a table together, with what has other cells: where
+that is too close, all cells are hidden. Two populations with the same polynomial are the same in public, and nothing is
+computed. What is found is judged on shares (mpc/protocols/differences.py).
 
 **Order.** The first of two populations that are close is let out, and the other is not. So a question that is asked
 again must not be compared with what came after it the first time: where a population is the same as an earlier one,
@@ -19,6 +20,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
+from typing import Literal
 
 import rfc8785
 
@@ -30,7 +32,7 @@ from mpc.query.lowering import Lowering
 from mpc.query.nodes import Agg, Expr, JoinedTerm, JoinSide, rebuild
 from mpc.query.parse import Source
 from mpc.query.plan import Comparison
-from mpc.query.polynomials import Compared, Poly, times
+from mpc.query.polynomials import Compared, Factor, Poly, times
 from mpc.query.program import Program
 
 
@@ -117,13 +119,16 @@ class Slice:
         return reduce(times, map(lowering.true, self.conditions), p)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Known:
-    """A population that is compared with: when it was asked for, under which guards, what counts it."""
+    """A population that is compared with: when it was asked for, under which guards, what counts it; ``apart``: in
+    other cells than those of this join."""
 
     names: tuple[tuple[str, int], ...]  # of questions, with the number of a population in each
     guards: Mapping[str, Expr]
     poly: Poly
+    lowering: Lowering
+    apart: bool
 
 
 @dataclass(frozen=True)
@@ -178,42 +183,79 @@ class Beside:
         self,
         program: Program,
         compared: dict[str, Compared],
-        released: Sequence[Sequence[Poly]],
+        asked: Sequence[Sequence[tuple[Poly, Lowering]]],
         slices: Sequence[Slice],
+        domain: Expr | None,
     ) -> tuple[tuple[Comparison, ...], ...]:
-        """Of each released measure, a measure's slices together. ``released``: its populations."""
-        known = [self._known(program, compared, s) for s in slices]
-        found = []
-        for r, populations in enumerate(released):
-            at = r % len(slices)
-            found.append(self._beside(program, populations, known[at]))
-            own = [_Known((("", r),), program.guards, p) for p in populations]
-            known[at] = _merged(program, [*known[at], *own])
+        """Of each measure and slice of it. ``asked``: the populations of the measures, of all cells; ``domain``: the
+        condition that rows of the spine are in a cell."""
+        every = self._known(program, compared)
+        here = self.joined[0].name
+        inside = domain if self.keys and here in self._opened else None
+
+        def cell(s: Slice, p: Poly, lowering: Lowering) -> Poly:
+            within = s.of(p, lowering)
+            return within if inside is None else times(within, {frozenset({(here, _where(inside))}): 1})
+
+        cells = [
+            _merged(program, [replace(k, poly=cell(s, k.poly, k.lowering)) for k in every if not k.apart])
+            for s in slices
+        ]
+        whole, found = _merged(program, every), []
+        for m, populations in enumerate(asked):
+            mine = [p for p, _ in populations]
+            of_all = self._beside(program, mine, whole, "across", [k for k in whole if k.apart or not self.keys])
+            if not self.keys:
+                whole = _merged(program, [*whole, *self._own(program, m, populations)])
+            for v, s in enumerate(slices):
+                if not self.keys:
+                    found.append(of_all)
+                    continue
+                own = self._own(program, m, [(cell(s, p, low), low) for p, low in populations])
+                by_cell = self._beside(program, [k.poly for k in own], cells[v], "once", cells[v])
+                found.append((*of_all, *by_cell))
+                cells[v] = _merged(program, [*cells[v], *own])
         return tuple(found)
 
-    def _known(self, program: Program, compared: dict[str, Compared], slice_: Slice) -> list[_Known]:
+    def _own(self, program: Program, measure: int, populations: Sequence[tuple[Poly, Lowering]]) -> list[_Known]:
+        return [_Known((("", measure),), program.guards, p, lowering, False) for p, lowering in populations]
+
+    def _known(self, program: Program, compared: dict[str, Compared]) -> list[_Known]:
+        """The earlier populations, of all cells."""
         found: list[_Known] = []
         for n, c in enumerate(self.counted):
-            if _keys(c.term.keys) != _keys(self.keys):
-                continue
             lowering = Lowering(c.source, c.catalogs, c.term, self.absent_of(c.term), compared)
+            apart = _keys(c.term.keys) != _keys(self.keys)
             for p in lowering.behind(c.agg, c.term.value):
-                poly = slice_.of(chosen(p, c.term.value), lowering)
-                found.append(_Known(((c.name, n),), self._guards(c.term.sides), poly))
-        return _merged(program, found)
+                poly = chosen(p, c.term.value)
+                found.append(_Known(((c.name, n),), self._guards(c.term.sides), poly, lowering, apart))
+        return found
 
-    def _beside(self, program: Program, populations: Sequence[Poly], known: Sequence[_Known]) -> tuple[Comparison, ...]:
+    def _beside(
+        self,
+        program: Program,
+        populations: Sequence[Poly],
+        known: Sequence[_Known],
+        how: Literal["once", "across"],
+        judged: Sequence[_Known],
+    ) -> tuple[Comparison, ...]:
+        """Populations beside those ``judged`` of the ``known``; all others may settle them."""
         found: list[Comparison] = []
         for p in populations:
             mine = program.guarded(p)
             same = [k for k in known if program.under(k.guards).guarded(k.poly) == mine]
             left = [k for k in known if k not in same and not any(self._before(s, k) for s in same)]
-            start = len(found)
             for k in left:
-                settled = tuple(start + i for i, other in enumerate(left) if other is not k and self._before(other, k))
-                step = program.differing(p, k.guards, k.poly)
-                found.append(Comparison(step, program.under(k.guards).once(k.poly), settled))
-        return tuple(found)
+                if k in judged:
+                    settled = tuple(
+                        program.differing(p, other.guards, other.poly, how)
+                        for other in left
+                        if other is not k and self._before(other, k)
+                    )
+                    step = program.differing(p, k.guards, k.poly, how)
+                    earlier = program.under(k.guards).once(k.poly, how)
+                    found.append(Comparison(step, earlier, how == "across", settled))
+        return tuple(dict.fromkeys(found))
 
     def _before(self, first: _Known, other: _Known) -> bool:
         """Whether a population was asked for before another one, whoever is asked."""
@@ -224,6 +266,10 @@ class Beside:
         if a[0] == b[0]:
             return a[1] < b[1]
         return bool(a[0]) and (not b[0] or self.settles(a[0], b[0]))
+
+
+def _where(condition: Expr) -> Factor:
+    return Factor(None, frozenset({condition}))
 
 
 def _keys(keys: Sequence[Expr]) -> set[Expr]:
@@ -244,7 +290,8 @@ def _merged(program: Program, known: Sequence[_Known]) -> list[_Known]:
         if at is None:
             out.append((poly, k))
         else:
-            out[at] = (poly, replace(out[at][1], names=(*out[at][1].names, *k.names)))
+            other = out[at][1]
+            out[at] = (poly, replace(other, names=(*other.names, *k.names), apart=other.apart or k.apart))
     return [k for _, k in out]
 
 

@@ -133,7 +133,6 @@ def join_pool(
         )
     released: list[Released] = []
     ranked: list[RankedRows] = []
-    populations: list[list[Poly]] = []
 
     def cells(values: tuple[Value, ...]) -> Slice:
         return Slice(tuple(_is(key_values[i], v) for i, v in zip(sliced, values, strict=True)))
@@ -161,12 +160,13 @@ def join_pool(
             words.append(program.word(plus(*totals), word.ring, distinct))
         counted = [] if by_row or noise is not None else list(_counted(draft, lowering))
         released.append(program.released(words, [program.entities(within(p, t)) for p, t in counted]))
-        populations.append([within(chosen(p, t.value), t) for p, t in counted])
     fields = tuple(_field([_declared(catalogs, s, i) for s in family]) for i in range(len(family[0].key)))
 
-    comparisons = (
-        None if beside is None else beside.comparisons(program, compared, populations, [cells(v) for v in slices])
-    )
+    comparisons = None
+    if beside is not None:
+        domain = _in_domains([(key_values[i], keys[i]) for i in grouped])
+        asked = [[(chosen(p, t.value), lowering(t)) for p, t in _counted(d, lowering)] for d in drafts]
+        comparisons = beside.comparisons(program, compared, asked, [cells(v) for v in slices], domain)
     by_draft = [[(p, t.value) for p, t in _counted(d, lowering)] for d in drafts]
 
     def sides() -> tuple[Side, ...]:
@@ -279,6 +279,12 @@ def _only_term(source: Source, draft: Draft) -> JoinedTerm:
             f"Ask {repeated.party} to declare the key unique, or group by a key of its own: its rows then stay single.",
         )
     return terms[0]
+
+
+def _in_domains(keys: Sequence[tuple[Expr, Key]]) -> Expr | None:
+    """The condition that all keys have values of their domains; None without keys."""
+    found = [build.logic("or", *(_is(e, v) for v in key.domain)) for e, key in keys]
+    return build.logic("and", *found) if found else None
 
 
 def _is(key: Expr, value: Value) -> Expr:

@@ -233,11 +233,11 @@ class SideColumn:
     ``how`` rows of one key are put together where they can be several: ``sum``; ``any`` (of 0 and 1); ``mark``: at the
     spine, 1 in the first of the rows of a group and key in which the column is 1; ``entity``: at the spine, the sum
     over the rows of a group and key, in the first of them; ``once``: at the spine, in the first of these rows, 1 where
-    the column is 1 in any of them.
+    the column is 1 in any of them; ``across``: the same over the rows of a key in all groups.
     """
 
     bits: Ring
-    how: Literal["sum", "any", "mark", "entity", "once"]
+    how: Literal["sum", "any", "mark", "entity", "once", "across"]
 
 
 @dataclass(frozen=True)
@@ -384,11 +384,12 @@ class JoinPool(Pool):
 @dataclass(frozen=True)
 class Comparison:
     """An earlier population beside one of a released measure: the step that is 1 in one row of each entity in which
-    they differ, and the one that counts the entities of the earlier; ``settled``: the numbers of those beside the same
-    measure that make it needless where they are the same as what is released."""
+    they differ, and the one that counts the entities of the earlier. ``whole``: populations of all cells together, not
+    cell by cell. ``settled``: steps of other differences, each of which makes it needless where it is nowhere 1."""
 
     differing: int
     earlier: int
+    whole: bool
     settled: tuple[int, ...]
 
 
@@ -413,7 +414,7 @@ def beside_one(pool: JoinPool) -> ComparedPool:
             both = len(steps)
             steps += [Product(64, e, e), Linear(64, 0, ((2, e), (-2, both))), Linear(64, 0, ((1, both),))]
         ends = range(len(steps) - 3 * len(r.entities), len(steps), 3)
-        found.append(tuple(Comparison(at + 1, at + 2, ()) for at in ends))
+        found.append(tuple(Comparison(at + 1, at + 2, False, ()) for at in ends))
     return ComparedPool(**{**vars(pool), "steps": tuple(steps)}, comparisons=tuple(found))
 
 

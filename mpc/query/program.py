@@ -13,9 +13,9 @@ from mpc.query.parse import Source
 from mpc.query.plan import Input, Linear, Low, Product, Released, Ring, SideColumn, Sign, Step
 from mpc.query.polynomials import Compared, Factor, Poly, Term, either, joined
 
-#: what a step is for: a value added up over rows, or 0 or 1 in one row of each entity (``once``: in the same row
-#: whatever the conditions), or a value in one row of each
-How = Literal["sum", "any", "once", "entity"]
+#: what a step is for: a value added up over rows, or 0 or 1 in one row of each entity (``once``: in the same row of a
+#: group whatever the conditions; ``across``: in the same row of all groups), or a value in one row of each
+How = Literal["sum", "any", "once", "across", "entity"]
 #: a coefficient and a factor of each side, then of each variable (None: it does not stand in the product)
 Row = tuple[int, tuple[Factor | None, ...]]
 
@@ -63,22 +63,22 @@ class Program:
         self._verify_single(p)
         return self._any(p, "any")
 
-    def once(self, p: Poly) -> int:
-        """The same, 1 in the same row of an entity whatever the conditions."""
+    def once(self, p: Poly, how: How) -> int:
+        """The same, 1 in the same row of an entity whatever the conditions. ``how``: ``once`` or ``across``."""
         self._verify_single(p)
-        return self._any(p, "once")
+        return self._any(p, how)
 
-    def differing(self, p: Poly, others: Mapping[str, Expr], q: Poly) -> int:
+    def differing(self, p: Poly, others: Mapping[str, Expr], q: Poly, how: How) -> int:
         """The step that is 1 in one row of each entity that is behind one of two populations only, or with other rows
         of a side whose key may repeat. ``others``: the guards of ``q``."""
-        mine, theirs = self.once(p), self.under(others).once(q)
+        mine, theirs = self.once(p, how), self.under(others).once(q, how)
         both = self._add(Product(64, mine, theirs))
-        terms, otherwise = [(1, mine), (1, theirs), (-2, both)], self._other_rows(p, others, q)
+        terms, otherwise = [(1, mine), (1, theirs), (-2, both)], self._other_rows(p, others, q, how)
         if otherwise is not None:
             terms.append((1, self._add(Product(64, both, otherwise))))
         return self._add(Linear(64, 0, tuple(terms)))
 
-    def _other_rows(self, p: Poly, others: Mapping[str, Expr], q: Poly) -> int | None:
+    def _other_rows(self, p: Poly, others: Mapping[str, Expr], q: Poly, how: How) -> int | None:
         """1 where an entity has other rows of some side under the conditions of ``p`` than of ``q``."""
         same: int | None = None
         for i, side in enumerate(self.sides):
@@ -89,7 +89,7 @@ class Program:
             if side.unique or mine is None or theirs is None or mine.conditions == theirs.conditions:
                 continue
             one = Factor(None, frozenset({either(mine.conditions, theirs.conditions)}))
-            other = self._input(i, one, 64, "once")
+            other = self._input(i, one, 64, how)
             assert other is not None
             step = self._add(Linear(64, 1, ((-1, other),)))
             same = step if same is None else self._add(Product(64, same, step))
@@ -214,7 +214,7 @@ class Program:
             lonely = any(s.optional for s in self.sides)
             if how != "sum" and (lonely or not unique) and not self.by_row:
                 # of a key that does not repeat the only row is the first in which anything holds
-                if how == "any" or (how == "once" and unique):
+                if how == "any" or (how in ("once", "across") and unique):
                     return self._column(side, factor, SideColumn(64, "mark"))
                 return self._column(side, factor, SideColumn(bits, how))
             # Marks and padding have no row of another side either, unless none is asked for. Rows that fail the spine's
@@ -223,7 +223,7 @@ class Program:
             if plain and not in_place and not any(s.optional for s in self.sides):
                 return None
             return self._column(side, factor, SideColumn(bits, "sum"))
-        marked = how in ("any", "once")
+        marked = how in ("any", "once", "across")
         if plain and bits == 64 and (unique or marked):
             return self._add(Input(64, side, -1))
         return self._column(side, factor, SideColumn(bits, "any" if marked and not unique else "sum"))

@@ -46,9 +46,13 @@ def side_rows(pool: JoinPool, side: Side, answer: pa.Table, key: bytes, key_rows
         passing = _first_rows(keys, passing, answer.column("d").to_numpy(), key_rows, key)
     if side == pool.sides[0]:
         by = [pool.keys[i] for i in pool.grouped]
-        if isinstance(pool, ComparedPool):  # rows pass that only an earlier job counted, in cells that this one lacks
-            passing = passing & in_domains(by, answer, "g")
-        group = np.where(passing, 0, -1) if pool.by_row else cells_of(by, answer, passing, "g")
+        if isinstance(pool, ComparedPool):
+            # rows pass that only an earlier job counted, in cells that this one lacks: in one of its cells they count
+            # for no cell, and for what is compared of all cells together
+            there = in_domains(by, answer, "g")
+            group = np.where(passing & ~there, 0, cells_of(by, answer, passing & there, "g"))
+        else:
+            group = np.where(passing, 0, -1) if pool.by_row else cells_of(by, answer, passing, "g")
         return SideRows(keys, group, passing, tuple(columns))
     nothing = np.zeros(0, dtype=np.int64)
     if side.unique:

@@ -69,6 +69,7 @@ async def test_a_comparison_of_columns_of_two_owners(tmp_path: Path) -> None:
         assert (row["x"], row["y"]) == (everybody["paid"], None)
 
 
+@pytest.mark.slow
 async def test_in_a_table_by_group(tmp_path: Path) -> None:
     """Ten of tax's firms in industry A are left out; the bank has one of them."""
     by, left_out = f"SELECT t.industry, COUNT(*) AS n {BANKED}", ", ".join(map(repr, ["F0002", *UNMET[:9]]))
@@ -95,6 +96,7 @@ async def test_an_owner_alone_may_ask_for_it(tmp_path: Path) -> None:
         assert row["n"] == len(MET) - 1
 
 
+@pytest.mark.slow
 async def test_more_than_an_owner_compares_is_refused(tmp_path: Path) -> None:
     folder = make(tmp_path, least=10)
     set_in(folder / "tax", "compared_releases = 2")
@@ -106,7 +108,7 @@ async def test_more_than_an_owner_compares_is_refused(tmp_path: Path) -> None:
     assert error.code == "job.limits" and "compared_releases" in str(error)
 
 
-@pytest.mark.parametrize("member", ["tax", "helper"])
+@pytest.mark.parametrize("member", [pytest.param("tax", marks=pytest.mark.slow), "helper"])
 async def test_who_has_lost_an_earlier_question_computes_nothing(tmp_path: Path, member: str) -> None:
     folder = make(tmp_path, least=10)
     async with serving(folder) as running:
@@ -130,6 +132,7 @@ async def test_approvals_name_earlier_questions_in_their_order(tmp_path: Path) -
     assert len({r.statement["job"] for r in results}) == 3
 
 
+@pytest.mark.slow
 async def test_a_join_with_a_third_owner_is_not_told_what_two_asked(tmp_path: Path) -> None:
     async with serving(make(tmp_path, least=10)) as running:
         await shown(running, TOTAL)
@@ -138,6 +141,7 @@ async def test_a_join_with_a_third_owner_is_not_told_what_two_asked(tmp_path: Pa
         assert (await shown(running, f"SELECT COUNT(*) AS n {JOINED} WHERE t.paid >= b.balance * 9"))[0]["n"] is None
 
 
+@pytest.mark.slow
 async def test_a_question_that_todays_catalogs_cannot_answer_stops_the_join(tmp_path: Path) -> None:
     folder = make(tmp_path, least=10)
     async with serving(folder) as running:
@@ -163,3 +167,16 @@ async def evidence(folder: Path, name: str, job: str) -> Document:
         return document
     finally:
         await member.close()
+
+
+async def test_sums_of_the_cells_of_a_table_are_no_way_around(tmp_path: Path) -> None:
+    """A total and a table, or tables by different keys: what all cells together are of is compared."""
+    left_out = ", ".join(map(repr, [MET[7], *UNMET[:10]]))
+    table = f"SELECT t.industry, COUNT(*) AS n {BANKED} WHERE t.uscc NOT IN ({left_out}) GROUP BY t.industry ORDER BY 1"
+    async with serving(make(tmp_path, least=10)) as running:
+        [everybody] = await shown(running, f"SELECT COUNT(*) AS n {BANKED}")
+        by = f"SELECT t.industry, COUNT(*) AS n {BANKED} GROUP BY t.industry ORDER BY 1"
+        assert [r["n"] for r in await shown(running, by)] == [15, 30]  # of the same firms
+        assert [r["n"] for r in await shown(running, table)] == [None, None]
+        [crossed] = await shown(running, f"SELECT COUNT(*) AS n {BANKED} WHERE t.paid * 2 >= b.balance * 14")
+    assert (everybody["n"], crossed["n"]) == (len(MET), None)

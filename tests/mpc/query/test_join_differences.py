@@ -44,7 +44,9 @@ class Count:
 
     def _behind(self, world: World, kept: str) -> dict[Any, Population]:
         group = self.group or "''"
-        behind = f"SELECT {group} AS g, p0.id AS id, p0.rowid AS a, p1.rowid AS b, {kept} AS kept {self.rest}"
+        # of a key that does not repeat, an entity has one row, whether or not a LEFT JOIN finds it
+        row = "NULL" if world.catalogs["p1"].tables[0].unique else "p1.rowid"
+        behind = f"SELECT {group} AS g, p0.id AS id, p0.rowid AS a, {row} AS b, {kept} AS kept {self.rest}"
         rows = world.pooled.execute(f"SELECT g, id, a, b FROM ({behind}) WHERE kept").fetchall()
         found: dict[Any, dict[str, set[Any]]] = {}
         for g, entity, *row in rows:
@@ -68,7 +70,7 @@ def hidden(new: Population, earlier: Sequence[Population], least: int) -> bool:
     return False
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(st.data())
 def test_random_questions_hide_what_the_rule_says(data: st.DataObject) -> None:
     random_questions(data)
@@ -76,7 +78,7 @@ def test_random_questions_hide_what_the_rule_says(data: st.DataObject) -> None:
 
 @pytest.mark.timeout(600)
 @pytest.mark.slow
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.data())
 def test_many_random_questions_hide_what_the_rule_says(data: st.DataObject) -> None:
     random_questions(data)
@@ -158,6 +160,68 @@ def random_questions(data: st.DataObject) -> None:
         assert [name in suppressed for name in ("n", "m")[: len(new)]] == told, (asked, g, least)
 
 
+def together(cells: dict[Any, Population]) -> Population:
+    """Who is behind all cells."""
+    found: dict[str, set[Any]] = {}
+    for p in cells.values():
+        for entity, rows in p.items():
+            found.setdefault(entity, set()).update(rows)
+    return {e: frozenset(r) for e, r in found.items()}
+
+
+@settings(max_examples=10)
+@given(st.data())
+def test_sums_of_cells_are_no_way_around(data: st.DataObject) -> None:
+    random_tables(data)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.slow
+@settings(max_examples=100)
+@given(st.data())
+def test_many_sums_of_cells_are_no_way_around(data: st.DataObject) -> None:
+    random_tables(data)
+
+
+def random_tables(data: st.DataObject) -> None:
+    """A total after a table, a table after a total, tables by different keys: all cells together are compared."""
+    world, least = data.draw(near()), data.draw(st.sampled_from([3, 4]))
+
+    def question() -> Count:
+        wheres = data.draw(st.lists(condition(), max_size=2))
+        rest = f"FROM p0.t p0 JOIN p1.t p1 USING (id){' WHERE ' if wheres else ''}{' AND '.join(wheres)}"
+        return Count(rest, data.draw(st.sampled_from(["", "p0.g", "p1.g"])), "")
+
+    asked = [question() for _ in range(data.draw(st.integers(2, 3)))]
+    try:
+        for q in asked:
+            world.plan(q.sql)
+    except LocalError as refused:
+        assert refused.code in ("sql.unsupported", "plan.domain"), (asked, refused)
+        return
+    *before, new = asked
+    shown = world.result(world.plan(new.sql, after=[q.sql for q in before]), min_entities=least)
+    cells = [q.populations(world)[0] for q in asked]
+    whole = [together(c) for c in cells]
+    apart, close = False, False
+    for q, p in zip(before, whole, strict=False):
+        d = differing(whole[-1], p)
+        if d == 0:
+            break
+        apart = apart or (q.group != new.group and d < least <= len(p))
+    for q, p in zip(before, whole, strict=False):
+        close = close or (q.group != new.group and 0 < differing(whole[-1], p) < least <= len(p))
+    for row, suppressed in zip(shown.rows, shown.suppressed, strict=True):
+        g = row[0] if new.group else ""
+        same = [c.get(g, {}) for q, c in zip(before, cells, strict=False) if q.group == new.group]
+        told = hidden(cells[-1].get(g, {}), same, least)
+        event(f"cell: {told}, all cells: {apart}")
+        if apart or (new.group and told):
+            assert suppressed, (asked, g, least)
+        if suppressed:  # of two ways to write the same question the first counts, which may be too strict
+            assert close or told, (asked, g, least)
+
+
 # ---- what moves, and who sees what
 
 
@@ -178,6 +242,17 @@ BESIDE = [  # the first of them after the others
     (
         f"SELECT l.sort, SUM(l.amount) AS s {LENT} WHERE l.amount > 5 GROUP BY l.sort",
         [f"SELECT l.sort, SUM(t.paid) AS s {LENT} WHERE t.late < 4 GROUP BY l.sort"],
+    ),
+    (
+        f"SELECT t.industry, COUNT(*) AS n {TWO} WHERE t.industry <> 'B' GROUP BY 1 ORDER BY 1",
+        [
+            f"SELECT COUNT(*) AS n {TWO} WHERE t.late < b.overdue",
+            f"SELECT b.branch, COUNT(*) AS n {TWO} GROUP BY 1",
+        ],
+    ),
+    (
+        f"SELECT SUM(l.amount) AS s {LENT}",
+        [f"SELECT l.sort, COUNT(*) AS n {LENT} WHERE l.amount > 9 GROUP BY 1"],
     ),
 ]
 
