@@ -44,7 +44,7 @@ def expected_bytes(plan: Plan, compared: Mapping[int, JoinPool] = MappingProxyTy
     hidden = [WORD_BYTES * max(j.rows, *map(j.rows_of, j.others)) * j.words for j in parts]
     pairs = [
         PAIR_ROW_BYTES * sum(s.rows for s in pool.sides)
-        + (0 if pool.by_row else CIPHERTEXT_MEMORY * min(s.rows for s in pool.sides) * Pair(pool, 1).tally.packs)
+        + (0 if pool.by_row or pool.asks else CIPHERTEXT_MEMORY * (pool.most - 1) * Pair(pool, 1).tally.packs)
         for _, pool in plan.tallies
     ]
     return max((START_BYTES + found for found in (*hidden, *pairs)), default=0)
@@ -71,6 +71,8 @@ def expected_seconds(plan: Plan, recipients: int) -> float:
 def _unhelped_seconds(j: Pair) -> float:
     """Blinding both ways, then the ciphertexts, if as many keys met as can."""
     points = A_POINT * 2 * (j.spine.rows + j.other.rows)
+    if j.pool.asks:
+        return points + A_POINT * 4 * j.size.extra
     met = min(j.spine.rows, j.other.rows)
     if (s := j.scoring) is not None:
         multiplied = met * sum(len(word) for word in s.words)

@@ -8,6 +8,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
+from mpc.crypto.coefficients import off
 from mpc.expected import expected_bytes, expected_seconds
 from mpc.joint import Joint, joint_of
 from mpc.methods import advice, bytes_of, ciphertexts_of, methods
@@ -60,9 +61,11 @@ def _pool(p: Pool) -> dict[str, Any]:
 
 
 def _kind(p: JoinPool) -> str:
-    return (
-        "join without a helper, of which both learn the keys they share" if isinstance(p, TallyPool) else "hidden join"
-    )
+    if not isinstance(p, TallyPool):
+        return "hidden join"
+    if p.asks:
+        return f"join without a helper, of which {p.asks} counts the keys that met and neither learns which"
+    return "join without a helper, of which both learn the keys they share"
 
 
 def _why(p: JoinPool) -> str:
@@ -136,7 +139,7 @@ def _steps(plan: Plan, recipients: tuple[str, ...], method: str) -> list[dict[st
     return steps
 
 
-_CIPHERS = {"paillier": "Paillier", "bfv": "BFV"}
+_CIPHERS = {"paillier": "Paillier", "bfv": "BFV", "ckks": "CKKS"}
 
 
 def _deposit_step(plan: Plan, method: str) -> dict[str, Any]:
@@ -144,11 +147,18 @@ def _deposit_step(plan: Plan, method: str) -> dict[str, Any]:
     ciphertexts = ciphertexts_of(plan, method)
     return {
         "step": "deposit",
-        "protocol": f"P10 deposit sum, {ciphertexts:,} {_CIPHERS[method]} ciphertext(s) a party",
+        "protocol": f"P10 deposit sum, {ciphertexts:,} {_CIPHERS[method]} ciphertext(s) a party" + _error(plan, method),
         "trust": "deposit",
         "rounds": 1,
         "bytes": dict.fromkeys(plan.parties, bytes_of(plan, method)),
     }
+
+
+def _error(plan: Plan, method: str) -> str:
+    """How far a total under CKKS may be off before the recipient rounds it."""
+    if method != "ckks":
+        return ""
+    return f", off by {float(off(len(plan.parties))):.4f} of a last digit at most before it is rounded, so exact"
 
 
 #: what a step of mpc.traffic is called, and how many latencies it takes at least
@@ -209,6 +219,8 @@ def _said(j: Joint) -> dict[str, dict[str, int]]:
 #: the same of a join without a helper
 _PAIR = {
     "blind": ("P9 which keys met: points of both, blinded by both", 2),
+    "count": ("P9 how many keys met: points of both, blinded by both, in another order", 2),
+    "small": ("P9 whether that is small: the same of numbers, heard by each", 4),
     "tally": ("P9 totals by group on ciphertexts, small cells hidden", 4),
     "told": ("P9 the other side's part of each row shown", 1),
     "scores": ("P9 the recipient's columns times the other side's, under the recipient's key", 2),

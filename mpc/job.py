@@ -20,7 +20,9 @@ MOST_ENTITY_ROWS, MOST_EPSILON = 10_000, 100
 #: a decimal number in one writing
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,2})(\.[0-9]{0,5}[1-9])?")
 #: how depositors encrypt
-METHODS = ("paillier", "bfv")
+METHODS = ("paillier", "bfv", "ckks")
+#: those of them whose keys are long: a job names their fingerprint, and they travel beside
+LATTICES = METHODS[1:]
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class DepositTerms:
     """How a deposit job collects its total (P10). Deposits are taken until the job expires.
 
     ``least``: organisations besides the recipient's that must deposit, else nothing is released; ``early``: it closes
-    as soon as all have deposited. ``key``: the recipient's public key in hex, of a BFV key, which is long, the
-    fingerprint; made at ``made`` (Unix seconds), with the recipient's ``signature`` (hex) over ``statement``.
+    as soon as all have deposited. ``key``: the recipient's public key in hex, of a lattice key, which is long,
+    the fingerprint; made at ``made`` (Unix seconds), with the recipient's ``signature`` (hex) over ``statement``.
     """
 
     method: str
@@ -54,7 +56,7 @@ class DepositTerms:
             and type(self.early) is bool
             and len(bytes.fromhex(self.signature)) == 64
             and bytes.fromhex(self.key).hex() == self.key
-            and (self.method != "bfv" or len(self.key) == 64)
+            and (self.method not in LATTICES or len(self.key) == 64)
         )
 
 

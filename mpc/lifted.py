@@ -128,25 +128,28 @@ class LiftedWords:
         low = self.bits // 64
         lifted = np.zeros((self.length, low + 1), dtype=np.uint64)
         lifted[:, :low] = x.reshape(self.length, low)
-        above = np.zeros((self.length, 8), dtype=np.uint8)
-        above[:, : WORD_BLIND // 8] = np.frombuffer(blinds, np.uint8).reshape(self.length, WORD_BLIND // 8)
-        lifted[:, low] = above.view("<u8")[:, 0]
+        lifted[:, low] = self.blinds(blinds)
         made = np.zeros((self.plaintexts, low + 1), dtype=np.uint64)
         made[:: self.block, 0] = 1
         made[self._words()] = lifted
         return made
 
-    def total(self, plaintexts: NDArray[np.object_], vectors: int) -> RingWords:
-        """The sum of ``vectors`` lifted vectors, (length,) or (length, 2). ``plaintexts``: (plaintexts,) of whole
-        numbers in [0, M). Raises ValueError where they cannot be such a sum: another count in some block, or more
-        above a word than so many blinds can be."""
+    def blinds(self, raw: bytes) -> RingWords:
+        """r of every word, (length,), from the bytes that ``lift`` takes."""
+        above = np.zeros((self.length, 8), dtype=np.uint8)
+        above[:, : WORD_BLIND // 8] = np.frombuffer(raw, np.uint8).reshape(self.length, WORD_BLIND // 8)
+        return above.view("<u8")[:, 0].astype(np.uint64)
+
+    def whole(self, plaintexts: NDArray[np.object_], vectors: int) -> NDArray[np.object_]:
+        """The sum of ``vectors`` lifted vectors, (length,) whole numbers: modulo 2^bits they are the total.
+        ``plaintexts``: (plaintexts,) of whole numbers. Raises ValueError where they cannot be such a sum: another count
+        in some block, less than nothing, or more above a word than so many blinds can be."""
         if len(plaintexts) != self.plaintexts or (plaintexts[:: self.block] != vectors).any():
             raise ValueError("another number of plaintexts or of vectors")
-        whole = plaintexts[self._words()]
-        if (whole >= vectors << (self.bits + WORD_BLIND)).any():
+        whole: NDArray[np.object_] = plaintexts[self._words()]
+        if ((whole < 0) | (whole >= vectors << (self.bits + WORD_BLIND))).any():
             raise ValueError("more above a word than the blinds of so many vectors")
-        words = [(whole >> shift & 0xFFFFFFFFFFFFFFFF).astype(np.uint64) for shift in range(0, self.bits, 64)]
-        return words[0] if len(words) == 1 else np.stack(words, axis=1)
+        return whole
 
     def _words(self) -> NDArray[np.bool_]:
         """Which plaintexts hold words."""

@@ -1,8 +1,8 @@
 """Ways in which the sums of a plan can be added up, what each costs, and which one to take.
 
 Times are those of one core of the machine of docs/benchmarks.md: with keys of 3072 bits a blinding factor takes 87 ms
-(made ahead where there is time), adding a ciphertext 0.03 ms, opening one 13 ms. A BFV ciphertext has 432 KB; reading
-and verifying a key takes half a second, whatever the size of the total.
+(made ahead where there is time), adding a ciphertext 0.03 ms, opening one 13 ms. A BFV ciphertext has 432 KB, one of
+CKKS 327 KB; reading and verifying a key takes up to half a second, whatever the size of the total.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
+from mpc.crypto.lattice import Scheme
 from mpc.errors import LocalError
 from mpc.expected import expected_seconds
+from mpc.job import LATTICES
 from mpc.lifted import MOST_WORDS, LiftedPacking
-from mpc.protocols.deposit_bfv import ciphertexts_for as bfv_ciphertexts
+from mpc.protocols.deposit_lattice import ciphertexts_for, scheme_of
 from mpc.query.deposits import as_deposit
 from mpc.query.plan import Plan
 
@@ -23,7 +25,10 @@ FACTOR, ADD, OPEN = 87e-3, 3e-5, 13e-3
 #: a BFV ciphertext, and seconds: reading a key, and of a ciphertext encrypting, verifying and adding, opening
 BFV_BYTES = 432_500
 BFV_KEY, BFV_ENCRYPT, BFV_ADD, BFV_OPEN = 0.5, 0.03, 0.04, 0.08
-#: seconds of processor time from which BFV, which sends more, is the better advice for deposits
+#: the same of CKKS
+CKKS_BYTES = 327_300
+CKKS_KEY, CKKS_ENCRYPT, CKKS_ADD, CKKS_OPEN = 0.2, 0.04, 0.02, 0.1
+#: seconds of processor time from which lattices, which send more, are the better advice for deposits
 PATIENCE = 10
 
 
@@ -54,15 +59,21 @@ def methods(plan: Plan, recipients: tuple[str, ...]) -> tuple[Method, ...]:
     seconds = ciphertexts * (FACTOR + ADD * len(plan.parties) + OPEN)
     paillier = Method("paillier", False, bytes_of(plan, "paillier"), seconds, why)
     if not why and len(plan.parties) > MOST_WORDS:
-        why = f"BFV holds deposits of {MOST_WORDS} parties at most"
-    large = ciphertexts_of(plan, "bfv")
-    seconds = BFV_KEY + large * (BFV_ENCRYPT + BFV_ADD * len(plan.parties) + BFV_OPEN)
-    return masked, paillier, Method("bfv", False, bytes_of(plan, "bfv"), seconds, why)
+        why = f"lattice ciphertexts hold deposits of {MOST_WORDS} parties at most"
+    return masked, paillier, _lattice(plan, "bfv", why), _lattice(plan, "ckks", why)
+
+
+def _lattice(plan: Plan, scheme: Scheme, why: str) -> Method:
+    key, encrypt, add, open_ = (
+        (BFV_KEY, BFV_ENCRYPT, BFV_ADD, BFV_OPEN) if scheme == "bfv" else (CKKS_KEY, CKKS_ENCRYPT, CKKS_ADD, CKKS_OPEN)
+    )
+    seconds = key + ciphertexts_of(plan, scheme) * (encrypt + add * len(plan.parties) + open_)
+    return Method(scheme, False, bytes_of(plan, scheme), seconds, why)
 
 
 def bytes_of(plan: Plan, method: str) -> int:
     """Of one deposit."""
-    return ciphertexts_of(plan, method) * (BFV_BYTES if method == "bfv" else KEY_BITS // 4)
+    return ciphertexts_of(plan, method) * {"bfv": BFV_BYTES, "ckks": CKKS_BYTES}.get(method, KEY_BITS // 4)
 
 
 def ciphertexts_of(plan: Plan, method: str = "paillier") -> int:
@@ -71,19 +82,20 @@ def ciphertexts_of(plan: Plan, method: str = "paillier") -> int:
     for bits in (64, 128):
         for p, _, _, cells in plan.columns(64 if bits == 64 else 128):
             lengths[p, bits] = lengths.get((p, bits), 0) + cells
-    if method == "bfv":
-        return sum(bfv_ciphertexts(bits, n) for (_, bits), n in lengths.items())
+    if method in LATTICES:
+        return sum(ciphertexts_for(scheme_of(method), bits, n) for (_, bits), n in lengths.items())
     return sum(LiftedPacking(bits, n, KEY_BITS - 1).plaintexts for (_, bits), n in lengths.items())
 
 
 def advice(found: tuple[Method, ...]) -> str:
     """Which method to take, in a sentence."""
-    _masked, paillier, bfv = found
+    _masked, paillier, *lattices = found
     if paillier.why_not:
         return "masked: this is no deposit sum"
-    if paillier.seconds > PATIENCE and not bfv.why_not:
+    usable = sorted((m for m in lattices if not m.why_not), key=lambda m: (m.seconds, m.bytes))
+    if paillier.seconds > PATIENCE and usable:
         return (
-            f"masked, if the parties can be online together; else bfv: with paillier so many values take about "
-            f"{ceil(paillier.seconds)} seconds of processor time at each party"
+            f"masked, if the parties can be online together; else {usable[0].name}: with paillier so many values take "
+            f"about {ceil(paillier.seconds)} seconds of processor time at each party"
         )
     return "masked, if the parties can be online together; else paillier, in which each deposits when it likes"

@@ -8,8 +8,9 @@
 Where the result is a row for each of the spine's, the spine is the recipient and the keys that met are the result:
 both leave out the rows that fail their own conditions before they blind, and the other side says its part of each word
 of the keys that met, masked by the pair's stream. Where the recipient's own columns decide what of the other's counts
-(weights of a score), that part is computed under the recipient's key instead (protocols/scoring.py). All tables are
-padded to their published rows: no size tells more.
+(weights of a score), that part is computed under the recipient's key instead (protocols/scoring.py). Where nothing but
+the number of keys that met is asked, neither learns which (protocols/size.py). All tables are padded to their published
+rows: no size tells more.
 
 Read ``play`` next to mpc/joint.py, which does the same with a helper.
 """
@@ -30,10 +31,11 @@ from mpc.crypto.tags import tags
 from mpc.ids import Flags
 from mpc.joint import SideRows, first_marks, in_cells
 from mpc.messages import RingWords
-from mpc.protocols import scoring, tally
+from mpc.protocols import scoring, size, tally
 from mpc.protocols.blind import Blind, meet
 from mpc.protocols.match import match
 from mpc.protocols.scoring import Scoring
+from mpc.protocols.size import Half, Size
 from mpc.protocols.tally import GroupRows
 from mpc.protocols.tally_terms import Form, Release, Tally
 from mpc.query.bilinear import Met, met, shown_by_themselves
@@ -85,6 +87,14 @@ class Pair:
 
     def bits(self, column: int) -> Ring:
         return 64 if column < 0 or self.other.columns[column].bits == 64 else 128
+
+    @cached_property
+    def size(self) -> Size:
+        """How the number of keys that met is found, where ``pool.asks``."""
+        asks, answers = self.pool.sides if self.pool.asks == self.spine.party else self.pool.sides[::-1]
+        hides = frozenset(self.pool.hides)
+        sides, rows = (asks.party, answers.party), (asks.rows, answers.rows)
+        return Size("size", sides, rows, self.least, hides, size.EXTRA)
 
     @cached_property
     def tally(self) -> Tally:
@@ -201,6 +211,8 @@ def play(session: Session, j: Pair, mine: Mapping[str, SideRows], spread: Spread
     ``mine``: its side, by name.
     """
     here = session.at(j.name)
+    if j.pool.asks:
+        return (yield from _half(here, j, mine, spread))
     if session.me == j.spine.party:
         rows = mine[j.spine.name]
         taken = ~rows.keys.null & (rows.passing if j.pool.by_row else True)
@@ -220,6 +232,33 @@ def play(session: Session, j: Pair, mine: Mapping[str, SideRows], spread: Spread
     secret = key_from_seed(here.own.draw(here.at("paillier").path, 32))
     found = yield from tally.value_side(here, j.tally, list(columns.values()), secret, spread)
     return _words(j, found)
+
+
+def _half(here: Session, j: Pair, mine: Mapping[str, SideRows], spread: Spread) -> Rounds[dict[Ring, RingWords]]:
+    """Of the number of keys that met this side's half, as the pool's only word, and its flag."""
+    (released,) = j.pool.released
+    ((a, b),) = j.steps[released.words[0]]
+    side, column = (j.spine, a) if here.me == j.spine.party else (j.other, b if b >= 0 else None)
+    rows = mine[side.name]
+    # what the node must not let out: with no key at all the number is small, whoever receives it
+    taken = ~rows.keys.null & rows.passing & (rows.hidden is None or not rows.hidden.any())
+    if column is not None:
+        taken &= rows.columns[column].reshape(len(taken), -1)[:, 0] != 0
+    keys = np.unique(rows.keys.matrix[taken], axis=0)
+    role = size.ask if here.me == j.pool.asks else size.answer
+    return _as_words(here, j, (yield from role(here, j.size, keys, spread)))
+
+
+def _as_words(here: Session, j: Pair, half: Half) -> dict[Ring, RingWords]:
+    (measure,) = j.pool.measures
+    (word,) = measure.words
+    r = ring(word.ring)
+    said = r.from_ints([half.number])
+    noise = r.from_stream(here.own.words(here.at("noise").path, r.WIDTH))
+    if half.small:
+        r.add_into(said, noise)
+    flag = np.array([half.small], dtype=np.uint64)
+    return {64: np.concatenate((said, flag))} if word.ring == 64 else {128: said, 64: flag}
 
 
 def _numbers(here: Session, j: Pair, rows: SideRows, taken: Flags, spread: Spread) -> Rounds[tuple[Indices, int]]:

@@ -35,7 +35,7 @@ from mpc.policy.flow import Limits
 from mpc.protocols import ranked, total, verified
 from mpc.protocols.agree import Agreement, Context, Sign, Verify, agree, pair_coins, verify_agreement
 from mpc.protocols.deposit import Terms
-from mpc.protocols.deposit_bfv import NamedKey
+from mpc.protocols.deposit_lattice import NamedKey, scheme_of
 from mpc.protocols.dominance import THOUSANDTHS
 from mpc.protocols.ranked import Found, OwnValues, Search
 from mpc.protocols.total import Sum
@@ -127,11 +127,11 @@ def cast_of(
     job = Job.from_bytes(job_bytes)
     seats = {*plan.parties, *inside, coordinator} | ({helper} if plan.helped else set())
     participants = tuple(sorted(seats))
-    # the longest is a join in which shares are limited, however they are
+    # the longest is a join in which shares are limited, however they are, and a size whatever it is
     least, most = (0, 0) if approvals is None else _strictest(approvals)
     pools = {**dict(plan.hidden_joins), **(compared or {} if least > 1 else {})}
     joints = tuple((p, joint_of(pool, helper, least, most)) for p, pool in pools.items())
-    pairs = tuple((p, Pair(pool, least)) for p, pool in plan.tallies)
+    pairs = tuple((p, Pair(pool, pool.most if approvals is None else least)) for p, pool in plan.tallies)
     approved = [part for name, told in sorted((approvals or {}).items()) for part in (name.encode(), told)]
     statement = digest("statement", job_bytes, bytes.fromhex(job.roster), bytes.fromhex(plan.digest()), *approved)
     outside = {r: bytes.fromhex(job.recipient_keys[r]) for r in job.recipients if r not in inside}
@@ -145,16 +145,16 @@ def deposit_terms(
 ) -> Terms:
     """The terms of a deposit job, whose parties leave their words on days of their own (P10): no attempt, no cast.
 
-    ``organisations``: of all members. ``beside``: a BFV key, which the job only names, where it is at hand. Raises
+    ``organisations``: of all members. ``beside``: a lattice key, which the job only names, where it is at hand. Raises
     LocalError plan.trust, policy.contributors, protocol.point.
     """
     assert job.deposit is not None
     told = bytes.fromhex(job.deposit.key)
     key: PublicKey | NamedKey
-    if job.deposit.method == "bfv":
-        key = NamedKey(told, lattice.PublicKey.from_bytes(beside) if beside else None)
-    else:
+    if job.deposit.method == "paillier":
         key = PublicKey.from_bytes(told)
+    else:
+        key = NamedKey(scheme_of(job.deposit.method), told, lattice.PublicKey.from_bytes(beside) if beside else None)
     [recipient] = job.recipients
     return Terms(
         job.id,

@@ -21,6 +21,7 @@ from mpc.protocols.group_totals import Grouping
 from mpc.protocols.parts import KEY_BYTES
 from mpc.protocols.ranked import Search
 from mpc.protocols.ranked_rows import RowSearch
+from mpc.protocols.size import Size
 from mpc.protocols.spine_order import MARKS
 from mpc.protocols.tally import PART
 from mpc.protocols.tally_terms import Tally
@@ -123,6 +124,9 @@ def search_traffic(s: Search) -> Iterator[Traffic]:
 def pair_traffic(j: Pair) -> Iterator[Traffic]:
     """Everything that is said in a join without a helper, but for the reveal, if as many keys met as can."""
     spine, other, most = j.spine.party, j.other.party, min(j.spine.rows, j.other.rows)
+    if j.pool.asks:
+        yield from _size(j.size)
+        return
     points = POINT_BYTES * (j.spine.rows + j.other.rows)
     for sender, receiver in ((spine, other), (other, spine)):
         yield _one("blind", sender, receiver, points, 2)
@@ -139,6 +143,14 @@ def pair_traffic(j: Pair) -> Iterator[Traffic]:
     masked = sum(t.shelf(pack).count for _, pack in t.products) + sum(shelf.count for shelf in t.shown)
     counts = 8 * t.groups * len(t.entities)
     yield _one("tally", spine, other, CIPHERTEXT_BYTES * masked + counts, 2 + len(t.entities))
+
+
+def _size(s: Size) -> Iterator[Traffic]:
+    """The number of keys that met, and whether it is small: twice, once heard by each."""
+    for step, b in (("count", s.counted), *(("small", s.tested_by(i)) for i in s.sides if s.window)):
+        (asks, answers), (one, other) = b.sides, b.rows
+        yield _one(step, asks, answers, POINT_BYTES * one)
+        yield _one(step, answers, asks, POINT_BYTES * (other + one), 2)
 
 
 def _small(t: Tally) -> int:

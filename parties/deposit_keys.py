@@ -1,7 +1,7 @@
 """A recipient's keys for deposits: made where it lives, encrypted at rest, signed for others.
 
     FOLDER/keys/deposits/FINGERPRINT.json    {"member", "method", "key", "made", "signature"}: what jobs carry
-    FOLDER/keys/deposits/FINGERPRINT.public  of BFV, whose ``key`` above is the fingerprint: the public key
+    FOLDER/keys/deposits/FINGERPRINT.public  of BFV and CKKS, whose ``key`` above is the fingerprint: the public key
     FOLDER/keys/deposits/FINGERPRINT.key     AES-256-GCM of the secret key, under a key of the identity's    0600
 
 The newest of a method is used for new jobs, older ones open totals of older jobs. Whoever has ``keys`` as a whole has
@@ -23,9 +23,9 @@ from mpc.crypto import lattice, paillier
 from mpc.crypto.agree import hkdf
 from mpc.crypto.labels import framed, label, unframed
 from mpc.errors import LocalError
-from mpc.job import key_statement
+from mpc.job import LATTICES, key_statement
 from mpc.protocols.deposit import DEPOSIT_KEY
-from mpc.protocols.deposit_bfv import PRIMES
+from mpc.protocols.deposit_lattice import PARTS, scheme_of
 from parties import files
 from parties.identity import KEYS, read_secret
 from parties.member import Member
@@ -33,8 +33,8 @@ from parties.member import Member
 
 @dataclass(frozen=True)
 class SignedKey:
-    """A public key, of BFV its fingerprint, and its owner's signature over ``mpc.job.key_statement``. ``made``: Unix
-    seconds."""
+    """A public key, of lattices its fingerprint, and its owner's signature over ``mpc.job.key_statement``. ``made``:
+    Unix seconds."""
 
     member: str
     method: str
@@ -51,7 +51,7 @@ class SignedKey:
 
     @property
     def fingerprint(self) -> str:
-        if self.method == "bfv":
+        if self.method in LATTICES:
             return self.key.hex()
         return paillier.PublicKey.from_bytes(self.key).fingerprint.hex()
 
@@ -74,7 +74,7 @@ class DepositKeys:
 
     def make(self, method: str = "paillier") -> SignedKey:
         """A new key, which is the current one of its method from now on. Takes seconds."""
-        name, told, public, secret = _new_bfv() if method == "bfv" else _new_paillier(self._seed())
+        name, told, public, secret = _new_paillier(self._seed()) if method == "paillier" else _new_lattice(method)
         now = self._member.clock()
         before = self.current(method)
         made = max(now, before.made + 1) if before else now
@@ -113,7 +113,7 @@ class DepositKeys:
         try:
             raw = self._cipher(name).decrypt(bytes(12), read_secret(path), None)
             signed = self._read(path.with_suffix(".json"))
-            if signed.method == "bfv":
+            if signed.method in LATTICES:
                 return lattice.SecretKey.from_bytes(raw)
             p, q = unframed(raw)
         except (InvalidTag, ValueError):
@@ -152,8 +152,9 @@ def _new_paillier(seed: bytes) -> tuple[str, bytes, bytes, bytes]:
     return made.public.fingerprint.hex(), made.public.to_bytes(), b"", primes
 
 
-def _new_bfv() -> tuple[str, bytes, bytes, bytes]:
+def _new_lattice(method: str) -> tuple[str, bytes, bytes, bytes]:
     """The same; what jobs carry is the fingerprint, and the key is beside. SEAL draws the randomness."""
-    made = lattice.new_key("bfv", PRIMES)
+    scheme = scheme_of(method)
+    made = lattice.new_key(scheme, PARTS[scheme])
     told = made.public.fingerprint
     return told.hex(), told, made.public.to_bytes(), made.to_bytes()

@@ -12,9 +12,10 @@ from mpc.coins import Coins
 from mpc.crypto import lattice, paillier
 from mpc.crypto.labels import framed
 from mpc.errors import LocalError, PeerError
+from mpc.job import LATTICES
 from mpc.messages import RingWords
 from mpc.protocols.deposit import Terms, encrypt, open_total, read_statement
-from mpc.protocols.deposit_bfv import NamedKey, body_of, lifted
+from mpc.protocols.deposit_lattice import NamedKey, body_of, lifted, scheme_of
 from parties.deposit_keys import DepositKeys, SignedKey
 from parties.mail import FRAME_BYTES
 from parties.member import Member
@@ -77,7 +78,7 @@ def encrypted(terms: Terms, vectors: Mapping[str, RingWords], coins: Coins, pool
     if pool is not None:
         return encrypt(terms, vectors, coins, pool)
     assert isinstance(terms.key, NamedKey)
-    whole = lifted(terms.sums, vectors, coins)
+    whole = lifted(terms.key.scheme, terms.sums, vectors, coins)
     return body_of([lattice.encrypt(terms.key.of(s), whole[s.name]) for s in terms.sums])
 
 
@@ -101,9 +102,9 @@ async def gathered_key(parts: AsyncIterable[pb.KeyPart]) -> tuple[SignedKey, byt
     secret or is not the one that was signed."""
     head, whole = await gathered(parts, MOST_KEY_BYTES)
     key = from_wire(head)
-    if key.method != "bfv":
+    if key.method not in LATTICES:
         raise LocalError("protocol.malformed", f"A key of {key.method} stands in the job and is not left beside it.")
-    await asyncio.to_thread(lambda: NamedKey(key.key, lattice.PublicKey.from_bytes(whole)))
+    await asyncio.to_thread(lambda: NamedKey(scheme_of(key.method), key.key, lattice.PublicKey.from_bytes(whole)))
     return key, whole
 
 

@@ -11,6 +11,7 @@ from mpc.crypto.labels import unframed
 from mpc.errors import LocalError
 from mpc.evidence.case import Document, Part
 from mpc.evidence.deposit_checks import KEY
+from mpc.job import LATTICES
 from mpc.policy.flow import Limits
 from mpc.protocols.deposit import DEPOSIT, add_up, encrypt, statement_of
 from mpc.query.compile import PLANNER
@@ -44,10 +45,11 @@ async def replay_deposit(member: Member, part: Part, d: Document, kept: Retained
 
 
 async def _deposit(member: Member, part: Part, d: Document, proposed: Proposed, kept: Retained) -> Again:
-    if d.what.deposit is not None and d.what.deposit.method == "bfv":
+    if d.what.deposit is not None and d.what.deposit.method in LATTICES:
         raise LocalError(
             "evidence.missing",
-            f"{member.name} cannot make its BFV deposit again: the library drew the randomness of its ciphertexts.",
+            f"{member.name} cannot make its {d.what.deposit.method.upper()} deposit again: the library drew the "
+            "randomness of its ciphertexts.",
             "Deposits with --method paillier can be made again, byte by byte.",
         )
     key, terms = (bytes.fromhex(d.what.id), d.attempt), terms_of(member, proposed)

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from mpc.crypto.coefficients import off
 from mpc.crypto.labels import digest
 from mpc.errors import LocalError
 from mpc.evidence.released import Released, columns_of, words_of
@@ -150,7 +151,7 @@ def opened_result(
         "suppressed_values": cells,
         "verified": plan.verified,
         "rounded": rounded_by(approvals),
-        **({} if job.deposit is None else {"deposits": _deposits(plan.parties, approvals)}),
+        **({} if job.deposit is None else {"deposits": _deposits(plan.parties, approvals, job.deposit.method)}),
         **_noise(plan, approvals),
         "policies": {p: json.loads(a)["policy"] for p, a in sorted(approvals.items())},
         "nonce": secrets.token_hex(32),  # in the digest of what is released, so that nobody searches for it
@@ -166,9 +167,11 @@ def rounded_by(approvals: Mapping[str, bytes]) -> dict[str, dict[str, str]]:
     return {p: columns for p, columns in found.items() if columns}
 
 
-def _deposits(parties: tuple[str, ...], approvals: Mapping[str, bytes]) -> dict[str, list[str]]:
-    """Whose deposits are in a total, and whose are not."""
-    return {"of": sorted(approvals), "missing": [p for p in parties if p not in approvals]}
+def _deposits(parties: tuple[str, ...], approvals: Mapping[str, bytes], method: str) -> dict[str, Any]:
+    """Whose deposits are in a total, and whose are not; under CKKS how far it was off before it was rounded, in units
+    of the last digit."""
+    found: dict[str, Any] = {"of": sorted(approvals), "missing": [p for p in parties if p not in approvals]}
+    return found if method != "ckks" else {**found, "off_before_rounding": float(off(len(approvals)))}
 
 
 def _noise(plan: Plan, approvals: Mapping[str, bytes]) -> dict[str, Any]:

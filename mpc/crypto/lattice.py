@@ -1,7 +1,7 @@
 """Sums under lattice encryption, BFV and CKKS: the only user of TenSEAL (Apache-2.0, the optional extra ``lattice``).
 
     BFV     whole numbers modulo a prime t of 58 bits, exact; several primes at once where one is too small (CRT)
-    CKKS    real numbers, approximate; here whole numbers only, whose sum is rounded to the exact one
+    CKKS    numbers with an error, which is bounded and rounded away: the sum is the exact one (coefficients.py)
 
 J. Fan, F. Vercauteren, Somewhat Practical Fully Homomorphic Encryption, ePrint 2012/144; J. H. Cheon et al.,
 Homomorphic Encryption for Arithmetic of Approximate Numbers, ASIACRYPT 2017. Parameters come from ``_TABLE`` and from
@@ -11,11 +11,7 @@ standard, 2018, ternary secrets). Nobody chooses any.
 **Exact, and how we know.** SEAL draws errors from a centred binomial distribution of absolute value ≤ 21 and ternary
 u and s, so a fresh ciphertext's error polynomial e·u + e1 + e2·s has coefficients of at most 21·(2N + 1) < 2^18.4,
 whatever was drawn. BFV decrypts correctly while the error stays below q/2t = 2^(174 − 59): with rounding and wraps each
-summand takes less than 2^59 of it, so 2^50 summands are far from it. In CKKS an error of 2^18.4 in each coefficient
-moves no value by more than N·2^18.4 = 2^31.4, which at a scale of 2^60 is 2^-28.6 for each summand; transforms
-in floating point add at most 2^-38 of the largest total. While both together stay below 1/4 the rounded total is
-the exact one, with certainty and not only with high probability, so nothing of the error, which knows the key
-(B. Li, D. Micciancio, EUROCRYPT 2021), is left in it. ``most_ckks`` is that limit.
+summand takes less than 2^59 of it, so 2^50 summands are far from it. Of CKKS mpc/crypto/coefficients.py tells it.
 
 SEAL draws its own randomness (Blake2xb from the system's), so keys and ciphertexts are made where parties do input and
 output, and enter a protocol as arguments: ``new_key`` and ``encrypt`` are no functions of their arguments alone.
@@ -34,25 +30,21 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc.crypto import coefficients
 from mpc.crypto.labels import digest, framed, unframed
+from mpc.crypto.negacyclic import Residues
 from mpc.errors import LocalError, PeerError
 from mpc.messages import RingWords
 
 Scheme = Literal["bfv", "ckks"]
-#: the polynomials' degree; a ciphertext holds as many values (half of them in CKKS)
-DEGREE = 8192
-#: the largest primes below 2^58 that are 1 modulo 2N: plaintext moduli of BFV, used from the left
+#: the polynomials' degree; a ciphertext holds as many values
+DEGREE = coefficients.DEGREE
+#: the largest primes below 2^58 that are 1 modulo 2N: plaintext moduli of BFV, used from the left; its coefficient
+#: modulus is SEAL's for this degree, 218 bits in all
 PRIMES = (288230376150876161, 288230376150712321, 288230376150630401)
-#: bits of the coefficient modulus of CKKS, the last for keys only; BFV's are SEAL's for this degree, 218 in all
-_CKKS_BITS = (60, 60, 60)
-_CKKS_SCALE = 2.0**60
 #: bytes of one public key and of one ciphertext are below these
 _MOST_KEY, MOST_CIPHERTEXT = 640 * 1024, 512 * 1024
-
-
-def most_ckks(summands: int) -> int:
-    """The largest absolute total of ``summands`` vectors that CKKS gives exactly: T·2^-38 + n·2^-28 < 1/4."""
-    return max(0, int((0.25 - summands * 2.0**-28) * 2**38) - 1)
+_SCALE = 2.0**coefficients.SCALE_BITS
 
 
 def primes_for(bound: int) -> int:
@@ -65,10 +57,6 @@ def primes_for(bound: int) -> int:
         f"A total of {bound.bit_length()} bits does not fit the plaintexts of BFV.",
         "Declare tighter bounds, or use a secure sum (--method masked).",
     )
-
-
-def values_per_ciphertext(scheme: Scheme) -> int:
-    return DEGREE if scheme == "bfv" else DEGREE // 2
 
 
 @dataclass(frozen=True)
@@ -126,7 +114,7 @@ class PublicKey:
 
     def ciphertexts(self, length: int) -> int:
         """Ciphertexts of a vector of ``length`` values."""
-        return -(-length // values_per_ciphertext(self.scheme)) * len(self.contexts)
+        return -(-length // DEGREE) * len(self.contexts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,16 +158,14 @@ def encrypt(key: PublicKey, x: RingWords) -> list[bytes]:
 
     Draws the system's randomness: for parties/ to call. What the plaintexts cannot hold is for the plan to refuse.
     """
-    ts, width, made = _tenseal(), values_per_ciphertext(key.scheme), []
-    contexts = key._loaded
-    parts = [_residues(x, p) for p in key.primes] if key.scheme == "bfv" else [_reals(x)]
-    for start in range(0, len(x), width):
-        for context, part in zip(contexts, parts, strict=True):
-            block = part[start : start + width].tolist()
-            vector = (
-                ts.bfv_vector(context, block) if key.scheme == "bfv" else ts.ckks_vector(context, block, _CKKS_SCALE)
-            )
-            made.append(bytes(vector.serialize()))
+    ts, made, contexts = _tenseal(), list[bytes](), key._loaded
+    parts = [_residues(x, p) for p in (key.primes or coefficients.PRIMES)]
+    for start in range(0, len(x), DEGREE):
+        blocks = [part[start : start + DEGREE] for part in parts]
+        if key.scheme == "ckks":
+            made.append(_ckks(contexts[0], np.stack(blocks)))
+            continue
+        made += [bytes(ts.bfv_vector(c, b.tolist()).serialize()) for c, b in zip(contexts, blocks, strict=True)]
     return made
 
 
@@ -210,7 +196,7 @@ def verify_ciphertexts(key: PublicKey, ciphertexts: Sequence[bytes], length: int
                 and len(inner) == 1
                 and inner[0].size() == 2
                 and not inner[0].is_transparent()
-                and (key.scheme == "bfv" or inner[0].scale == _CKKS_SCALE)
+                and (key.scheme == "bfv" or inner[0].scale == _SCALE)
                 and bytes(vector.serialize()) == raw
             )
         except (ValueError, RuntimeError):
@@ -240,19 +226,36 @@ def decrypt(secret: SecretKey, ciphertexts: Sequence[bytes], length: int) -> NDA
     """The values of ``length`` places, (length,): int64, or Python's whole numbers where it takes several primes.
 
     ``ciphertexts`` as ``verify_ciphertexts`` let them through. BFV: each value lies within half of the product of the
-    primes, either side of 0. Raises ValueError in CKKS where a value is too far from a whole number to be a sum of what
-    the plan allows.
+    primes, either side of 0; CKKS: within ``coefficients.most``. Raises ValueError in CKKS where a value is too far
+    from a whole number to be a sum of what the plan allows.
     """
     public = secret.public
-    parts: list[list[NDArray[np.generic]]] = [[] for _ in public.contexts]
+    parts: list[list[NDArray[Any]]] = [[] for _ in public.contexts]
     for i, raw in enumerate(ciphertexts):
         of = i % len(parts)
-        kind = np.int64 if public.scheme == "bfv" else np.float64
-        parts[of].append(np.array(_vector(public.scheme, secret._loaded[of], raw).decrypt(), dtype=kind))
+        context = secret._loaded[of]
+        vector = _vector(public.scheme, context, raw)
+        if public.scheme == "ckks":
+            both = coefficients.words(vector.ciphertext()[0].__getitem__, 2)
+            parts[of].append(coefficients.decrypted(both, _secret(context)))
+        else:
+            parts[of].append(np.array(vector.decrypt(), dtype=np.int64))
     columns = [np.concatenate(p)[:length] for p in parts]
-    if public.scheme == "ckks":
-        return _rounded(columns[0])
     return columns[0] if len(columns) == 1 else _combined(columns, public.primes)
+
+
+def _ckks(context: Any, residues: NDArray[np.int64]) -> bytes:
+    """A fresh ciphertext of numbers, centred modulo each prime of CKKS: an encryption of 0, and they added to it."""
+    made = _tenseal().ckks_vector(context, [0.0], _SCALE)
+    like, id_ = bytes(made.serialize()), made.ciphertext()[0].parms_id()
+    p = np.array(coefficients.PRIMES)[:, None]
+    m = coefficients.plaintext(np.where(residues < 0, residues + p, residues).astype(np.uint64))
+    return bytes(made.add_(_vector("ckks", context, coefficients.bare(like, id_, m))).serialize())
+
+
+def _secret(context: Any) -> Residues:
+    s: Residues = coefficients.words(context.secret_key().data.data().__getitem__, 1)[0]
+    return s
 
 
 def _residues(x: RingWords, p: int) -> NDArray[np.int64]:
@@ -269,18 +272,6 @@ def _residues(x: RingWords, p: int) -> NDArray[np.int64]:
     return np.where(r > np.uint64(half), r.astype(np.int64) - p, r.astype(np.int64))
 
 
-def _reals(x: RingWords) -> NDArray[np.float64]:
-    low = x if x.ndim == 1 else x[:, 0]
-    return np.ascontiguousarray(low).view(np.int64).astype(np.float64)
-
-
-def _rounded(x: NDArray[Any]) -> NDArray[np.int64]:
-    whole: NDArray[np.float64] = np.rint(x)
-    if not np.isfinite(x).all() or (np.abs(x - whole) > 0.25).any() or (np.abs(whole) > 2**52).any():
-        raise ValueError("not near a whole number")
-    return whole.astype(np.int64)
-
-
 def _combined(columns: Sequence[NDArray[np.generic]], primes: Sequence[int]) -> NDArray[np.object_]:
     """The centred numbers modulo the product of ``primes`` with these residues (Garner)."""
     value = columns[0].astype(object) % primes[0]
@@ -292,8 +283,8 @@ def _combined(columns: Sequence[NDArray[np.generic]], primes: Sequence[int]) -> 
 
 
 def _block_length(scheme: Scheme, length: int, block: int) -> int:
-    width = values_per_ciphertext(scheme)
-    return min(width, length - block * width)
+    """What TenSEAL says that a ciphertext holds; of CKKS it knows of the 0 only that was encrypted."""
+    return min(DEGREE, length - block * DEGREE) if scheme == "bfv" else 1
 
 
 def _vector(scheme: Scheme, context: Any, raw: bytes) -> Any:
@@ -307,7 +298,7 @@ def _fresh(scheme: Scheme, i: int) -> Any:
     if scheme == "bfv":
         return ts.context(ts.SCHEME_TYPE.BFV, poly_modulus_degree=DEGREE, plain_modulus=PRIMES[i], n_threads=1)
     return ts.context(
-        ts.SCHEME_TYPE.CKKS, poly_modulus_degree=DEGREE, coeff_mod_bit_sizes=list(_CKKS_BITS), n_threads=1
+        ts.SCHEME_TYPE.CKKS, poly_modulus_degree=DEGREE, coeff_mod_bit_sizes=list(coefficients.BITS), n_threads=1
     )
 
 

@@ -53,8 +53,8 @@ CHINESE: Mapping[str, str] = {
     ),
     "a message of {} at {} is not the one in the log": "{} 在 {} 的消息与日志中的不同",
     "the key sealed with the ciphertexts is not the one that the job names": "与密文一起密封的公钥不是作业所指的公钥",
-    "BFV ciphertexts are added up again where the package for it is installed: {}": (
-        "重新相加 BFV 密文需要安装相应的软件包：{}"
+    "lattice ciphertexts are added up again where the package for it is installed: {}": (
+        "重新相加格密码（BFV、CKKS）密文需要安装相应的软件包：{}"
     ),
     "the coordinator did not add up what it heard: {}": "协调方没有把它收到的内容正确相加：{}",
     "attempt {}: {} messages to the coordinator add up to what it handed on": (

@@ -15,11 +15,11 @@ from mpc.evidence.case import Case, Document
 from mpc.evidence.findings import Findings, bad, events_of, good, if_whole, open_, signed_by
 from mpc.protocols.agree import Verify
 from mpc.protocols.deposit import DEPOSIT_KEY, Terms, add_up, read_statement
-from mpc.protocols.deposit_bfv import NamedKey
+from mpc.protocols.deposit_lattice import NamedKey
 from mpc.query.plan import Plan
 from mpc.roles import deposit_terms
 
-#: as the coordinator keeps a BFV key that a job only names, among what it heard
+#: as the coordinator keeps a lattice key that a job only names, among what it heard
 KEY = "deposit-key"
 
 
@@ -85,7 +85,9 @@ def added_again(case: Case, number: int, d: Document, plan: Plan) -> Findings:
             raise LocalError("protocol.point", "it is not there")
     except HejiError as problem:
         if problem.code == "config.missing":
-            yield open_("BFV ciphertexts are added up again where the package for it is installed: {}", problem.advice)
+            yield open_(
+                "lattice ciphertexts are added up again where the package for it is installed: {}", problem.advice
+            )
         else:
             yield bad("the key sealed with the ciphertexts is not the one that the job names")
         return

@@ -7,9 +7,9 @@ later one (mpc.policy.disclosure), within one job as between jobs:
 
     1  each cell of each measure, against all that was released before and earlier in this job; a cell too close to one
        of them is spoiled
-    2  then the union of the measure's cells that are still shown, since a total beside a table gives a single hidden
-       cell back; while it is too close to one, the smallest cell that is shown is spoiled too (complementary
-       suppression)
+    2  then every line of the table (mpc.policy.margins): the union of those of its cells that are still shown, and all
+       of them together, since a margin or a total beside a table gives a single hidden cell back; while one is too
+       close, the smallest cell that is shown in it is spoiled too (complementary suppression)
 
 Entities and contributions are keyed 64-bit fingerprints: pseudorandom to whoever has no key.
 """
@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.permutation import stable_argsort
+from mpc.policy.margins import Line, Lines
 from mpc.policy.numbers import Counted, Numbers, Word
 from mpc.policy.populations import MARKS, Population, Released, Words
 
@@ -100,7 +101,7 @@ class Entities:
     sums: Words
     seal: Callable[[Words, Words], Words]
     _by_cell: dict[int, Population] = field(default_factory=dict)
-    _last_union: dict[bytes, Population] = field(default_factory=dict)
+    _by_line: dict[Line, tuple[tuple[int, ...], Population]] = field(default_factory=dict)
 
     @cached_property
     def _contributions(self) -> Words:
@@ -117,16 +118,15 @@ class Entities:
             self._by_cell[cell] = Population(self.entities[start:end], self._contributions[start:end])
         return self._by_cell[cell]
 
-    def union(self, shown: Flags) -> Population:
-        """Of the cells that are ``shown``: an entity in several of them has the rows of all."""
-        which = shown.tobytes()
-        if which not in self._last_union:
-            self._last_union.clear()
-            self._last_union[which] = self._union(shown)
-        return self._last_union[which]
+    def union(self, line: Line, cells: tuple[int, ...]) -> Population:
+        """Of these ``cells`` of a line, ascending: an entity in several of them has the rows of all."""
+        if self._by_line.get(line, ((), None))[0] != cells:
+            self._by_line[line] = cells, self._union(cells)
+        return self._by_line[line][1]
 
-    def _union(self, shown: Flags) -> Population:
-        at = np.flatnonzero(shown[self.cells])
+    def _union(self, cells: tuple[int, ...]) -> Population:
+        starts, ends = (np.searchsorted(self.cells, cells, side) for side in ("left", "right"))
+        at = np.concatenate([np.arange(a, b) for a, b in zip(starts, ends, strict=True)])
         at = at[stable_argsort(self.entities[at])]
         entities = self.entities[at]
         starts = np.flatnonzero(np.concatenate(([True], entities[1:] != entities[:-1]))) if len(at) else at
@@ -139,11 +139,12 @@ class Entities:
 @dataclass(frozen=True, eq=False, repr=False)
 class Measured:
     """A measure of this job: who is ``behind`` it, column by column, its cells that are ``hidden`` already, (cells,),
-    and the ``words`` it lets out."""
+    the ``words`` it lets out, and of the table's ``shape`` how many values each key has."""
 
     behind: Sequence[Entities]
     hidden: Flags
     words: Sequence[Word] = ()
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -176,18 +177,25 @@ def spoil(
                     _remember(there, known, least)
                     numbers.add(over)
                     said[cell], counted[cell] = there, over
-        while said:
-            found = [(b.column, b.union(shown)) for b in m.behind]
-            unions, over = _there(found), numbers.of(m.words, found, list(said))
-            if not _too_close(unions, known, least) and not numbers.too_many(over):
-                _remember(unions, known, least)
-                numbers.add(over)
-                out.populations.extend([*(p for there in said.values() for p in there), *unions])
-                out.numbers.extend([*(c for there in counted.values() for c in there), *over])
-                break
-            smallest = min(said, key=lambda cell: max(len(p.entities) for _, p in said[cell]))
-            shown[smallest] = False
-            del said[smallest], counted[smallest]
+        lines = Lines(m.shape, said)
+        unions: dict[Line, list[tuple[Released, Population]]] = {}
+        sums: dict[Line, list[Counted]] = {}
+        while (line := lines.next()) is not None:
+            cells = lines.cells(line)
+            found = [(b.column, b.union(line, cells)) for b in m.behind]
+            unions[line], sums[line] = _there(found), numbers.of(m.words, found, cells)
+            if _too_close(unions[line], known, least) or numbers.too_many(sums[line]):
+                smallest = min(cells, key=lambda cell: max(len(p.entities) for _, p in said[cell]))
+                shown[smallest] = False
+                del said[smallest], counted[smallest]
+                lines.hide(smallest)
+        for line in lines.found:
+            _remember(unions[line], known, least)
+            numbers.add(sums[line])
+        for of_one in (*said.values(), *(unions[line] for line in lines.found)):
+            out.populations.extend(of_one)
+        for of_many in (*counted.values(), *(sums[line] for line in lines.found)):
+            out.numbers.extend(of_many)
         spoiled.append(~shown & ~m.hidden)
     return spoiled, out
 

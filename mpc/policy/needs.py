@@ -25,7 +25,7 @@ JUDGED_IN_JOINS: frozenset[Use] = JUDGED | {"join", "product"}
 #: of single rows of a join
 JUDGED_IN_ROWS: frozenset[Use] = frozenset({"join", "join_reveal", "threshold", "row"})
 #: of what the parties of a join without a helper learn
-JUDGED_WHERE_MET: frozenset[Use] = frozenset({"join_reveal", "threshold", "group", "aggregate"})
+JUDGED_WHERE_MET: frozenset[Use] = frozenset({"join", "filter", "join_reveal", "threshold", "group", "aggregate"})
 #: uses by which a column's values enter a total
 ADDED: frozenset[Use] = frozenset({"aggregate", "extreme", "arithmetic", "product", "row"})
 
@@ -116,6 +116,7 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
     """All that ``plan`` needs of ``party``, each once, in the order of the plan."""
     mixed = {c for c, sets in contributor_sets(plan, party).items() if len(sets) > 1}
     judged = {pool.name for _, pool in plan.joins if pool.dominance is not None}
+    guarded = {pool.name: pool.hides for _, pool in plan.sizes}
     numbers = numbers_of(plan, party)
     exact = {c for p in plan.pools for s in p.sources if s.party == party for c in s.rounding.exact}
     found: dict[tuple[object, ...], Need] = {}
@@ -139,7 +140,10 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
                     exact=use.use in ADDED and column_of(use) in exact,
                     numbers=numbers.get(column_of(use), 0) if use.use in ADDED else 0,
                 )
-                for one in (need, *_shown_selection(reveal, need, request)):
+                shown = (
+                    () if recipient.name in guarded.get(reveal.pool, ()) else _shown_selection(reveal, need, request)
+                )
+                for one in (need, *shown):
                     key = (
                         column_of(use),
                         one.use,
@@ -171,7 +175,8 @@ def _shown_selection(reveal: Reveal, need: Need, request: Request) -> Iterator[N
     """What else is needed where a recipient could tell from a total over a join which of its own rows were chosen.
 
     Exact sums of values it knows give the set away, and so does a count that equals the size of a group it knows. Then
-    the owner lets it know which keys met, and how its conditions came out.
+    the owner lets it know which keys met, and how its conditions came out. Not so of a size that is hidden where nearly
+    all of the recipient's own keys met (``TallyPool.hides``).
     """
     if not isinstance(reveal, JoinReveal) or isinstance(reveal, RowReveal | MetReveal):
         return

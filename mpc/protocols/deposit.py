@@ -15,7 +15,7 @@ into plaintexts. So the recipient reads the same totals, exact, and of a spoiled
 Trust level: deposit. C and R together open every single deposit, so no organisation may run both. Adversary:
 semi-honest; C without R, with all depositors but one, learns nothing; R without C, with n − 2 other depositors, learns
 no more than the total, but for 2^-56 a word (carries).
-The same with BFV in place of Paillier, with 2^-40 a word: deposit_bfv.py.
+The same with BFV or CKKS in place of Paillier, with 2^-40 a word: deposit_lattice.py.
 Leakage: C who deposited and when, the length; depositors nothing; R the total and who is in it.
 Rounds: none, one message a depositor. Bytes per word: 2·|n| / words a plaintext holds, the same from every depositor
 and to R.
@@ -38,9 +38,9 @@ from mpc.crypto import lattice, paillier
 from mpc.errors import LocalError, PeerError
 from mpc.lifted import MOST_WORDS, LiftedPacking
 from mpc.messages import RingWords
-from mpc.protocols import deposit_bfv as bfv
+from mpc.protocols import deposit_lattice as lattices
 from mpc.protocols.agree import Verify
-from mpc.protocols.deposit_bfv import NamedKey
+from mpc.protocols.deposit_lattice import NamedKey
 from mpc.protocols.total import Sum
 
 #: labels of signatures: of a recipient over its key, of a depositor over a deposit and over its withdrawal
@@ -77,8 +77,8 @@ class Terms:
         if isinstance(self.key, NamedKey) and len(self.depositors) > MOST_WORDS:
             raise LocalError(
                 "plan.deposit",
-                f"{len(self.depositors)} parties would deposit, and a BFV plaintext holds the sum of {MOST_WORDS} at "
-                "most.",
+                f"{len(self.depositors)} parties would deposit, and a {self.key.name} plaintext holds the sum of "
+                f"{MOST_WORDS} at most.",
                 "Use --method paillier, which holds 255.",
             )
         if self.least < 2 or self.counted(self.depositors) < self.least:
@@ -102,7 +102,7 @@ class Terms:
     def ciphertexts(self) -> int:
         """Of one deposit, and of the total."""
         if isinstance(self.key, NamedKey):
-            return sum(bfv.ciphertexts_of(s) for s in self.sums)
+            return sum(lattices.ciphertexts_of(self.key.scheme, s) for s in self.sums)
         return sum(packing(self.key, s).plaintexts for s in self.sums)
 
     @property
@@ -190,7 +190,7 @@ def packing(key: paillier.PublicKey, s: Sum) -> LiftedPacking:
 
 def encrypt(terms: Terms, vectors: Mapping[str, RingWords], coins: Coins, pool: paillier.Pool) -> bytes:
     """The depositor's role under a Paillier key: the ciphertexts to leave with the coordinator. ``vectors`` by name of
-    the sum. Under BFV it is ``deposit_bfv.lifted`` and ``mpc.crypto.lattice.encrypt``.
+    the sum. Under lattices it is ``deposit_lattice.lifted`` and ``mpc.crypto.lattice.encrypt``.
 
     Raises LocalError protocol.reuse where the pool runs out.
     """
@@ -206,7 +206,7 @@ def encrypt(terms: Terms, vectors: Mapping[str, RingWords], coins: Coins, pool: 
 def verify_body(terms: Terms, body: bytes, sender: str) -> None:
     """Whether these are ciphertexts of a deposit. Raises PeerError protocol.size, protocol.malformed."""
     if isinstance(terms.key, NamedKey):
-        bfv.read(terms.key, terms.sums, body, sender, "deposit")
+        lattices.read(terms.key, terms.sums, body, sender, "deposit")
     else:
         paillier.decode(terms.key, body, terms.ciphertexts, party=sender, step="deposit")
 
@@ -217,8 +217,8 @@ def add_up(terms: Terms, bodies: Mapping[str, bytes]) -> bytes:
     terms.verify_enough(bodies)
     key, who = terms.key, sorted(bodies)
     if isinstance(key, NamedKey):
-        read = [bfv.read(key, terms.sums, bodies[d], d, "deposit") for d in who]
-        return bfv.body_of(bfv.add(key, terms.sums, read))
+        read = [lattices.read(key, terms.sums, bodies[d], d, "deposit") for d in who]
+        return lattices.body_of(lattices.add(key, terms.sums, read))
     columns = (paillier.decode(key, bodies[d], terms.ciphertexts, party=d, step="deposit") for d in who)
     return paillier.encode(key, paillier.add(key, columns, terms.ciphertexts))
 
@@ -236,9 +236,9 @@ def open_total(
     terms.verify_enough(names)
     try:
         if isinstance(secret, lattice.SecretKey):
-            named = NamedKey(secret.public.fingerprint, secret.public)
-            columns = bfv.read(named, terms.sums, body, terms.coordinator, "deposit-total")
-            return bfv.open_sums(secret, terms.sums, columns, len(names))
+            named = NamedKey(secret.public.scheme, secret.public.fingerprint, secret.public)
+            columns = lattices.read(named, terms.sums, body, terms.coordinator, "deposit-total")
+            return lattices.open_sums(secret, terms.sums, columns, len(names))
         read = paillier.decode(secret.public, body, terms.ciphertexts, party=terms.coordinator, step="deposit-total")
         plaintexts = iter(paillier.decrypt(secret, read))
         return {s.name: _unpacked(packing(secret.public, s), plaintexts, len(names)) for s in terms.sums}

@@ -45,6 +45,7 @@ from mpc.query.plan import (
     RankedMeasure,
     Ranking,
     Reach,
+    TallyPool,
     Word,
     shows_rows,
 )
@@ -52,6 +53,7 @@ from mpc.query.relations import GroupKey, QueryBinder, Rows, Scalars, Totals
 from mpc.query.reveals import reveals_of
 from mpc.query.rounding import rounding
 from mpc.query.separate import check_weights
+from mpc.query.tally_pool import size_alone
 
 #: goes into every job and plan; a change of what is compiled changes the number
 PLANNER = f"heji-7/sqlglot-{version('sqlglot')}"
@@ -144,7 +146,7 @@ def compile_plan(
     noise = read_noise(epsilon, entity_rows)
     try:
         source, totals, known = _read(sql, catalogs, recipients, parameters)
-        plan = _plan(source, totals, known, noise, earlier, helped=trust != "parties")
+        plan = _plan(source, totals, known, noise, recipients, earlier, helped=trust != "parties")
     except RecursionError:
         raise too_deep() from None
     if verified:
@@ -250,6 +252,7 @@ def _plan(
     totals: Totals,
     catalogs: Mapping[str, Catalog],
     noise: Noise | None,
+    recipients: Sequence[str],
     earlier: Earlier | None,
     *,
     helped: bool,
@@ -265,7 +268,7 @@ def _plan(
             line=1,
             column=1,
         )
-    pools, place = _pools(source, totals, found.drafts, catalogs, noise, earlier, helped=helped)
+    pools, place = _pools(source, totals, found.drafts, catalogs, noise, recipients, earlier, helped=helped)
 
     def placed(e: Expr) -> Expr:
         if isinstance(e, WordRef):
@@ -312,6 +315,7 @@ def _pools(
     drafts: Sequence[Draft],
     catalogs: Mapping[str, Catalog],
     noise: Noise | None,
+    recipients: Sequence[str],
     earlier: Earlier | None,
     *,
     helped: bool,
@@ -345,7 +349,8 @@ def _pools(
         if term_of(chosen) is not None:
             held = own if keys else ()
             known = None if earlier is None or not helped else beside(chosen, held, catalogs, earlier)
-            return join_pool(source, name, keys, held, chosen, measures, catalogs, noise, helped=helped, beside=known)
+            made = join_pool(source, name, keys, held, chosen, measures, catalogs, noise, helped=helped, beside=known)
+            return size_alone(made, recipients) if isinstance(made, TallyPool) else made
         parties = tuple(sorted({party for d in chosen for party in d.parties}))
         sources = tuple(_source(party, chosen, len(keys), _catalog(catalogs, party), noise) for party in parties)
         return Pool(name, keys, measures, sources, _rankings(chosen, len(keys), catalogs))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mpc.protocols import size
 from mpc.query.plan import JoinPool, Key, Measure, Plan, Pool, TallyPool
 
 _KINDS = {
@@ -93,6 +94,8 @@ def _met(pool: Pool, party: str) -> list[str]:
     """What the parties of a join without a helper learn of each other."""
     if not isinstance(pool, TallyPool) or party not in pool.parties:
         return []
+    if pool.asks:
+        return _sized(pool, party)
     spine, other = pool.sides
     theirs = other if party == spine.party else spine
     passing = " (of both, the rows that pass their own conditions)" if pool.by_row else ", whatever the conditions"
@@ -112,6 +115,27 @@ def _met(pool: Pool, party: str) -> list[str]:
         )
     else:
         texts.append(f"ciphertexts under a key of {other.party}; neither its values nor which rows pass its conditions")
+    return texts
+
+
+def _sized(pool: TallyPool, party: str) -> list[str]:
+    """Of a join of which only the number of keys that met is asked."""
+    theirs = next(s for s in pool.sides if s.party != party)
+    texts = [
+        f"of the keys of {theirs.name} that they are at most {theirs.rows:,}, as published; not which of its own are "
+        "among them",
+        "whether the number of keys that met is hidden, as the recipient learns it",
+    ]
+    if pool.hides:
+        texts[1] += (
+            f": fewer than the owners' min_entities met, or of the keys of {' or '.join(pool.hides)} fewer than that "
+            "did not"
+        )
+    if party == pool.asks and party not in pool.hides:
+        texts.append(
+            f"the number of keys that met plus one that {theirs.party} draws below {size.EXTRA:,}, so about how many, "
+            "where they are many"
+        )
     return texts
 
 

@@ -7,6 +7,11 @@
 
 The other side's own conditions can choose a single entity, whose count is then what the spine's conditions say of it;
 so these are shown like those of a result by row. Of the other side's conditions the spine sees nothing but the result.
+
+Where only the number of keys that met is asked (mpc/protocols/size.py):
+
+    either side          whether it is hidden, who counts about what it is    the keys            join
+                         (of fewer than min_entities nothing)                 all conditions      filter
 """
 
 from __future__ import annotations
@@ -26,10 +31,28 @@ def met_reveal(pool: TallyPool, drafts: Sequence[Draft], catalogs: Mapping[str, 
     """``drafts``: all measures of the pool."""
     terms = [t for d in drafts for a in d.aggregates for t in a.terms if isinstance(t, JoinedTerm)]
     family = terms[0].family
-    uses = {u for t in terms for of in _uses(t) for u in published(of, catalogs)}
+    of_term = _uses_of_size if pool.asks else _uses
+    uses = {u for t in terms for of in of_term(t) for u in published(of, catalogs)}
     joined = tuple(sorted(s.party for s in family))
     found = tuple(sorted(uses, key=lambda u: (u.party, u.table, u.column, u.use, u.where)))
-    return MetReveal("which keys are in both tables", pool.name, found, (), False, (), joined, ())
+    what = "how many keys are in both tables, about" if pool.asks else "which keys are in both tables"
+    return MetReveal(what, pool.name, found, (), False, (), joined, ())
+
+
+def _uses_of_size(t: JoinedTerm) -> Iterator[ColumnUse]:
+    for side in t.family:
+        for c in side.key:
+            yield ColumnUse(side.party, side.table, c.name, "join", "how many of its keys are in both tables")
+        if side.where is not None:
+            for c in columns(side.where):
+                yield ColumnUse(c.party, c.table, c.name, "filter", f"WHERE {show(side.where)}")
+    if t.value is None:
+        return
+    for c in condition_columns(t.value):
+        yield ColumnUse(c.party, c.table, c.name, "filter", show(t.value))
+    for c in value_columns(t.value):
+        if c.nullable:
+            yield ColumnUse(c.party, c.table, c.name, "aggregate", f"where {shown(t.value)} is not NULL")
 
 
 def _uses(t: JoinedTerm) -> Iterator[ColumnUse]:

@@ -428,17 +428,26 @@ class TallyPool(JoinPool):
     """A join of two parties, one table of each, without a helper (P9, mpc/pair.py).
 
     Every step that is let out is Σ coefficient · (column of the spine, or 1) · (column of the other side). Which keys
-    met both parties learn. ``ones``: of each side the columns that are 1 in every row that counts. ``weighed``: whether
-    a result by row multiplies columns of the spine by what the other side does not show (mpc/protocols/scoring.py).
+    met both parties learn, but where ``asks`` says who counts them: there the result is their number and neither learns
+    it (mpc/protocols/size.py), and ``hides`` names the parties of the join that receive it. ``ones``: of each side the
+    columns that are 1 in every row that counts. ``weighed``: whether a result by row multiplies columns of the spine by
+    what the other side does not show (mpc/protocols/scoring.py).
     """
 
     ones: tuple[tuple[int, ...], tuple[int, ...]]
     weighed: bool = False
+    asks: str = ""
+    hides: tuple[str, ...] = ()
+
+    @property
+    def most(self) -> int:
+        """More than can meet."""
+        return min(s.rows for s in self.sides) + 1
 
     @property
     def ciphertexts(self) -> bool:
         """Whether Paillier is needed: for totals, and for weighed rows."""
-        return self.weighed or not self.by_row
+        return self.weighed or not (self.by_row or self.asks)
 
 
 def shows_rows(pool: Pool) -> bool:
@@ -493,7 +502,8 @@ class RowReveal(JoinReveal):
 @dataclass(frozen=True)
 class MetReveal(JoinReveal):
     """What the two parties of a join without a helper learn of each other, whoever receives the result: which of their
-    own keys the other has; ``filter`` and ``group`` columns are those of the spine, whose groups the other side counts.
+    own keys the other has, and of groups of the spine how many entities are in them; or where only the number of keys
+    that met is asked, that it is small, and one of them about what it is.
     """
 
 
@@ -550,6 +560,11 @@ class Plan:
     def tallies(self) -> tuple[tuple[int, TallyPool], ...]:
         """The joins that two parties compute between them."""
         return tuple((i, p) for i, p in self.joins if isinstance(p, TallyPool))
+
+    @property
+    def sizes(self) -> tuple[tuple[int, TallyPool], ...]:
+        """Those of which only the number of keys that met is asked."""
+        return tuple((i, p) for i, p in self.tallies if p.asks)
 
     @property
     def hidden_joins(self) -> tuple[tuple[int, JoinPool], ...]:

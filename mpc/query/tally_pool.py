@@ -59,6 +59,30 @@ def without_helper(pool: JoinPool, family: Sequence[JoinSide], ones: Sequence[Se
     return replace(made, weighed=weighed)
 
 
+def size_alone(pool: TallyPool, recipients: Sequence[str]) -> TallyPool:
+    """The pool with who counts, where nothing but the number of keys that met is asked; else as it is.
+
+    A recipient of the two counts, so that nobody learns besides about how many there are. ``COUNT(*)`` is that number
+    where no key repeats, ``COUNT(DISTINCT key)`` always. What is let out then equals what its entities are counted by,
+    0 or 1 in a row; so each side can leave out its rows with 0 before anything is said.
+    """
+    if pool.by_row or pool.keys or len(pool.measures) > 1:
+        return pool
+    (released,) = pool.released
+    try:
+        asked = [met(pool, s) for s in (*released.words, *released.entities)]
+    except NotBilinear:
+        return pool
+    if len(released.words) > 1 or any(len(word) != 1 or word != asked[0] for word in asked):
+        return pool
+    (((a, _), times),) = asked[0].items()
+    spine = pool.sides[0]
+    if times != 1 or not (spine.unique or (a is not None and spine.columns[a].how == "mark")):
+        return pool
+    hides = tuple(s.party for s in pool.sides if s.party in recipients)
+    return replace(pool, asks=(*hides, spine.party)[0], hides=hides)
+
+
 def _refused(why: str, instead: str) -> LocalError:
     return LocalError(
         "plan.trust",

@@ -76,7 +76,7 @@ def deposit_list(*, consortium: Consortium = None, as_: As = None, json: bool = 
 
 def deposit_key(
     *,
-    method: Annotated[Literal["paillier", "bfv"], Parameter(help="of jobs with this --method")] = "paillier",
+    method: Annotated[Literal["paillier", "bfv", "ckks"], Parameter(help="of jobs with this --method")] = "paillier",
     rotate: Annotated[bool, Parameter(negative="", help="make a new key for the jobs to come")] = False,
     consortium: Consortium = None,
     as_: As = None,

@@ -45,7 +45,7 @@ Verified = Annotated[
 ]
 
 Method = Annotated[
-    Literal["masked", "paillier", "bfv"],
+    Literal["masked", "paillier", "bfv", "ckks"],
     Parameter(help="masked: parties online together; else each deposits when it likes, encrypted to the recipient"),
 ]
 Closes = Annotated[
@@ -274,7 +274,9 @@ def asked_for(method: str, closes: str, least: int | None, *, early: bool) -> Co
     """How deposits are to be collected; None for a masked sum. Raises LocalError config.missing, config.invalid."""
     if method == "masked":
         if closes and closes != tomorrow():
-            raise LocalError("config.invalid", "--closes goes with --method paillier or bfv.", "Leave one of them out.")
+            raise LocalError(
+                "config.invalid", "--closes goes with --method paillier, bfv or ckks.", "Leave one of them out."
+            )
         return None
     if not closes:
         raise LocalError(
@@ -416,6 +418,7 @@ def deliver(result: Result, form: str, target: Path | None) -> None:
                 f"job {statement['job'][:16]} · from {', '.join(statement['parties'])} · trust {statement['trust']}"
                 + (" · verified" if statement.get("verified") else "")
                 + (f" · without {', '.join(w)}" if (w := statement.get("deposits", {}).get("missing")) else "")
+                + (f" · CKKS, off by {x:.4f} of a last digit at most, rounded: exact" if (x := _off(statement)) else "")
                 + (f" · {n} values suppressed" if (n := statement["suppressed_values"]) else "")
                 + _rounded(statement.get("rounded", {}))
                 + (f" · with noise, epsilon {noise['epsilon']}" if (noise := statement.get("noise")) else ""),
@@ -426,6 +429,11 @@ def deliver(result: Result, form: str, target: Path | None) -> None:
             for b in budgets:
                 left = f"{party} leaves {b['recipient']} {b['left']} of {b['of']} in {b['days']} days"
                 err.print(Text(f"{left} (its grant at line {b['line']})", style="dim"))
+
+
+def _off(statement: dict[str, Any]) -> float:
+    """How far a total under CKKS was off before it was rounded; 0 of any other."""
+    return float(statement.get("deposits", {}).get("off_before_rounding", 0))
 
 
 @contextmanager

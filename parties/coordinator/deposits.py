@@ -19,7 +19,7 @@ import structlog
 
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.evidence.deposit_checks import KEY
-from mpc.job import Job
+from mpc.job import LATTICES, Job
 from mpc.protocols.deposit import WITHDRAWAL, Terms, add_up, read_statement, verify_body, withdrawal
 from mpc.run import Sent
 from parties.coordinator.attempt import News
@@ -88,7 +88,7 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
             stub = deposits_pb2_grpc.OwnDepositsStub(self._member.channel(recipient))
             asked, patience = pb.KeyRequest(method=method), self._member.config.proposal_seconds
             key: pb.SignedKey = await stub.Key(asked, timeout=patience)
-            if method == "bfv" and not self._knows(key):
+            if method in LATTICES and not self._knows(key):
                 signed, whole = await gathered_key(stub.WholeKey(asked, timeout=patience))
                 key = to_wire(signed)
                 self._saw(key, recipient, whole)
@@ -109,8 +109,11 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
     def _saw(self, key: pb.SignedKey, owner: str, whole: bytes = b"") -> None:
         signed = from_wire(key)
         signed.verify(self._member, owner)
-        if signed.method == "bfv" and not whole and not self._knows(key):
-            raise LocalError("protocol.malformed", f"{owner} names a BFV key that the coordinator has never seen.")
+        if signed.method in LATTICES and not whole and not self._knows(key):
+            raise LocalError(
+                "protocol.malformed",
+                f"{owner} names a {signed.method.upper()} key that the coordinator has never seen.",
+            )
         self._store.saw_key(signed, whole)
 
     async def LeaveKey(self, request: AsyncIterator[pb.KeyPart], context: Context) -> pb.KeyKept:
@@ -329,13 +332,14 @@ class Deposits(deposits_pb2_grpc.DepositsServicer):
     def _beside(self, job: Job) -> bytes:
         """The key that a job only names. Raises LocalError job.invalid where the recipient has left another."""
         assert job.deposit is not None
-        if job.deposit.method != "bfv":
+        if job.deposit.method not in LATTICES:
             return b""
-        known = self._store.key(job.recipients[0], "bfv")
+        known = self._store.key(job.recipients[0], job.deposit.method)
         if known is None or known[0].key.hex() != job.deposit.key:
             raise LocalError(
                 "job.invalid",
-                f"The job names another BFV key than {job.recipients[0]} has left with the coordinator.",
+                f"The job names another {job.deposit.method.upper()} key than {job.recipients[0]} has left with the "
+                "coordinator.",
                 "Submit the query again: it then names the newest key.",
             )
         return known[1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import grpc.aio
 
 from mpc.errors import LocalError
-from mpc.job import DepositTerms
+from mpc.job import LATTICES, DepositTerms
 from mpc.query.plan import Plan
 from parties.deposit_keys import DepositKeys, SignedKey
 from parties.depositing import from_wire, gathered, opened, with_key
@@ -75,7 +75,7 @@ async def _key(member: Member, recipient: str, reply: deposits_pb2.PrepareReply,
     keys = DepositKeys(member)
     known = keys.current(method)
     key = known if known else await asyncio.to_thread(keys.make, method)
-    if method == "bfv":
+    if method in LATTICES:
         try:
             await _stub(member).LeaveKey(with_key(key, keys.whole(key)), timeout=60)
         except grpc.aio.AioRpcError as error:

@@ -106,6 +106,7 @@ def measured(
             [found[i] for i in said.populations],
             filled.small[m],
             [_word(n, said, measure.words[n.word], filled.words[m][n.word]) for n in said.numbers],
+            tuple(len(k.domain) for k in pool.keys),
         )
         for m, (measure, said) in enumerate(zip(pool.measures, behind.measures, strict=True))
     ]
@@ -132,7 +133,7 @@ def measured_side(
         who = [found[i] for i in said.populations]
         rows = [b for b in who if b.column[1] == "*"]
         few = np.bincount(rows[0].cells, minlength=cells) < least if len(rows) == 1 else np.zeros(cells, dtype=bool)
-        out.append(Measured(who, few))
+        out.append(Measured(who, few, shape=tuple(len(k.domain) for k in keys)))
     return out
 
 

@@ -27,7 +27,7 @@ from mpc.crypto.paillier import PublicKey
 from mpc.errors import HejiError, LocalError, PeerError
 from mpc.job import METHODS, Job
 from mpc.protocols.deposit import DEPOSIT, WITHDRAWAL, Terms, statement_of, withdrawal
-from mpc.protocols.deposit_bfv import NamedKey
+from mpc.protocols.deposit_lattice import NamedKey
 from mpc.roles import deposit_cast
 from parties.deposit_keys import DepositKeys, SignedKey
 from parties.depositing import (

@@ -15,8 +15,9 @@ from mpc.coins import Coins
 from mpc.errors import LocalError
 from mpc.evidence import data
 from mpc.evidence.data import Block
-from mpc.joint import SideRows
+from mpc.joint import Joint, SideRows
 from mpc.messages import RingWords
+from mpc.pair import Pair
 from mpc.policy import disclosure
 from mpc.policy.flow import Limits
 from mpc.policy.rounding import round_words
@@ -131,7 +132,7 @@ class Inputs:
             }
             at_sides = {
                 (p, side): database.rows(side.query.behind.sql)
-                for p, j in cast.joints
+                for p, j in _compared(cast).items()
                 for side in j.pool.sides
                 if side.party == me and side.query.behind.sql and self._releases is not None and j.least > 0
             }
@@ -208,7 +209,7 @@ class Inputs:
         measures = []
         for p, (query, answer) in behind.items():
             measures += measured(plan.pools[p], query, answer, filled[p], ledger.fingerprints, ledger.seal)
-        joints = dict(cast.joints)
+        joints = _compared(cast)
         for (p, side), answer in at_sides.items():
             j = joints[p]
             measures += measured_side(j.pool, side, answer, j.least, ledger.fingerprints, ledger.seal)
@@ -222,3 +223,8 @@ class Inputs:
             pool = joints[p].pool
             hidden = np.array([in_all_cells(pool, side, next(spoiled)) for _ in pool.measures])
             rows[p][side.name] = replace(rows[p][side.name], hidden=hidden)
+
+
+def _compared(cast: Cast) -> Mapping[int, Joint | Pair]:
+    """The joins whose populations are compared with earlier ones, by number of their pool."""
+    return {**dict(cast.joints), **{p: j for p, j in cast.pairs if j.pool.asks}}

@@ -87,6 +87,20 @@ def test_the_same_under_bfv(folder: Path, job: str) -> None:
     assert len([line for line in keys if "bfv" in line]) == 2
 
 
+def test_ckks_says_how_far_off_it_was(folder: Path, job: str) -> None:
+    words = tuple("ckks" if w == "paillier" else w for w in CLOSES)
+    told = good(soon(folder, "explain", BY_GRADE, "--to", "analyst", *words))
+    assert "CKKS ciphertext(s) a party, off by 0.0" in told and "ckks      each party deposits when it likes" in told
+    found = good(soon(folder, "query", BY_GRADE, "--to", "analyst", *words, "--early")).strip()
+    for bank in BANKS:
+        assert "deposited." in good(ask(folder, "deposit", found[:12], "--as", bank))
+    good(ask(folder, "jobs", "wait", found, "--as", "analyst"))
+    result = ask(folder, "jobs", "result", found, "--as", "analyst")
+    assert "of a last digit at most, rounded: exact" in " ".join(result.err.split()) and not result.status
+    keys = good(ask(folder, "deposit", "key", "--method", "ckks", "--as", "analyst"))
+    assert any("ckks" in line and "in use" in line for line in keys.splitlines())
+
+
 def test_keys_and_evidence(folder: Path, job: str) -> None:
     told = good(ask(folder, "deposit", "key", "--rotate", "--as", "analyst")).splitlines()
     both = [line for line in told if "paillier" in line]

@@ -83,6 +83,19 @@ async def test_all_but_one_after_all(tmp_path: Path) -> None:
         assert (await running.query(without(11), "bank_a")).rows[0]["n"] is None  # to whomever
 
 
+async def test_a_margin_does_not_give_a_cell_back(tmp_path: Path) -> None:
+    """Two firms of each grade have a low balance. After totals by grade, a table by grade and band hides another cell
+    of each grade; of the whole table one would do."""
+    folder = world.make(tmp_path, count=60)
+    band = "CASE WHEN balance < 4000 THEN 'low' WHEN balance < 30000 THEN 'mid' ELSE 'high' END"
+    async with serving(folder) as running:
+        grades = await running.query("SELECT grade, COUNT(*) AS n FROM bank_b.accounts GROUP BY grade ORDER BY grade")
+        assert [r["n"] for r in grades.rows] == [30, 30]
+        table = await running.query(f"SELECT grade, {band} AS b, COUNT(*) AS n FROM bank_b.accounts GROUP BY grade, b")
+    shown = {(r["grade"], r["b"]): r["n"] for r in table.rows if r["n"] is not None}
+    assert shown == {("A", "high"): 15, ("B", "high"): 15}
+
+
 async def test_a_node_remembers_over_a_restart(tmp_path: Path) -> None:
     folder = world.make(tmp_path)
     async with serving(folder) as running:

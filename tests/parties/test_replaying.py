@@ -16,6 +16,7 @@ from mpc.errors import LocalError
 from mpc.evidence.case import Part, read_part
 from mpc.evidence.data import Block
 from mpc.evidence.entry import Entry, make_entry
+from mpc.protocols import size
 from mpc.run import Sent
 from parties.auditor.export import own_evidence
 from parties.config import template
@@ -46,7 +47,13 @@ STORIES = (
     ),
     Story(test_ranked.make, test_ranked.BY_REGION, (*test_ranked.BANKS, "helper", "coordinator")),
     Story(test_tallies.make, test_tallies.BY_INDUSTRY, ("tax", "bank", "coordinator"), "parties"),
+    Story(test_tallies.make, test_tallies.SIZE, ("tax", "bank", "coordinator"), "parties"),
 )
+
+
+@pytest.fixture(autouse=True)
+def few_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(size, "EXTRA", 64)
 
 
 async def ran(folder: Path, sql: str, trust: str = "helper") -> str:
@@ -68,7 +75,7 @@ async def again(
         await member.close()
 
 
-@pytest.mark.parametrize("story", STORIES, ids=["sum", "join", "search", "join without a helper"])
+@pytest.mark.parametrize("story", STORIES, ids=["sum", "join", "search", "join without a helper", "size alone"])
 async def test_every_role_says_the_same_again(tmp_path: Path, story: Story) -> None:
     folder = story.make(tmp_path)
     job = await ran(folder, story.sql, story.trust)
@@ -271,8 +278,8 @@ def test_the_input_is_kept_where_it_fits_in_beside_the_messages(tmp_path: Path, 
         assert [s.raw for s in kept.heard(key, "bank_a")] == [b"x" * 40]
     path = next((tmp_path / "state" / "retained").iterdir())
     whole = path.read_bytes()
-    for size in (0, 3, 52, 60, 80, len(whole) - 1):  # cut off wherever a crash or a full disk may
-        path.write_bytes(whole[:size])
+    for length in (0, 3, 52, 60, 80, len(whole) - 1):  # cut off wherever a crash or a full disk may
+        path.write_bytes(whole[:length])
         with pytest.raises(LocalError, match="damaged or cut off"):
             _all_of(kept, key)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mpc.errors import LocalError
-from mpc.protocols import blind
+from mpc.protocols import blind, size
 from parties import cores
 from parties.consortium import init_consortium
 from parties.cores import Cores
@@ -48,6 +48,12 @@ def make(folder: Path, *, grants: tuple[str, ...] = GRANTS, least: int = 1, help
             domains={"industry": "A,B"} if party == "tax" else {},
         )
     return consortium
+
+
+@pytest.fixture(autouse=True)
+def few_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes alone in little time."""
+    monkeypatch.setattr(size, "EXTRA", 64)
 
 
 @pytest.fixture
@@ -121,6 +127,35 @@ async def test_what_the_other_party_learns_needs_a_grant(tmp_path: Path, missing
         error = await refused(running, sql, trust="parties")
         assert error.code == "policy.refused" and missing in str(error)
         assert "which keys are in both tables" in str(error) or missing == "group"
+
+
+#: no join_reveal, no threshold
+FOR_SIZES = ("join", "aggregate", "filter")
+SIZE = f"SELECT COUNT(*) AS n {JOINED} WHERE b.overdue < 2"
+
+
+async def test_a_size_alone_needs_no_grant_to_learn_which_keys_met(tmp_path: Path) -> None:
+    folder = make(tmp_path, grants=FOR_SIZES, least=5)
+    met = sum(1 for i in range(60) if i % 4 and i % 3 < 2)
+    async with serving(folder, without=("helper", "telecom")) as running:
+        for to in ("analyst", "tax"):
+            assert (await query(running, SIZE, to)).rows[0]["n"] == met
+        # all of the bank's keys that pass met, which would tell of each
+        (row,) = (await query(running, SIZE, "bank")).rows
+        assert row["n"] is None and row["_suppressed"] == ["n"]
+        (row,) = (await query(running, SIZE.replace("< 2", "< 2 AND t.paid < 50"))).rows
+        assert row["n"] is None  # three met
+        error = await refused(running, f"SELECT COUNT(*), AVG(b.balance) {JOINED}", trust="parties")
+        assert error.code == "policy.refused" and "join_reveal" in str(error)
+
+
+async def test_a_size_without_one_firm_after_one_with_it_is_hidden(tmp_path: Path) -> None:
+    """By the conditions of either owner, also of the one that receives it."""
+    async with serving(make(tmp_path, grants=FOR_SIZES, least=5), without=("helper", "telecom")) as running:
+        whole = SIZE.replace("b.overdue < 2", "t.paid >= 0")
+        assert (await query(running, whole, "tax")).rows[0]["n"] == 45
+        for less in ("t.paid >= 20", "t.paid >= 0 AND b.balance > 3"):  # firms 0 and 1; firm 1, 2 and 3
+            assert (await query(running, whole.replace("t.paid >= 0", less), "tax")).rows[0]["n"] is None, less
 
 
 async def test_three_parties_are_refused_and_told_why(firms: Running) -> None:

@@ -20,6 +20,7 @@ from mpc.evidence.deposit_checks import KEY, deposits
 from mpc.evidence.entry import Event
 from mpc.evidence.sealed import open_sealed, seal
 from mpc.evidence.verify import Check, overall, verify
+from mpc.protocols.deposit_lattice import PARTS, scheme_of
 from mpc.run import Sent
 from parties.auditor import key
 from parties.auditor.export import export
@@ -98,10 +99,11 @@ def _a_depositor_alone_shows_its_own_deposit(case: Case) -> None:
 
 
 @pytest.mark.slow
-async def test_under_bfv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("method", ["bfv", "ckks"])
+async def test_under_lattices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """The auditor adds up under the key that the coordinator sealed with the ciphertexts, and under no other."""
     folder = make(tmp_path, banks=(*world.BANKS, "tax"), auditors=["auditor"])
-    bundle = await evidence(folder, "bfv")
+    bundle = await evidence(folder, method)
     plain = judged(folder, bundle)
     assert overall(plain) == "passed", told(plain)
     private = key.private(folder / "auditor")
@@ -123,7 +125,8 @@ async def test_under_bfv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         forge.files["bodies/coordinator.sealed"] = seal(change(heard), bundle.job, "coordinator", public, b"e" * 32)
         return judged(folder, forge.made(), private)
 
-    another = lattice.new_key("bfv", 3).public.to_bytes()
+    scheme = scheme_of(method)
+    another = lattice.new_key(scheme, PARTS[scheme]).public.to_bytes()
     for checks in (
         sealed(lambda heard: [replace(s, raw=another) if s.step == KEY else s for s in heard]),
         sealed(lambda heard: [s for s in heard if s.step != KEY]),
@@ -135,7 +138,7 @@ async def test_under_bfv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert judged(folder, bundle, private)[8].verdict == "open"  # nobody is blamed for what is not installed here
     [found_again] = await again(folder, "coordinator", bundle.job)
     assert found_again.role == "coordinator"
-    with pytest.raises(LocalError, match="cannot make its BFV deposit again"):
+    with pytest.raises(LocalError, match=f"cannot make its {method.upper()} deposit again"):
         await again(folder, "bank_a", bundle.job)
 
 

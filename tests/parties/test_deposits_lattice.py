@@ -1,4 +1,4 @@
-"""Deposit jobs under BFV between members over real gRPC: the same totals, and no secret in anything that is sent."""
+"""Deposit jobs under BFV and CKKS over real gRPC: the same totals, and no secret in anything that is sent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import grpc.aio
 import pytest
 from grpc import _common
 
-from mpc.crypto import lattice, paillier
+from mpc.crypto import coefficients, lattice, paillier
 from mpc.crypto.labels import framed
 from mpc.errors import LocalError
 from parties.coordinator import deposits as at_coordinator
@@ -57,21 +57,27 @@ def traffic(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return seen
 
 
-async def test_the_total_is_the_plain_one_and_no_secret_leaves(tmp_path: Path, traffic: list[bytes]) -> None:
+@pytest.mark.parametrize("method", ["bfv", "ckks"])
+async def test_the_total_is_the_plain_one_and_no_secret_leaves(
+    tmp_path: Path, traffic: list[bytes], method: str
+) -> None:
     async with banks(make(tmp_path)) as (running, clock):
-        job = await submit(running, method="bfv")
+        job = await submit(running, method=method)
         await deposit(running, job)
         bodies = _bodies(running)
         clock.later += 11 * DAY
         await until(running, "analyst", job, "done")
         result = await running.ask("analyst", "result", job)
         member = await running.apart(Member, running.folder / "analyst")
-        known = DepositKeys(member).current("bfv")
-        assert known is not None
+        known = DepositKeys(member).current(method)
+        assert known is not None and known.method == method
         secret = DepositKeys(member).secret(known.key)
         await member.close()
     assert result.rows == TOGETHER
     assert result.statement["trust"] == "deposit"
+    assert result.statement["deposits"].get("off_before_rounding") == (
+        None if method == "bfv" else float(coefficients.off(3))
+    )
     assert isinstance(secret, lattice.SecretKey) and len(set(bodies)) == 3
     _nowhere(traffic, secret, running.folder / "analyst" / "keys" / "deposits")
 
@@ -91,6 +97,22 @@ def _nowhere(traffic: list[bytes], secret: lattice.SecretKey, folder: Path) -> N
 def _bodies(running: Running) -> list[bytes]:
     with contextlib.closing(sqlite3.connect(running.folder / "coordinator" / "state" / "coordinator.db")) as db:
         return [b for (b,) in db.execute("SELECT body FROM deposit_messages WHERE body IS NOT NULL")]
+
+
+async def test_a_weighted_sum_under_ckks_with_small_cells_hidden(tmp_path: Path) -> None:
+    """Weights with decimals; what a masked sum hides is hidden, and the rest comes out to the last digit."""
+    sql = world.BY_GRADE.replace("SUM(balance)", "SUM(0.35 * balance + 1)")
+    sql = sql.replace(".accounts", ".accounts WHERE grade = 'A' OR balance > 20000")
+    grants = ("aggregate", "group", "filter", "arithmetic")
+    async with banks(make(tmp_path, grants=grants, min_entities=9)) as (running, _):
+        job = await submit(running, sql, early=True, method="ckks")
+        await deposit(running, job)
+        await until(running, "analyst", job, "done")
+        rows = (await running.ask("analyst", "result", job)).rows
+        masked = (await running.query(sql)).rows
+    assert rows == masked and [r["_suppressed"] for r in rows] == [[], ["n", "total"]]
+    balances = [Decimal(b) for bank in world.BANKS for _, grade, b in world.rows_of(bank) if grade == "A"]
+    assert rows[0]["total"] == sum(Decimal("0.35") * b + 1 for b in balances)
 
 
 @pytest.mark.slow
@@ -184,12 +206,13 @@ async def test_a_coordinator_that_hands_out_another_key(tmp_path: Path) -> None:
         assert _bodies(running) == []
 
 
-def test_keys_of_both_methods_side_by_side(tmp_path: Path) -> None:
+def test_keys_of_all_methods_side_by_side(tmp_path: Path) -> None:
     member = Member(make(tmp_path) / "analyst")
     keys = DepositKeys(member)
-    first, paillier_key = keys.make("bfv"), keys.make()
+    first, paillier_key, ckks = keys.make("bfv"), keys.make(), keys.make("ckks")
     second = keys.make("bfv")
     assert keys.current("bfv") == second != first and keys.current() == paillier_key
+    assert keys.current("ckks") == ckks
     assert isinstance(keys.secret(first.key), lattice.SecretKey)  # older ones open older totals
     path = member.folder / "keys" / "deposits" / f"{first.fingerprint}.key"
     assert path.stat().st_mode & 0o077 == 0

@@ -1,4 +1,4 @@
-"""P10 under BFV against the plain sum, at the bounds, and with each thing that can be wrong."""
+"""P10 under BFV and CKKS against the plain sum, at the bounds, and with each thing that can be wrong."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from mpc.crypto.labels import framed, unframed
 from mpc.errors import HejiError, LocalError
 from mpc.lifted import MOST_WORDS, WORD_BLIND, LiftedWords
 from mpc.protocols.deposit import Terms, add_up, open_total, verify_body
-from mpc.protocols.deposit_bfv import NamedKey, body_of, lifted
+from mpc.protocols.deposit_lattice import PARTS, NamedKey, body_of, lifted
 from mpc.protocols.total import Sum
 from mpc.ring import ring
 from tests.mpc.protocols.test_deposit import NAMES, refused
 from tests.mpc.protocols.test_deposit import terms as paillier_terms
 
 
-@pytest.fixture(scope="module")
-def secret() -> lattice.SecretKey:
-    return lattice.new_key("bfv", 3)
+@pytest.fixture(scope="module", params=["bfv", "ckks"])
+def secret(request: pytest.FixtureRequest) -> lattice.SecretKey:
+    return lattice.new_key(request.param, PARTS[request.param])
 
 
 def named(secret: lattice.SecretKey) -> NamedKey:
-    return NamedKey(secret.public.fingerprint, secret.public)
+    return NamedKey(secret.public.scheme, secret.public.fingerprint, secret.public)
 
 
 def terms(secret: lattice.SecretKey, *sums: Sum) -> Terms:
@@ -39,8 +39,8 @@ def one(bits: int = 64, length: int = 3) -> Sum:
 
 def made(t: Terms, values: dict[str, list[int]], seed: int = 0) -> bytes:
     vectors = {s.name: ring(s.bits).from_ints(values[s.name]) for s in t.sums}
-    whole = lifted(t.sums, vectors, Coins(bytes([seed]) * 32))
     assert isinstance(t.key, NamedKey)
+    whole = lifted(t.key.scheme, t.sums, vectors, Coins(bytes([seed]) * 32))
     return body_of([lattice.encrypt(t.key.of(s), whole[s.name]) for s in t.sums])
 
 
@@ -59,15 +59,16 @@ def test_lifted_words_add_like_the_ring(data, bits, length, block):
         for v, b in zip(vectors, blinds, strict=True)
     ]
     added = sum(sum(w[:, i] << (64 * i) for i in range(w.shape[1])) for w in whole)
-    found = layout.total(np.asarray(added, dtype=object), len(vectors))
+    found = z.from_ints(layout.whole(np.asarray(added, dtype=object), len(vectors)).tolist())
     expected = z.from_ints([sum(column) % (1 << bits) for column in zip(*vectors, strict=True)])
     assert (found == expected).all()
     with pytest.raises(ValueError):
-        layout.total(np.asarray(added, dtype=object), len(vectors) + 1)
-    beyond = np.asarray(added, dtype=object)
-    beyond[-1] = len(vectors) << (bits + WORD_BLIND)
-    with pytest.raises(ValueError):
-        layout.total(beyond, len(vectors))
+        layout.whole(np.asarray(added, dtype=object), len(vectors) + 1)
+    for wrong in (-1, len(vectors) << (bits + WORD_BLIND)):
+        beyond = np.asarray(added, dtype=object).copy()
+        beyond[-1] = wrong
+        with pytest.raises(ValueError):
+            layout.whole(beyond, len(vectors))
 
 
 @pytest.mark.parametrize(("bits", "primes"), [(64, 2), (128, 3)])
@@ -106,18 +107,22 @@ def test_a_spoiled_word_is_uniform_noise_and_the_others_are_exact(secret: lattic
 
 
 def test_another_key_or_part_of_one(secret: lattice.SecretKey) -> None:
-    other = lattice.new_key("bfv", 3)
+    scheme = secret.public.scheme
+    other = lattice.new_key(scheme, PARTS[scheme])
     t = terms(secret, one())
     bodies = {n: made(t, {"s64": [1, 2, 3]}, i) for i, n in enumerate(NAMES)}
-    refused("protocol.point", NamedKey, secret.public.fingerprint, other.public)
-    short = lattice.PublicKey("bfv", secret.public.contexts[:2])
-    refused("protocol.point", NamedKey, short.fingerprint, short)
-    refused("protocol.point", lattice.PublicKey.from_bytes, framed(b"bfv", *secret.contexts))  # holds the secret
+    refused("protocol.point", NamedKey, scheme, secret.public.fingerprint, other.public)
+    refused("protocol.point", NamedKey, "ckks" if scheme == "bfv" else "bfv", secret.public.fingerprint, secret.public)
+    if scheme == "bfv":
+        short = lattice.PublicKey("bfv", secret.public.contexts[:2])
+        refused("protocol.point", NamedKey, scheme, short.fingerprint, short)
+    secrets = framed(scheme.encode(), *secret.contexts)
+    refused("protocol.point", lattice.PublicKey.from_bytes, secrets)  # holds the secret
     refused("protocol.point", open_total, t, sorted(NAMES), add_up(t, bodies), other)
     foreign = paillier_terms(key=named(other), sums=t.sums)
     bodies["tax"] = made(foreign, {"s64": [1, 2, 3]})
     refused("protocol.malformed", open_total, t, sorted(NAMES), add_up(t, bodies), secret)
-    bare = paillier_terms(key=NamedKey(secret.public.fingerprint), sums=t.sums)
+    bare = paillier_terms(key=NamedKey(scheme, secret.public.fingerprint), sums=t.sums)
     refused("evidence.missing", add_up, bare, bodies)
 
 
@@ -126,10 +131,12 @@ def test_malformed_deposits(secret: lattice.SecretKey) -> None:
     good = made(t, {"s64": [1, 2, 3]})
     verify_body(t, good, "tax")
     parts = unframed(good)
-    swapped = framed(parts[1], parts[0])  # each under the parameters of the other prime
-    cut = framed(parts[0], parts[1][:-1])
-    longer = made(terms(secret, one(64, 4)), {"s64": [1, 2, 3, 4]})
-    for bad in (b"", good[:-1], good + b"\0", framed(parts[0]), framed(*parts, parts[0]), swapped, cut, longer):
+    several = len(parts) > 1
+    swapped = [framed(parts[0]), framed(*parts[::-1])] if several else []  # each under the parameters of another prime
+    cut = framed(*parts[:-1], parts[-1][:-1])
+    length = 4 if several else lattice.DEGREE
+    longer = made(terms(secret, one(64, length)), {"s64": [1] * length})
+    for bad in (b"", good[:-1], good + b"\0", framed(*parts, parts[0]), *swapped, cut, longer):
         assert refused("protocol.malformed", verify_body, t, bad, "tax").party == "tax"
 
 
@@ -155,3 +162,22 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HejiError) as caught:
         lattice.verify_installed()
     assert caught.value.code == "config.missing" and "heji[lattice]" in caught.value.advice
+
+
+def test_halves_of_a_long_word_show_no_carry_of_the_lower_ones() -> None:
+    """Under CKKS a word of 128 bits is two: all that the sum of the lower ones has besides the total's lower half is
+    their carry under a sum of blinds, and the sum of the upper ones follows from the two."""
+    s = one(128, 1)
+    seen = []
+    for lows in ((2**64 - 1, 1), (0, 0)):  # with and without a carry
+        whole = [
+            lifted("ckks", (s,), {s.name: ring(128).from_ints([low + (5 << 64)])}, Coins(bytes([i]) * 32))[s.name]
+            for i, low in enumerate(lows)
+        ]
+        numbers = [[int(w[0]) + (int(w[1]) << 64) for w in x[1:]] for x in whole]
+        low, high = (sum(column) for column in zip(*numbers, strict=True))
+        assert (low + (high << 64)) % 2**128 == (sum(lows) + (10 << 64)) % 2**128
+        blinds = sum(x[0] >> 64 for x in numbers)
+        assert high % 2**64 == (10 - blinds) % 2**64
+        seen.append((low >> 64) - blinds)
+    assert seen == [1, 0]
