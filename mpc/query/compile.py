@@ -99,8 +99,8 @@ def _asked(name: str, question: Mapping[str, Question], catalogs: Mapping[str, C
             "policy.earlier",
             f"An owner wants the join compared with an earlier question ({name[:16]}) that is not known here, where it "
             "was not asked, or was forgotten.",
-            "Bring back the state of this member from a backup. An owner that sets compared_releases = 0 in its "
-            "member.toml compares joins with no earlier ones, and lets differences through.",
+            "Bring back the state of this member from a backup; else the owners that name it may begin a new list, and "
+            "let differences to the old one through (docs/operations.md, Restart, upgrade).",
             question=name,
         )
     try:
@@ -110,8 +110,8 @@ def _asked(name: str, question: Mapping[str, Question], catalogs: Mapping[str, C
             "policy.earlier",
             f"The join is to be compared with an earlier question ({name[:16]}) that today's catalogs have no answer "
             f"to: {problem.message}",
-            "Let the owners publish their tables with the columns that they had. An owner that sets compared_releases "
-            "= 0 in its member.toml compares joins with no earlier ones, and lets differences through.",
+            "Let the owners publish their tables with the columns that they had; else those that name it may begin a "
+            "new list, and let differences to the old one through (docs/operations.md, Restart, upgrade).",
             question=name,
         ) from problem
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -117,6 +120,17 @@ async def test_who_has_lost_an_earlier_question_computes_nothing(tmp_path: Path,
     async with serving(folder) as running:
         error = await refused(running, without(MET[:12]))
     assert error.code == "policy.earlier" and "is not known here" in str(error)
+    for owner in ("tax", "bank"):  # as docs/operations.md has it
+        with contextlib.closing(sqlite3.connect(folder / owner / "state" / "node.db")) as db, db:
+            db.execute("DELETE FROM asked")
+    async with serving(folder) as running:
+        assert (await shown(running, without(MET[:12])))[0]["n"] == len(MET) - 12
+
+
+async def test_of_two_jobs_at_once_one_is_compared_with_the_other(tmp_path: Path) -> None:
+    async with serving(make(tmp_path, least=10)) as running:
+        both = await asyncio.gather(shown(running, TOTAL), shown(running, without([MET[7], *UNMET[:10]])))
+    assert HIDDEN in both
 
 
 async def test_approvals_name_earlier_questions_in_their_order(tmp_path: Path) -> None:
