@@ -1,6 +1,6 @@
 """What the populations of a join are compared with: those of earlier jobs over its tables, and of its own measures.
 
-    an earlier question ─ compiled again on today's catalogs ─▶ the polynomials that count its entities (shares.py)
+    an earlier question ─ compiled again on today's catalogs ─▶ the polynomials that count its entities (lowering.py)
     where it let other rows of a side pass, the side lets all of them pass, and both have their conditions as factors
     for each released measure and each earlier population: a step, 1 in one row of each entity in which they differ
 
@@ -133,7 +133,7 @@ class _Known:
 
 @dataclass(frozen=True)
 class Beside:
-    """An earlier counted aggregates beside a join of ``joined`` sides, the spine first."""
+    """What earlier jobs counted, beside a join of ``joined`` sides, the spine first, by ``keys``."""
 
     joined: tuple[JoinSide, ...]
     keys: tuple[Expr, ...]

@@ -283,8 +283,17 @@ def _only_term(source: Source, draft: Draft) -> JoinedTerm:
 
 def _in_domains(keys: Sequence[tuple[Expr, Key]]) -> Expr | None:
     """The condition that all keys have values of their domains; None without keys."""
-    found = [build.logic("or", *(_is(e, v) for v in key.domain)) for e, key in keys]
+    found = [build.logic("or", *_among(e, key.domain)) for e, key in keys]
     return build.logic("and", *found) if found else None
+
+
+def _among(e: Expr, domain: Sequence[Value]) -> Iterator[Expr]:
+    """Conditions of which one holds where a key has one of these values."""
+    if e.kind == "boolean" or None in domain:
+        yield from (_is(e, v) for v in domain if v is None or e.kind == "boolean")
+    known = [build.const(e.kind, v, e.scale) for v in domain if v is not None]
+    if known and e.kind != "boolean":
+        yield build.in_list(e, known)
 
 
 def _is(key: Expr, value: Value) -> Expr:
