@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.dealer import dealt
 from benchmarks.encrypted import encrypted
 from benchmarks.evidence import on_and_off, verified
+from benchmarks.intersections import intersections
 from benchmarks.jobs import whole_job
 from benchmarks.joins import joined, looked_up
 from benchmarks.members import ANALYST, COORDINATOR, Members, Task, vector
@@ -151,6 +153,10 @@ def main() -> None:
         results["tallies"] = tallies(Path(scratch), (10_000,) if options.quick else (10_000, 100_000))
         for row in results["tallies"]:
             print_row(row)
+        print("Its blinding beside openmined-psi and spu's ECDH (only with $OPENMINED_PYTHON, $SPU_PYTHON)")
+        results["intersections"] = intersections((10_000,) if options.quick else (10_000, 100_000), repeats)
+        for row in results["intersections"]:
+            print_row(row)
     ours = next(r for r in results["secure_sum"] if (r["words"], r["parties"]) == (1_000_000, 3))
     results["mpyc"] = mpyc(1_000_000, ours["seconds"])
     for row in results["mpyc"]:
@@ -159,6 +165,10 @@ def main() -> None:
     print("Deposits: Paillier, BFV, CKKS per value and depositor, beside masked sums (one core, no network)")
     results["encrypted"] = encrypted((10, 1_000) if options.quick else (10, 1_000, 100_000, 1_000_000))
     for row in results["encrypted"]:
+        print_row(row)
+    print("Products and comparisons of two, dealt by a helper and between themselves (one core, no network)")
+    results["dealer"] = dealt(1 << 13 if options.quick else 1 << 14)
+    for row in results["dealer"]:
         print_row(row)
     options.out.write_text(json.dumps(results, indent=1) + "\n")
     print(f"Written to {options.out}.")

@@ -17,11 +17,13 @@ import numpy as np
 
 from benchmarks.sharing import sessions
 from mpc.crypto import lattice, paillier
+from mpc.crypto.seeded import SEED_BYTES, Seeds
 from mpc.lifted import LiftedPacking
 from mpc.messages import RingWords
 from mpc.protocols.total import Sum, contribute, open_total
 from mpc.ring import ring
 from mpc.rounds import NOBODY, Round
+from parties.depositing import saved_by_seal
 
 PARTIES = ("a", "b", "c")
 #: |value|: money in fen of a large firm
@@ -97,8 +99,10 @@ def _masked(vectors: list[RingWords]) -> Row:
 
 def _lattice(secret: lattice.SecretKey, vectors: list[RingWords]) -> Row:
     n, key = len(vectors[0]), secret.public
-    encrypt, first = _timed(lambda: lattice.encrypt(key, vectors[0]))
-    columns = [first, *(lattice.encrypt(key, v) for v in vectors[1:])]
+    size = SEED_BYTES * key.ciphertexts(n)
+    seeds = [Seeds(os.urandom(size), saved_by_seal) for _ in vectors]  # as jobs do, so that a deposit can be made again
+    encrypt, first = _timed(lambda: lattice.encrypt(key, vectors[0], seeds[0]))
+    columns = [first, *(lattice.encrypt(key, v, s) for v, s in zip(vectors[1:], seeds[1:], strict=True))]
     add, total = _timed(lambda: lattice.add(key, columns))
     decrypt, opened = _timed(lambda: lattice.decrypt(secret, total, n))
     _right(vectors, opened.astype(np.int64).view(np.uint64))

@@ -1,18 +1,18 @@
 """``python -m benchmarks.tallies``: a join of two parties without a helper, its parts and the whole job.
 
 The parts in this process, the work of both parties spread over the cores: blinding (all points of both, both ways) and
-totals by group on ciphertexts. Then the job between real processes, from SQL to result. Beside it a plain intersection
-by openmined-psi, where that is installed; spu's ECDH has its own row (benchmarks/spu_psi.py).
+totals by group on ciphertexts with their key; ``--one-core``: only these, on one core by processor time, for a machine
+that others use. Then the job between real processes, from SQL to result. The blinding beside other libraries:
+benchmarks/intersections.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.joins import make_tables, timed
 from benchmarks.sharing import sessions
-from mpc.crypto.paillier import key_from_seed
+from mpc.crypto.subgroup import key_from_seed
 from mpc.ids import INTEGER, Integers, lay_out
 from mpc.protocols.blind import Blind, meet
 from mpc.protocols.tally import GroupRows, group_side, value_side
@@ -44,13 +44,16 @@ SQL = """
 Row = dict[str, Any]
 
 
-def parts(rows: int) -> Row:
-    """Seconds of the two halves, two thirds of the keys in common."""
+def parts(rows: int, *, one: bool = False) -> Row:
+    """Seconds of the two halves, the second with its key; four fifths of the keys in common. ``one``: on one core, of
+    the processor."""
+    timed = partial(measured, time.process_time if one else time.perf_counter)
     random = np.random.Generator(np.random.PCG64(7))
     own = {p: lay_out([INTEGER], [Integers(random.permutation(rows + rows // 4)[:rows])]).matrix for p in PARTIES}
-    cores, trace = Cores(os.cpu_count() or 1), Trace()
+    cores, trace = Cores(1 if one else os.cpu_count() or 1), Trace()
     try:
-        list(cores._started().map(partial(len), [b""] * 8))  # once in a job
+        if not one:
+            list(cores._started().map(partial(len), [b""] * 8))  # once in a job
         s = sessions(PARTIES, 1)
         b = Blind("blind", PARTIES, (rows, rows))
         blinding, found = timed(lambda: run({p: meet(s[p], b, own[p], cores) for p in PARTIES}, trace))
@@ -64,12 +67,13 @@ def parts(rows: int) -> Row:
             tuple(Release((f,), (forms[0],)) for f in forms), 10,
         )  # fmt: skip
         mine = GroupRows(met, random.integers(0, GROUPS, rows), ())
-        key = key_from_seed(os.urandom(32))
+        making, key = timed(lambda: key_from_seed(os.urandom(32)))
         roles = {
             "tax": group_side(s["tax"], t, shared, mine, cores),
             "bank": value_side(s["bank"], t, columns, key, cores),
         }
         totals, said = timed(lambda: run(roles, trace))
+        totals += making
         (words, others) = (said[p][0][0] for p in ("tax", "bank"))
         assert int((words + others).sum()) == shared
     finally:
@@ -84,6 +88,12 @@ def parts(rows: int) -> Row:
         "totals_to_blinding": totals / blinding,
         "mib_said": sum(len(m.raw) for m in trace.sent) / 2**20,
     }
+
+
+def measured(clock: Callable[[], float], work: Callable[[], Any]) -> tuple[float, Any]:
+    began = clock()
+    result = work()
+    return clock() - began, result
 
 
 def whole(scratch: Path, rows: int) -> Row:
@@ -111,29 +121,23 @@ def whole(scratch: Path, rows: int) -> Row:
     return {"ids_a_side": rows, "seconds": seconds, "expected_seconds": told, "duckdb_seconds": duck}
 
 
-def openmined(rows: int) -> list[Row]:
-    """A plain intersection by openmined-psi in one process on one core; only where it is installed."""
-    if importlib.util.find_spec("private_set_intersection") is None:
-        return []
-    psi = importlib.import_module("private_set_intersection.python")
-    ids = [[f"F{i:012d}" for i in range(start, start + rows)] for start in (0, rows // 3)]
-    began = time.perf_counter()
-    client, server = psi.client.CreateWithNewKey(True), psi.server.CreateWithNewKey(True)
-    setup = server.CreateSetupMessage(0.0, rows, ids[1], psi.DataStructure.RAW)
-    found = client.GetIntersection(setup, server.ProcessRequest(client.CreateRequest(ids[0])))
-    return [{"ids_a_side": rows, "shared": len(found), "openmined_seconds": time.perf_counter() - began}]
-
-
 def tallies(scratch: Path, sizes: tuple[int, ...] = (10_000, 100_000)) -> list[Row]:
     """All of it for each number of ids a side."""
-    return [row for n in sizes for row in (parts(n), whole(scratch, n), *openmined(n))]
+    return [row for n in sizes for row in (parts(n), whole(scratch, n))]
 
 
-if __name__ == "__main__":
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", type=int, nargs="*", default=[10_000, 100_000])
+    parser.add_argument("--one-core", action="store_true", help="the parts only, by processor time")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="heji-bench-") as folder:
-        for row in tallies(Path(folder), tuple(parser.parse_args().rows)):
+        sizes = tuple(options.rows)
+        for row in [parts(n, one=True) for n in sizes] if options.one_core else tallies(Path(folder), sizes):
             print(
                 "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v:,}" for k, v in row.items()), flush=True
             )
+
+
+if __name__ == "__main__":
+    main()

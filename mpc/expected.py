@@ -13,6 +13,7 @@ from types import MappingProxyType
 from mpc.joint import Joint
 from mpc.pair import Pair
 from mpc.query.plan import JoinPool, Plan
+from mpc.steps import batches
 from mpc.traffic import search_traffic, traffic
 
 #: what every job takes, with all members on one machine
@@ -26,12 +27,16 @@ A_ROUND = 5e-3
 #: for each element of a verified sum that a contributor binds itself to, two at a time on two cores
 A_COMMITMENT = 4e-5
 #: for each point that is multiplied in a join without a helper, each ciphertext that a key's holder makes, each that
-#: comes in and is multiplied, and each that the other side blinds anew, two at a time on two cores
-A_POINT, A_ROW_ENCRYPTED, A_PRODUCT, A_CIPHERTEXT = 3.2e-5, 2e-4, 2e-5, 2e-2
+#: comes in and is multiplied, each that the other side blinds anew and the holder opens, and each into which that side
+#: puts scores, two at a time on two cores; and a key and what else is the same in every such join
+A_POINT, A_ROW_ENCRYPTED, A_PRODUCT, A_CIPHERTEXT, A_STACK, A_KEY = 3.2e-5, 1.5e-4, 1e-5, 1.5e-3, 1.5e-2, 0.4
 #: for each term of a score, two at a time
 A_SCORE = 1e-3
-#: memory for each row of a join without a helper: its key and points, and for each of its ciphertexts
-PAIR_ROW_BYTES, CIPHERTEXT_MEMORY = 400, 3 * 800
+#: for each byte of what two parties deal each other, where one works while the other waits
+A_DEALT_BYTE = 6e-8
+#: memory for each row of a join without a helper: its key and points, for each of its ciphertexts, and for each of its
+#: comparisons
+PAIR_ROW_BYTES, CIPHERTEXT_MEMORY, COMPARED_MEMORY = 400, 3 * 800, 3000
 #: memory of a node at rest, and for each word of a shared column: the share, masks, what is on its way
 START_BYTES, WORD_BYTES = 200 << 20, 40
 
@@ -42,12 +47,15 @@ def expected_bytes(plan: Plan, compared: Mapping[int, JoinPool] = MappingProxyTy
     joins = [compared.get(p, pool) for p, pool in plan.hidden_joins]
     parts = [next(Joint(pool, "helper", 1).pieces)[1] for pool in joins]
     hidden = [WORD_BYTES * max(j.rows, *map(j.rows_of, j.others)) * j.words for j in parts]
-    pairs = [
-        PAIR_ROW_BYTES * sum(s.rows for s in pool.sides)
-        + (0 if pool.by_row or pool.asks else CIPHERTEXT_MEMORY * (pool.most - 1) * Pair(pool, 1).tally.packs)
-        for _, pool in plan.tallies
-    ]
+    pairs = [_unhelped_bytes(Pair(pool, 1)) for _, pool in plan.tallies]
     return max((START_BYTES + found for found in (*hidden, *pairs)), default=0)
+
+
+def _unhelped_bytes(j: Pair) -> int:
+    met, rows = j.pool.most - 1, j.spine.rows + j.other.rows
+    most = max((len(b.steps) for b in batches(j.compared.steps)), default=0) if j.compared is not None else 0
+    said = 0 if j.pool.by_row or j.pool.asks else j.tally.rows_said(met)
+    return PAIR_ROW_BYTES * rows + CIPHERTEXT_MEMORY * said + COMPARED_MEMORY * most * met
 
 
 def expected_seconds(plan: Plan, recipients: int) -> float:
@@ -76,10 +84,14 @@ def _unhelped_seconds(j: Pair) -> float:
     met = min(j.spine.rows, j.other.rows)
     if (s := j.scoring) is not None:
         multiplied = met * sum(len(word) for word in s.words)
-        points += A_ROW_ENCRYPTED * met * len(s.weights) + A_SCORE * multiplied + A_CIPHERTEXT * s.ciphertexts(met)
+        points += A_KEY + A_ROW_ENCRYPTED * met * len(s.weights) + A_SCORE * multiplied
+        points += (A_STACK + A_CIPHERTEXT) * s.ciphertexts(met)
+    if j.compared is not None:
+        points += A_DEALT_BYTE * sum(cost.asked + cost.answered for _, cost in j.compared.costs(met))
     if j.pool.by_row:
         return points
     t = j.tally
-    blinded = sum(t.shelf(pack).count for _, pack in t.products) + sum(shelf.count for shelf in t.shown)
-    encrypted = met * t.packs + t.groups * (len(t.words) + len(t.shown))
-    return points + A_ROW_ENCRYPTED * encrypted + A_PRODUCT * len(t.products) * j.spine.rows + A_CIPHERTEXT * blinded
+    blinded = t.totals_said + t.groups * len(t.shown)
+    encrypted = t.rows_said(met) + t.groups * (len(t.words) + len(t.shown))
+    ciphertexts = A_KEY + A_ROW_ENCRYPTED * encrypted + A_CIPHERTEXT * blinded
+    return points + ciphertexts + A_PRODUCT * len(t.products) * j.spine.rows

@@ -171,6 +171,7 @@ _JOINT = {
     "release": ("P5, P8 small cells", 11),
     "dominance": ("P8 dominance, only if an owner's grant has max_share", 13),
     "differences": ("P8 differences, for each earlier question that its totals are compared with", 18),
+    "rounding": ("P5 sums rounded, only if an owner's grant has round_to: at most", 0),
     "search": ("values by their place among the rows", 0),
 }
 
@@ -183,6 +184,10 @@ def _joint_steps(p: JoinPool) -> list[dict[str, Any]]:
         said["dominance"] = _more(j, limited)
     if j.decides:
         said["differences"] = _more(j, joint_of(beside_one(p), "helper", 2))
+    rounded = joint_of(p, "helper", 1, None, None)
+    comparisons = 0 if rounded.rounding is None else sum(1 for _ in rounded.rounding.comparisons())
+    if comparisons:
+        said["rounding"] = _said(rounded)["rounding"]
     levels = len({b.level for b in batches(p.steps)})
     return [
         {
@@ -191,6 +196,8 @@ def _joint_steps(p: JoinPool) -> list[dict[str, Any]]:
             "trust": "helper",
             "rounds": j.search.rounds
             if step == "search" and j.search is not None
+            else comparisons * _JOINT["comparisons"][1]
+            if step == "rounding"
             else _JOINT[step][1]
             * (len(j.aligns) if step == "align" else levels if step == "products" else 1)
             * (1 if step in ("parts", "release") else j.parts),
@@ -219,6 +226,7 @@ def _said(j: Joint) -> dict[str, dict[str, int]]:
 #: the same of a join without a helper
 _PAIR = {
     "blind": ("P9 which keys met: points of both, blinded by both", 2),
+    "compared": ("comparisons on shares, of words the two deal each other by BFV", 0),
     "count": ("P9 how many keys met: points of both, blinded by both, in another order", 2),
     "small": ("P9 whether that is small: the same of numbers, heard by each", 4),
     "tally": ("P9 totals by group on ciphertexts, small cells hidden", 4),
@@ -230,7 +238,9 @@ _PAIR = {
 def _pair_steps(p: TallyPool) -> list[dict[str, Any]]:
     """The steps of a join without a helper. ``bytes``: what each party sends, if as many keys met as can."""
     said: dict[str, dict[str, int]] = {}
-    for t in pair_traffic(Pair(p, 1)):
+    pair = Pair(p, 1)
+    rounds = {step: n for step, (_, n) in _PAIR.items()} | {"compared": pair.compared.rounds if pair.compared else 0}
+    for t in pair_traffic(pair):
         by = said.setdefault(t.step, {})
         by[t.sender] = by.get(t.sender, 0) + t.bytes
     return [
@@ -238,7 +248,7 @@ def _pair_steps(p: TallyPool) -> list[dict[str, Any]]:
             "step": f"{p.name}/{step}",
             "protocol": _PAIR[step][0],
             "trust": "parties",
-            "rounds": _PAIR[step][1],
+            "rounds": rounds[step],
             "bytes": dict(sorted(by.items())),
         }
         for step, by in said.items()

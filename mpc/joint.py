@@ -7,6 +7,7 @@
       totals by group ◀──────────────────────────────────────────────▶      picks                group_totals.py
       no entity above a share of them, where an owner asks for it            deals, picks         dominance.py
       no population too close to an earlier one, where one asks for it       deals                differences.py
+      sums rounded, where an owner asks for it                               deals                round_totals.py
       entities ≥ least, and what passes; with noise all, everybody's
       noise added                                                            deals                groups.py
       MIN, MAX, quantiles: a search in what passes                           deals, picks         ranked_rows.py
@@ -24,6 +25,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -34,7 +37,8 @@ from mpc.crypto.tags import tags
 from mpc.ids import Flags, Keys, width
 from mpc.messages import RingWords
 from mpc.permutation import stable_argsort
-from mpc.protocols import align, differences, dominance, group_totals, groups, ranked_rows
+from mpc.policy.rounding import step as units_of
+from mpc.protocols import align, differences, dominance, group_totals, groups, ranked_rows, round_totals
 from mpc.protocols.align import Align, repeated_key
 from mpc.protocols.differences import Differences, Pair
 from mpc.protocols.dominance import Addends, Dominance
@@ -44,6 +48,7 @@ from mpc.protocols.match import match
 from mpc.protocols.parts import buckets, capacity, parts_of, share_key, too_many
 from mpc.protocols.ranked import Found
 from mpc.protocols.ranked_rows import Part, RowSearch
+from mpc.protocols.round_totals import Rounded, Rounding
 from mpc.protocols.spine_order import Order, group_order, key_numbers, places, table_order
 from mpc.query.plan import ComparedPool, Comparison, JoinPool, Ring, Side
 from mpc.ring import ring, run_sums
@@ -78,13 +83,15 @@ class SideRows:
 @dataclass(frozen=True)
 class Joint:
     """One join of an attempt, or one part of it, as ``joint_of`` makes it. ``least``: the strictest of the owners'
-    min_entities; ``most``: that of their max_share in thousandths, None where none has one."""
+    min_entities; ``most``: that of their max_share in thousandths, None where none has one; ``steps_of``: (measure,
+    word, step in units) of the words that owners round."""
 
     pool: JoinPool
     helper: str
     least: int
     most: int | None = None
     piece: int | None = None
+    steps_of: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def name(self) -> str:
@@ -253,6 +260,23 @@ class Joint:
         return self.pool.comparisons if compared and isinstance(self.pool, ComparedPool) else ()
 
     @property
+    def rounded(self) -> dict[int, Rounded]:
+        """What is rounded, by its number among the totals."""
+        at = {step: i for i, step in enumerate(self._totalled())}
+        found = {}
+        for m, w, step in self.steps_of:
+            word = self.pool.measures[m].words[w]
+            for r in self.pool.released[m * self.pool.slices : (m + 1) * self.pool.slices]:
+                found[at[r.words[w]]] = Rounded(word.ring, word.bound, step)
+        return found
+
+    @property
+    def rounding(self) -> Rounding | None:
+        """The totals that are rounded, where an owner asks for it."""
+        found = tuple(self.rounded.values())
+        return Rounding(self.circle, self.pool.groups, found) if found else None
+
+    @property
     def addends(self) -> list[int]:
         """The steps of all addends whose shares are judged."""
         return list(dict.fromkeys(step for check in self.checks for step in check))
@@ -273,9 +297,22 @@ class Joint:
         return list(dict.fromkeys((*self._totalled(), *(r.value for r in self.pool.ranked))))
 
 
-def joint_of(pool: JoinPool, helper: str, least: int, most: int | None = None) -> Joint:
-    """The join of a pool, with what is computed besides where an owner limits shares (``most``)."""
-    return Joint(pool if most is None else pool.limiting_shares(), helper, least, most)
+#: to what sums of a column are rounded: by party, table and column
+RoundTo = Mapping[tuple[str, str, str], Decimal]
+
+
+def joint_of(
+    pool: JoinPool, helper: str, least: int, most: int | None = None, round_to: RoundTo | None = MappingProxyType({})
+) -> Joint:
+    """The join of a pool, with what is computed besides where an owner limits shares (``most``) or rounds sums; None:
+    as if all that can be were rounded to the smallest unit, which takes longest."""
+    steps = []
+    for side in pool.sides:
+        for s in side.query.rounding.sums:
+            to = round_to.get((side.party, s.table, s.column)) if round_to is not None else None
+            if to is not None or round_to is None:
+                steps.append((s.measure, s.word, 1 if to is None else units_of(to, s.scale)))
+    return Joint(pool if most is None else pool.limiting_shares(), helper, least, most, steps_of=tuple(sorted(steps)))
 
 
 # ---- the roles
@@ -309,6 +346,10 @@ def play(session: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[dic
     hidden = yield from _dominated(here, j, addends, sums)
     del addends
     hidden = _both(hidden, (yield from _close(here, j, sums)))
+    if (rounding := j.rounding) is not None:
+        rounded = yield from round_totals.play(here.at("rounded"), rounding, [sums.rows[c] for c in j.rounded])
+        by_column = dict(zip(j.rounded, rounded, strict=True))
+        sums = replace(sums, rows=[by_column.get(c, total) for c, total in enumerate(sums.rows)])
     said = yield from groups.release(here, g, sums, _with_own(j, mine, hidden))
     found = (yield from _searched(here, j, rows, sums, said[64])) if j.pool.ranked else None
     return _words(j, g, said, found, first=session.me == j.circle.first)
@@ -396,6 +437,8 @@ def play_helper(session: Session, j: Joint) -> Rounds[None]:
         yield from dominance.play_helper(here, d)
     if (compared := j.differences) is not None:
         yield from differences.play_helper(here, compared)
+    if (rounding := j.rounding) is not None:
+        yield from round_totals.deal(here.at("rounded"), rounding)
     if j.decides:
         yield from groups.deal_release(here, j.groups)
     if (search := j.search) is not None:

@@ -2,6 +2,7 @@
 
     spine                                          other side
       blind: both learn which of their own keys the other has, in one order            protocols/blind.py
+      what compares columns of both, key by key on shares: two halves of a column      compared.py
       totals by group, small cells hidden, on ciphertexts of the other side            protocols/tally.py
       = each party's words of the pool, added up by P3 like those of any other pool    protocols/total.py
 
@@ -12,21 +13,26 @@ of the keys that met, masked by the pair's stream. Where the recipient's own col
 the number of keys that met is asked, neither learns which (protocols/size.py). All tables are padded to their published
 rows: no size tells more.
 
+A word that compares columns of both is computed on shares of the keys that met; the other side's share is then a column
+of the other side like any other, and the spine adds its own.
+
 Read ``play`` next to mpc/joint.py, which does the same with a helper.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc import compared
 from mpc.blocks import hear_words, say_words
-from mpc.crypto.paillier import key_from_seed
+from mpc.compared import Compared
 from mpc.crypto.spread import Spread
+from mpc.crypto.subgroup import key_from_seed
 from mpc.crypto.tags import tags
 from mpc.ids import Flags
 from mpc.joint import SideRows, first_marks, in_cells
@@ -71,9 +77,15 @@ class Pair:
 
     @cached_property
     def steps(self) -> Mapping[int, Met]:
-        """What is let out, step by step."""
+        """What is let out, step by step; what is computed on shares is a column of the other side, behind its own."""
         used = (s for r in self.pool.released for s in (*r.words, *r.entities))
-        return {s: met(self.pool, s) for s in dict.fromkeys(used)}
+        shared = {s: len(self.other.columns) + i for i, s in enumerate(self.pool.compared)}
+        return {s: {(None, shared[s]): 1} if s in shared else met(self.pool, s) for s in dict.fromkeys(used)}
+
+    @cached_property
+    def compared(self) -> Compared | None:
+        """What is computed on shares; None where nothing is."""
+        return Compared.of(self.pool) if self.pool.compared else None
 
     @cached_property
     def columns(self) -> tuple[int, ...]:
@@ -86,6 +98,10 @@ class Pair:
         return tuple(sorted({a for p in self.steps.values() for a, _ in p if a is not None}))
 
     def bits(self, column: int) -> Ring:
+        """Of a column of the other side."""
+        own = len(self.other.columns)
+        if column >= own:
+            return self.pool.steps[self.pool.compared[column - own]].bits
         return 64 if column < 0 or self.other.columns[column].bits == 64 else 128
 
     @cached_property
@@ -217,16 +233,23 @@ def play(session: Session, j: Pair, mine: Mapping[str, SideRows], spread: Spread
         rows = mine[j.spine.name]
         taken = ~rows.keys.null & (rows.passing if j.pool.by_row else True)
         number, shared = yield from _numbers(here, j, rows, taken, spread)
+        halves = yield from _own_shares(here, j, rows, number, shared)
         if j.pool.by_row:
-            return (yield from _hear_rows_shown(here, j, rows, number, shared, spread))
+            return (yield from _hear_rows_shown(here, j, rows, number, shared, halves, spread))
         weights = tuple(_weight(here, j, rows, a) for a in j.weights)
-        found = yield from tally.group_side(here, j.tally, shared, GroupRows(number, rows.group, weights), spread)
+        shares = {j.columns.index(c): x for c, x in halves.items()}
+        grouped = GroupRows(number, rows.group, weights, shares)
+        found = yield from tally.group_side(here, j.tally, shared, grouped, spread)
         return _words(j, found)
     rows = mine[j.other.name]
     taken = ~rows.keys.null & (rows.passing if j.pool.by_row else True)
     own = np.flatnonzero(taken)
     shared_rows = own[(yield from meet(here, j.blind, rows.keys.matrix[own], spread))]
-    columns = {c: _column(rows, c)[shared_rows] for c in j.columns}
+    used = j.columns if j.compared is None else range(-1, len(j.other.columns))
+    columns = {c: _column(rows, c)[shared_rows] for c in used}
+    if j.compared is not None:
+        columns |= _numbered(j, (yield from compared.play(here, j.compared, len(shared_rows), columns)))
+    columns = {c: columns[c] for c in j.columns}
     if j.pool.by_row:
         return (yield from _say_rows_shown(here, j, columns, spread))
     secret = key_from_seed(here.own.draw(here.at("paillier").path, 32))
@@ -274,6 +297,25 @@ def _numbers(here: Session, j: Pair, rows: SideRows, taken: Flags, spread: Sprea
     out = np.full(len(taken), -1, dtype=np.int64)
     out[own] = place[number.reshape(-1)]
     return out, len(shared)
+
+
+def _own_shares(here: Session, j: Pair, rows: SideRows, number: Indices, shared: int) -> Rounds[dict[int, RingWords]]:
+    """The spine's shares of what compares columns of both, of each shared key, by the other side's number of it."""
+    if j.compared is None:
+        return {}
+    of_key = _by_key(number)
+    columns = {c: x[of_key] for c, x in enumerate(rows.columns)}
+    return _numbered(j, (yield from compared.play(here, j.compared, shared, columns)))
+
+
+def _numbered(j: Pair, shares: Sequence[RingWords]) -> dict[int, RingWords]:
+    return dict(enumerate(shares, start=len(j.other.columns)))
+
+
+def _by_key(number: Indices) -> Indices:
+    """The spine's row of each shared key, where none repeats (tally_pool.py)."""
+    at = np.flatnonzero(number >= 0)
+    return at[np.argsort(number[at])]
 
 
 def _weight(here: Session, j: Pair, rows: SideRows, column: int) -> RingWords:
@@ -328,7 +370,13 @@ def _say_rows_shown(
 
 
 def _hear_rows_shown(
-    here: Session, j: Pair, rows: SideRows, number: Indices, shared: int, spread: Spread
+    here: Session,
+    j: Pair,
+    rows: SideRows,
+    number: Indices,
+    shared: int,
+    halves: Mapping[int, RingWords],
+    spread: Spread,
 ) -> Rounds[dict[Ring, RingWords]]:
     heard = []
     for i, told in enumerate(j.told):
@@ -347,6 +395,8 @@ def _hear_rows_shown(
             if a is not None:
                 x = r.multiply(x, _in(bits, rows.columns[a])[at])
             r.add_into(sums, x if i < 0 else r.multiply(x, _in(bits, heard[i])[number[at]]))
+        if step in j.pool.compared:
+            r.add_into(sums, halves[len(j.other.columns) + j.pool.compared.index(step)][number[at]])
         total[step] = r.zeros(len(rows.passing))
         total[step][at] = sums
     return _laid_out(j, total)
@@ -356,8 +406,7 @@ def _asked(
     here: Session, j: Pair, s: Scoring, rows: SideRows, number: Indices, shared: int, spread: Spread
 ) -> Rounds[dict[int, RingWords]]:
     """Of each scored step what the other side's columns give, in the rows that met."""
-    at = np.flatnonzero(number >= 0)
-    of_key = at[np.argsort(number[at])]  # no key of the spine repeats: tally_pool.py
+    at, of_key = np.flatnonzero(number >= 0), _by_key(number)
     secret = key_from_seed(here.own.draw(here.at("paillier").path, 32))
     weights = [rows.columns[a][of_key] for a in j.weighing]
     words = yield from scoring.ask(here, s, weights, shared, secret, spread)

@@ -15,7 +15,7 @@ A role is a generator of rounds; its inputs are the member's session (coins), th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
@@ -128,9 +128,13 @@ def cast_of(
     seats = {*plan.parties, *inside, coordinator} | ({helper} if plan.helped else set())
     participants = tuple(sorted(seats))
     # the longest is a join in which shares are limited, however they are, and a size whatever it is
-    least, most = (0, 0) if approvals is None else _strictest(approvals)
+    told = None if approvals is None else {p: Limits.from_told(json.loads(a)) for p, a in approvals.items()}
+    least, most = (0, 0) if told is None else _strictest(told.values())
+    round_to = (
+        None if told is None else {(p, *c): to for p, limits in told.items() for c, to in limits.round_to.items()}
+    )
     pools = {**dict(plan.hidden_joins), **(compared or {} if least > 1 else {})}
-    joints = tuple((p, joint_of(pool, helper, least, most)) for p, pool in pools.items())
+    joints = tuple((p, joint_of(pool, helper, least, most, round_to)) for p, pool in pools.items())
     pairs = tuple((p, Pair(pool, pool.most if approvals is None else least)) for p, pool in plan.tallies)
     approved = [part for name, told in sorted((approvals or {}).items()) for part in (name.encode(), told)]
     statement = digest("statement", job_bytes, bytes.fromhex(job.roster), bytes.fromhex(plan.digest()), *approved)
@@ -185,9 +189,8 @@ def searches_of(plan: Plan, helper: str) -> Iterator[Places]:
             yield Places(p, tuple(m.measure for m in r.measures), search, columns)
 
 
-def _strictest(approvals: Mapping[str, bytes]) -> tuple[int, int | None]:
+def _strictest(limits: Collection[Limits]) -> tuple[int, int | None]:
     """The owners' min_entities and max_share in thousandths, of which the strictest hold for all."""
-    limits = [Limits.from_told(json.loads(a)) for a in approvals.values()]
     shares = [int(limit.max_share * THOUSANDTHS) for limit in limits if limit.max_share is not None]
     return max((limit.min_entities for limit in limits), default=0), min(shares, default=None)
 

@@ -11,7 +11,7 @@ columns. Read ``compute`` and ``deal`` side by side: both walk ``batches``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -87,6 +87,25 @@ def _of_spine(step: Step) -> bool:
     return isinstance(step, Input) and step.side == 0
 
 
+def needed(steps: tuple[Step, ...], wanted: Sequence[int]) -> tuple[tuple[Step, ...], list[int]]:
+    """The steps that those ``wanted`` are made of, in their order, and where the wanted ones are among them."""
+    used, todo = set(wanted), list(wanted)
+    while todo:
+        more = set(_arguments(steps[todo.pop()])) - used
+        used |= more
+        todo += more
+    at = {n: i for i, n in enumerate(sorted(used))}
+    return tuple(_renumbered(steps[n], at) for n in at), [at[n] for n in wanted]
+
+
+def _renumbered(step: Step, at: Mapping[int, int]) -> Step:
+    if isinstance(step, Product):
+        return replace(step, left=at[step.left], right=at[step.right])
+    if isinstance(step, Linear):
+        return replace(step, terms=tuple((c, at[n]) for c, n in step.terms))
+    return replace(step, arg=at[step.arg]) if isinstance(step, Sign | Low) else step
+
+
 def compute(
     here: Session, s: Steps, inputs: Mapping[tuple[int, int], RingWords], wanted: Sequence[int]
 ) -> Rounds[list[RingWords]]:
@@ -139,7 +158,7 @@ def compute(
 
 
 def deal(here: Session, s: Steps) -> Rounds[None]:
-    """The helper's role."""
+    """The helper's role, or that of both holders where there is none (sharing/dealer.py)."""
     for batch in batches(s.steps):
         at, count = here.at(batch.name), len(batch.steps) * s.rows
         if batch.kind == "known":

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mpc.blocks import BLOCK_BYTES
+from mpc.compared import Compared
 from mpc.crypto.curve import POINT_BYTES
 from mpc.joint import Joint
 from mpc.pair import Pair
@@ -27,6 +28,7 @@ from mpc.protocols.tally import PART
 from mpc.protocols.tally_terms import Tally
 from mpc.sharing.circle import Circle
 from mpc.sharing.compare import BATCH
+from mpc.sharing.dealer import KEY_BYTES as KEY_OF_DEALER
 from mpc.steps import batches
 
 
@@ -52,6 +54,9 @@ def traffic(j: Joint) -> Iterator[Traffic]:
         yield from _dominance(d)
     if (compared := j.differences) is not None:
         yield from _differences(compared)
+    if (r := j.rounding) is not None:
+        for _, bits, those, i in r.comparisons():
+            yield from _comparisons("rounding", r.circle, bits, len(those) * r.groups * (1 if i >= 0 else 2))
     if j.decides:
         yield from _release(j)
     if (s := j.search) is not None:
@@ -130,6 +135,8 @@ def pair_traffic(j: Pair) -> Iterator[Traffic]:
     points = POINT_BYTES * (j.spine.rows + j.other.rows)
     for sender, receiver in ((spine, other), (other, spine)):
         yield _one("blind", sender, receiver, points, 2)
+    if j.compared is not None:
+        yield from _compared(j.compared, most)
     if j.pool.by_row:
         for told in j.told:
             yield _one("told", other, spine, told.bits // 8 * most)
@@ -138,11 +145,24 @@ def pair_traffic(j: Pair) -> Iterator[Traffic]:
             yield _one("scores", other, spine, CIPHERTEXT_BYTES * s.ciphertexts(most))
         return
     t = j.tally
-    said = PAILLIER_BYTES + CIPHERTEXT_BYTES * (most * t.packs + _small(t))
+    said = PAILLIER_BYTES + CIPHERTEXT_BYTES * (t.rows_said(most) + _small(t))
     yield _one("tally", other, spine, said, 3 + most // PART)
-    masked = sum(t.shelf(pack).count for _, pack in t.products) + sum(shelf.count for shelf in t.shown)
+    masked = t.totals_said + t.groups * len(t.shown)
     counts = 8 * t.groups * len(t.entities)
     yield _one("tally", spine, other, CIPHERTEXT_BYTES * masked + counts, 2 + len(t.entities))
+
+
+def _compared(c: Compared, keys: int) -> Iterator[Traffic]:
+    """Words computed on shares: what the two deal each other, and what they open."""
+    first, last = c.holders
+    yield _one("compared", last, first, KEY_OF_DEALER)
+    for batch, cost in c.costs(keys):
+        for sender, receiver, size in ((last, first, cost.asked), (first, last, cost.answered)):
+            yield Traffic("compared", sender, receiver, size, cost.messages + size // BLOCK_BYTES + _batches(keys))
+        n = len(batch.steps) * keys
+        opened = 40 * n * batch.bits // 64 if batch.kind in ("negative", "zero") else 2 * n * batch.bits // 8
+        for sender, receiver in ((first, last), (last, first)):
+            yield Traffic("compared", sender, receiver, opened + 128, _messages(opened, n))
 
 
 def _size(s: Size) -> Iterator[Traffic]:

@@ -73,7 +73,9 @@ class DepositKeys:
         return [self._read(p) for p in sorted(self._folder.glob("*.json"))]
 
     def make(self, method: str = "paillier") -> SignedKey:
-        """A new key, which is the current one of its method from now on. Takes seconds."""
+        """A new key, which is the current one of its method from now on. Takes seconds. Raises LocalError plan.trust
+        where no deposit could ever be made under it."""
+        self._verify_may_receive()
         name, told, public, secret = _new_paillier(self._seed()) if method == "paillier" else _new_lattice(method)
         now = self._member.clock()
         before = self.current(method)
@@ -93,11 +95,23 @@ class DepositKeys:
         files.write(self._folder / f"{name}.json", json.dumps(body, indent=1) + "\n")
         return SignedKey(self._member.name, method, told, made, signature)
 
+    def _verify_may_receive(self) -> None:
+        roster, name = self._member.roster, self._member.name
+        mine = roster.organisation_of(name)
+        for coordinator in roster.members_with("coordinator"):
+            if roster.organisation_of(coordinator) == mine:
+                raise LocalError(
+                    "plan.trust",
+                    f"{name} is of {mine}, which runs the coordinator and so keeps everybody's deposits: with a key of "
+                    "its own it could open every single deposit, so nobody may deposit under it, and none is made.",
+                    "Make the key as a member of another organisation, which is to receive the total.",
+                )
+
     def whole(self, key: SignedKey) -> bytes:
         """The public key itself, where ``key`` holds its fingerprint. Raises LocalError config.missing."""
         path = self._folder / f"{key.fingerprint}.public"
         if not path.exists():
-            raise LocalError("config.missing", f"{path} is missing.", "Restore the keys folder from the backup.")
+            raise LocalError("config.missing", f"{path} is missing.", "Put keys/deposits back from the backup.")
         return path.read_bytes()
 
     def secret(self, fingerprint: bytes) -> paillier.SecretKey | lattice.SecretKey:
@@ -108,7 +122,7 @@ class DepositKeys:
             raise LocalError(
                 "config.missing",
                 f"{self._member.name} has no secret key of the fingerprint {name[:16]}… in {self._folder}.",
-                "Restore the keys folder from the backup; without this key the total cannot be opened.",
+                "Put keys/deposits back from the backup, nothing else; without this key the total cannot be opened.",
             )
         try:
             raw = self._cipher(name).decrypt(bytes(12), read_secret(path), None)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from mpc.coins import Coins
 from mpc.crypto import lattice, paillier
 from mpc.crypto.labels import framed
+from mpc.crypto.seeded import SEED_BYTES, Seeds
 from mpc.errors import LocalError, PeerError
 from mpc.job import LATTICES
 from mpc.messages import RingWords
@@ -74,12 +77,25 @@ def verify_installed(terms: Terms) -> None:
 
 
 def encrypted(terms: Terms, vectors: Mapping[str, RingWords], coins: Coins, pool: paillier.Pool | None) -> bytes:
-    """A deposit's ciphertexts. ``pool``: for Paillier; SEAL draws its own randomness."""
+    """A deposit's ciphertexts, a function of the arguments. ``pool``: for Paillier."""
     if pool is not None:
         return encrypt(terms, vectors, coins, pool)
     assert isinstance(terms.key, NamedKey)
     whole = lifted(terms.key.scheme, terms.sums, vectors, coins)
-    return body_of([lattice.encrypt(terms.key.of(s), whole[s.name]) for s in terms.sums])
+    columns = []
+    for s in terms.sums:
+        key, numbers = terms.key.of(s), whole[s.name]
+        raw = coins.draw(f"deposit/{s.name}/errors", SEED_BYTES * key.ciphertexts(len(numbers)))
+        columns.append(lattice.encrypt(key, numbers, Seeds(raw, saved_by_seal)))
+    return body_of(columns)
+
+
+def saved_by_seal(save: Callable[[str], Any]) -> bytes:
+    """What SEAL writes to a file: ciphertexts, which are no secret."""
+    with tempfile.TemporaryDirectory(prefix="heji-deposit-") as folder:
+        path = Path(folder) / "ciphertext"
+        save(str(path))
+        return path.read_bytes()
 
 
 def to_wire(key: SignedKey) -> pb.SignedKey:

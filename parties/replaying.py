@@ -125,7 +125,7 @@ async def _role(
     if me == cast.helper:
         return "helper", play_helper(session, cast, member.sign, member.verify), ""
     approved = {p: Limits.from_told(json.loads(s.text)) for p, s in d.approvals.items()}
-    strict = several_wanted(me, approved)
+    strict = several_wanted(plan, me, approved)
     given = await own_input(member, cast, plan, approved[me], strict, committed, kept)
     role = play_party(given.session, cast, given.vectors, member.sign, member.verify, given.rows, given.values)
     return "party", role, given.remark

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections.abc import Iterable
 
 from mpc.crypto import paillier
 from mpc.crypto.labels import unframed
 from mpc.errors import LocalError
 from mpc.evidence.case import Document, Part
 from mpc.evidence.deposit_checks import KEY
-from mpc.job import LATTICES
 from mpc.policy.flow import Limits
-from mpc.protocols.deposit import DEPOSIT, add_up, encrypt, statement_of
+from mpc.protocols.deposit import DEPOSIT, add_up, statement_of
+from mpc.protocols.deposit_lattice import NamedKey
 from mpc.query.compile import PLANNER
 from mpc.roles import deposit_cast
-from parties.depositing import LEAVE, said
+from mpc.run import Sent
+from parties.depositing import LEAVE, encrypted, said
 from parties.evidence.recorder import seed_commitment
 from parties.evidence.retained import Retained
 from parties.member import Member
@@ -45,14 +47,10 @@ async def replay_deposit(member: Member, part: Part, d: Document, kept: Retained
 
 
 async def _deposit(member: Member, part: Part, d: Document, proposed: Proposed, kept: Retained) -> Again:
-    if d.what.deposit is not None and d.what.deposit.method in LATTICES:
-        raise LocalError(
-            "evidence.missing",
-            f"{member.name} cannot make its {d.what.deposit.method.upper()} deposit again: the library drew the "
-            "randomness of its ciphertexts.",
-            "Deposits with --method paillier can be made again, byte by byte.",
-        )
-    key, terms = (bytes.fromhex(d.what.id), d.attempt), terms_of(member, proposed)
+    key = (bytes.fromhex(d.what.id), d.attempt)
+    terms = terms_of(member, proposed)
+    if isinstance(terms.key, NamedKey):
+        terms = terms_of(member, proposed, _key_beside(kept.heard(key, member.name)))
     seed = kept.seed(key)
     stated = json.loads(d.deposits[member.name].text)
     bound = [e.facts for e in part.about(d.attempt, "committed") if e.facts["data"] == stated["data"]]
@@ -63,10 +61,11 @@ async def _deposit(member: Member, part: Part, d: Document, proposed: Proposed, 
     given = await own_input(
         member, cast, proposed.plan, Limits.from_told(json.loads(approval)), True, stated["data"], kept
     )
-    assert isinstance(terms.key, paillier.PublicKey)
-    pool = paillier.Pool(terms.key)
-    await asyncio.to_thread(pool.fill, seed, terms.ciphertexts)
-    body = await asyncio.to_thread(encrypt, terms, given.vectors, given.session.own, pool)
+    pool = None
+    if isinstance(terms.key, paillier.PublicKey):
+        pool = paillier.Pool(terms.key)
+        await asyncio.to_thread(pool.fill, seed, terms.ciphertexts)
+    body = await asyncio.to_thread(encrypted, terms, given.vectors, given.session.own, pool)
     statement = statement_of(terms, member.name, stated["number"], stated["data"], approval, body).to_bytes()
     raw = said(statement, member.sign(DEPOSIT, statement), body)
     [sent] = [e.facts for e in part.about(d.attempt, "sent") if e.facts["number"] == stated["number"]]
@@ -80,12 +79,17 @@ async def _deposit(member: Member, part: Part, d: Document, proposed: Proposed, 
 def _addition(member: Member, part: Part, d: Document, proposed: Proposed, kept: Retained) -> Again:
     kept_all = kept.heard((bytes.fromhex(d.what.id), d.attempt), member.name)
     heard = [s for s in kept_all if s.step != KEY]
-    beside = b"".join(bytes(s.raw) for s in kept_all if s.step == KEY)
     logged = {e.facts["sha256"] for e in part.about(d.attempt, "received") if e.facts["step"] == LEAVE}
     if any(hashlib.sha256(s.raw).hexdigest() not in logged for s in heard):
         raise LocalError("protocol.replay", "The deposits kept are not those in the log.")
-    total = add_up(terms_of(member, proposed, beside), {s.sender: unframed(bytes(s.raw))[2] for s in heard})
+    terms = terms_of(member, proposed, _key_beside(kept_all))
+    total = add_up(terms, {s.sender: unframed(bytes(s.raw))[2] for s in heard})
     told = [e.facts["sums"] for e in part.about(d.attempt, "added")]
     if not told or told[-1] != {LEAVE: hashlib.sha256(total).hexdigest()}:
         raise LocalError("protocol.replay", f"{member.name} handed on another total than its deposits add up to.")
     return "coordinator", 1, len(total), ""
+
+
+def _key_beside(heard: Iterable[Sent]) -> bytes:
+    """The public key that a job only names, of what was kept; b"" where there is none."""
+    return b"".join(bytes(s.raw) for s in heard if s.step == KEY)

@@ -125,7 +125,7 @@ def bare(like: bytes, parameters: Sequence[int], m: Residues) -> bytes:
     array = _framed(header, struct.pack("<Q", both.size) + both.tobytes())
     facts = struct.pack("<4Q?3QdQ", *parameters, True, 2, DEGREE, len(PRIMES), 2.0**SCALE_BITS, 1)
     sealed = _framed(header, facts + array)
-    return like[:3] + b"\x12" + _varint(len(sealed)) + sealed + like[-9:]
+    return like[:3] + b"\x12" + varint(len(sealed)) + sealed + like[-9:]
 
 
 def _framed(header: bytes, body: bytes) -> bytes:
@@ -133,7 +133,8 @@ def _framed(header: bytes, body: bytes) -> bytes:
     return header + bytes(3) + struct.pack("<Q", 16 + len(body)) + body
 
 
-def _varint(n: int) -> bytes:
+def varint(n: int) -> bytes:
+    """A number as protocol buffers write it."""
     out = bytearray()
     while n > 127:
         out.append(n & 127 | 128)

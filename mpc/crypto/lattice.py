@@ -13,10 +13,10 @@ u and s, so a fresh ciphertext's error polynomial e·u + e1 + e2·s has coeffici
 whatever was drawn. BFV decrypts correctly while the error stays below q/2t = 2^(174 − 59): with rounding and wraps each
 summand takes less than 2^59 of it, so 2^50 summands are far from it. Of CKKS mpc/crypto/coefficients.py tells it.
 
-SEAL draws its own randomness (Blake2xb from the system's), so keys and ciphertexts are made where parties do input and
-output, and enter a protocol as arguments: ``new_key`` and ``encrypt`` are no functions of their arguments alone.
-Adding is. A ciphertext shows who holds the secret key everything in it, its error included: nobody may
-compute on one with a secret of its own and give it back.
+SEAL draws its own randomness (Blake2xb from the system's), so keys are made where parties do input and output, and
+enter a protocol as arguments: ``new_key`` is no function of its arguments alone, nor is ``encrypt`` without seeds
+(seeded.py). With them it is, and adding always. A ciphertext shows who holds the secret key everything in it, its error
+included: nobody may compute on one with a secret of its own and give it back.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from mpc.crypto import coefficients
 from mpc.crypto.labels import digest, framed, unframed
 from mpc.crypto.negacyclic import Residues
+from mpc.crypto.seeded import Seeds, seeded_vector
 from mpc.errors import LocalError, PeerError
 from mpc.messages import RingWords
 
@@ -152,20 +153,23 @@ def new_key(scheme: Scheme, primes: int = 1) -> SecretKey:
     return SecretKey(PublicKey(scheme, tuple(_public(c) for c in made)), secret)
 
 
-def encrypt(key: PublicKey, x: RingWords) -> list[bytes]:
+def encrypt(key: PublicKey, x: RingWords, seeds: Seeds | None = None) -> list[bytes]:
     """Fresh ciphertexts of signed whole numbers in words of 64 bits, ``x``: (length,) or (length, words); block by
     block, its primes together.
 
-    Draws the system's randomness: for parties/ to call. What the plaintexts cannot hold is for the plan to refuse.
+    ``seeds``: where the randomness of ciphertexts comes from; else it is the system's, for parties/ to call. What the
+    plaintexts cannot hold is for the plan to refuse.
     """
-    ts, made, contexts = _tenseal(), list[bytes](), key._loaded
+    made: list[bytes] = []
     parts = [_residues(x, p) for p in (key.primes or coefficients.PRIMES)]
     for start in range(0, len(x), DEGREE):
         blocks = [part[start : start + DEGREE] for part in parts]
         if key.scheme == "ckks":
-            made.append(_ckks(contexts[0], np.stack(blocks)))
+            zero = _encrypted("ckks", key._loaded[0], [0.0], seeds, len(made))
+            made.append(_ckks(key._loaded[0], zero, np.stack(blocks)))
             continue
-        made += [bytes(ts.bfv_vector(c, b.tolist()).serialize()) for c, b in zip(contexts, blocks, strict=True)]
+        for context, block in zip(key._loaded, blocks, strict=True):
+            made.append(_encrypted("bfv", context, block.tolist(), seeds, len(made)))
     return made
 
 
@@ -244,13 +248,22 @@ def decrypt(secret: SecretKey, ciphertexts: Sequence[bytes], length: int) -> NDA
     return columns[0] if len(columns) == 1 else _combined(columns, public.primes)
 
 
-def _ckks(context: Any, residues: NDArray[np.int64]) -> bytes:
-    """A fresh ciphertext of numbers, centred modulo each prime of CKKS: an encryption of 0, and they added to it."""
-    made = _tenseal().ckks_vector(context, [0.0], _SCALE)
-    like, id_ = bytes(made.serialize()), made.ciphertext()[0].parms_id()
+def _encrypted(scheme: Scheme, context: Any, values: list[Any], seeds: Seeds | None, number: int) -> bytes:
+    """The ``number``-th ciphertext of a vector, by SEAL."""
+    ts, scale = _tenseal(), None if scheme == "bfv" else _SCALE
+    if seeds is not None:
+        return seeded_vector(context, values, scale, seeds.of(number), seeds.saved)
+    made = ts.bfv_vector(context, values) if scale is None else ts.ckks_vector(context, values, scale)
+    return bytes(made.serialize())
+
+
+def _ckks(context: Any, zero: bytes, residues: NDArray[np.int64]) -> bytes:
+    """A ciphertext of numbers, centred modulo each prime of CKKS: a fresh encryption of 0, and they added to it."""
+    made = _vector("ckks", context, zero)
+    id_ = made.ciphertext()[0].parms_id()
     p = np.array(coefficients.PRIMES)[:, None]
     m = coefficients.plaintext(np.where(residues < 0, residues + p, residues).astype(np.uint64))
-    return bytes(made.add_(_vector("ckks", context, coefficients.bare(like, id_, m))).serialize())
+    return bytes(made.add_(_vector("ckks", context, coefficients.bare(zero, id_, m))).serialize())
 
 
 def _secret(context: Any) -> Residues:

@@ -114,10 +114,8 @@ def key_from_seed(seed: bytes, bits: int = MIN_BITS) -> SecretKey:
     assert len(seed) == 32
     if not MIN_BITS <= bits <= MAX_BITS or bits % 16:
         raise LocalError("protocol.point", f"A Paillier key must have {MIN_BITS} to {MAX_BITS} bits, not {bits}.")
-    p = _prime(seed, b"p", bits // 2)
-    q = _prime(seed, b"q", bits // 2)
-    if abs(p - q) >> (bits // 2 - 100) == 0 or math.gcd(p * q, (p - 1) * (q - 1)) != 1:
-        raise LocalError("protocol.point", "This seed gives no safe Paillier key.", "Draw another seed.")
+    p, q = prime(seed, b"p", bits // 2), prime(seed, b"q", bits // 2)
+    verify_primes(p, q)
     return SecretKey(PublicKey(p * q), p, q)
 
 
@@ -145,7 +143,7 @@ class Pool:
         if seen in self._seeds:
             raise LocalError("protocol.reuse", "Blinding factors would be made from one seed a second time.")
         self._seeds.add(seen)
-        gmpy2, n, square = _gmpy2(), self.key.n, self.key.square
+        gmpy2, n, square = gmp(), self.key.n, self.key.square
         size = (n.bit_length() + _SLACK) // 8
         stream = keystream(hkdf(seed, salt=self.key.fingerprint, info=label("paillier-blinding")), size * count)
         for start in range(0, size * count, size * _AT_ONCE):
@@ -177,21 +175,17 @@ def encrypt(key: PublicKey, plaintexts: Sequence[int], pool: Pool) -> list[int]:
     """Ciphertexts of ``plaintexts``, each in [0, n). Takes as many factors from the pool."""
     assert pool.key == key
     assert all(0 <= m < key.n for m in plaintexts)
-    public = _phe().PaillierPublicKey(key.n)
-    gmpy2 = _gmpy2()
-    # r_value=1 gives (1 + n)^m alone, which never leaves this line unblinded
-    return [
-        int(gmpy2.mpz(public.raw_encrypt(int(m), r_value=1)) * factor % key.square)
-        for m, factor in zip(plaintexts, pool.take(len(plaintexts)), strict=True)
-    ]
+    n, square, factors = gmp().mpz(key.n), gmp().mpz(key.square), pool.take(len(plaintexts))
+    # (1 + n)^m = 1 + n·m modulo n², which never leaves this line unblinded
+    return [int((1 + n * m) * factor % square) for m, factor in zip(plaintexts, factors, strict=True)]
 
 
 def add(key: PublicKey, columns: Iterable[Sequence[int]], length: int) -> list[int]:
     """Ciphertexts of the sums, place by place, of columns of ``length`` ciphertexts each."""
-    total = [1] * length
+    total = [_number(1)] * length
     for column in columns:
         total = [t * c % key.square for t, c in zip(total, column, strict=True)]
-    return total
+    return [int(t) for t in total]
 
 
 def decrypt(secret: SecretKey, ciphertexts: Sequence[int]) -> list[int]:
@@ -217,10 +211,10 @@ def decode(key: PublicKey, raw: bytes, length: int, *, party: str, step: str) ->
             step=step,
         )
     ciphertexts = [int.from_bytes(raw[i : i + key.width], "big") for i in range(0, len(raw), key.width)]
-    product = 1
+    product, n = _number(1), _number(key.n)
     for c in ciphertexts:
-        product = product * c % key.n  # coprime to n if and only if every c is; 0 is not
-    if math.gcd(product, key.n) != 1 or any(c >= key.square for c in ciphertexts):
+        product = product * c % n  # coprime to n if and only if every c is; 0 is not
+    if math.gcd(int(product), key.n) != 1 or any(c >= key.square for c in ciphertexts):
         raise PeerError(
             "protocol.malformed",
             f"{party} sent a number at {step} that is no ciphertext under this key.",
@@ -231,14 +225,21 @@ def decode(key: PublicKey, raw: bytes, length: int, *, party: str, step: str) ->
     return ciphertexts
 
 
-def _prime(seed: bytes, name: bytes, bits: int) -> int:
-    """A prime of ``bits`` bits, its two top bits set: the first of the seed's candidates that is one."""
-    gmpy2, size = _gmpy2(), bits // 8
+def verify_primes(p: int, q: int) -> None:
+    """Raises LocalError protocol.point unless p and q are far enough apart and fit Paillier's cryptosystem."""
+    if abs(p - q) >> (p.bit_length() - 100) == 0 or math.gcd(p * q, (p - 1) * (q - 1)) != 1:
+        raise LocalError("protocol.point", "This seed gives no safe Paillier key.", "Draw another seed.")
+
+
+def prime(seed: bytes, name: bytes, bits: int, step: int = 2) -> int:
+    """A prime of ``bits`` bits, its two top bits set, 1 modulo ``step``: the first one of the seed's candidates."""
+    gmpy2, size = gmp(), bits // 8
     # one odd number in 532 of 1536 bits is prime: the chance that none of 2^15 is lies below 2^-88
     stream = keystream(hkdf(seed, salt=b"", info=label("paillier-prime") + name), size << 15)
     top, candidates = 0b11 << (bits - 2), stream.reshape(-1, size)
     for row in candidates:
-        candidate = int.from_bytes(row.tobytes(), "big") | top | 1
+        candidate = int.from_bytes(row.tobytes(), "big") | top
+        candidate += 1 - candidate % step
         if gmpy2.is_prime(candidate, 50):
             return candidate
     raise LocalError("protocol.point", "This seed gives no Paillier key.", "Draw another seed.")
@@ -247,7 +248,7 @@ def _prime(seed: bytes, name: bytes, bits: int) -> int:
 def verify_installed() -> None:
     """Raises LocalError config.missing where the extra ``paillier`` is not installed."""
     _phe()
-    _gmpy2()
+    gmp()
 
 
 def _phe() -> Any:
@@ -258,7 +259,16 @@ def _phe() -> Any:
     return paillier
 
 
-def _gmpy2() -> Any:
+def _number(x: int) -> Any:
+    """GMP's where that is installed, which multiplies several times as fast."""
+    try:
+        return gmp().mpz(x)
+    except LocalError:
+        return x
+
+
+def gmp() -> Any:
+    """gmpy2. Raises LocalError config.missing."""
     try:
         import gmpy2
     except ImportError:

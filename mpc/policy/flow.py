@@ -49,7 +49,7 @@ from mpc.policy.needs import (
     organisations,
     outside,
 )
-from mpc.query.plan import JoinReveal, MetReveal, Plan, Reveal, RowReveal, Use
+from mpc.query.plan import JoinPool, JoinReveal, MetReveal, Plan, Reveal, RowReveal, Use
 
 __all__ = [
     "BitsShown",
@@ -187,14 +187,18 @@ def check(plan: Plan, party: str, policy: Policy, request: Request) -> Limits:
     )
 
 
-def several_wanted(party: str, told: Mapping[str, Limits]) -> bool:
+def several_wanted(plan: Plan, party: str, told: Mapping[str, Limits]) -> bool:
     """Whether this owner hides cells in which it has nothing, since some owner wants several institutions behind each.
 
-    ``told``: what all owners approved. Raises LocalError policy.contributors where it wants that itself, and another's
-    budget forbids the other to tell where it has nothing.
+    ``told``: what all owners approved. Raises LocalError policy.contributors where it wants that itself, and the budget
+    of another, with which it adds up cells, forbids the other to tell where it has nothing. Over a join nobody hides
+    cells by itself.
     """
     mine = told[party]
-    noised = sorted(p for p, limits in told.items() if limits.noised)
+    beside = {
+        p for pool in plan.pools if party in pool.parties and not isinstance(pool, JoinPool) for p in pool.parties
+    }
+    noised = sorted(p for p, limits in told.items() if limits.noised and p in beside)
     if noised and not mine.noised and mine.min_entities and mine.min_contributors > 1:
         raise LocalError(
             "policy.contributors",

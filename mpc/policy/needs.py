@@ -108,6 +108,7 @@ class Need:
     bits: int = 0  # of a threshold: how many conditions on the column are shown, a bit for each entity
     joined: bool = False  # computed over a join
     shares: bool = True  # the share of one entity in it can be limited
+    counted: bool = True  # numbers over one population can be counted, and sums of a column rounded
     exact: bool = False  # a column that also enters otherwise than in sums of its own, which could be rounded
     numbers: int = 0  # of a column that is added: how many numbers the plan lets out of one population
 
@@ -116,6 +117,7 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
     """All that ``plan`` needs of ``party``, each once, in the order of the plan."""
     mixed = {c for c, sets in contributor_sets(plan, party).items() if len(sets) > 1}
     judged = {pool.name for _, pool in plan.joins if pool.dominance is not None}
+    counted = {pool.name for _, pool in plan.hidden_joins if not pool.by_row}
     guarded = {pool.name: pool.hides for _, pool in plan.sizes}
     numbers = numbers_of(plan, party)
     exact = {c for p in plan.pools for s in p.sources if s.party == party for c in s.rounding.exact}
@@ -137,6 +139,7 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
                     several_sets=reveal.pooled and use.use in ADDED and column_of(use) in mixed,
                     joined=isinstance(reveal, JoinReveal),
                     shares=not isinstance(reveal, JoinReveal) or reveal.pool in judged,
+                    counted=not isinstance(reveal, JoinReveal) or reveal.pool in counted,
                     exact=use.use in ADDED and column_of(use) in exact,
                     numbers=numbers.get(column_of(use), 0) if use.use in ADDED else 0,
                 )
@@ -153,6 +156,7 @@ def needs_of(plan: Plan, party: str, request: Request) -> tuple[Need, ...]:
                         one.several_sets,
                         one.joined,
                         one.shares,
+                        one.counted,
                     )
                     found.setdefault(key, one)
                     if one.use == "threshold":
@@ -297,9 +301,11 @@ def not_in_joins(grant: Grant, need: Need) -> tuple[str, ...]:
     takes the place of all of them."""
     if grant.budget is not None:
         return ()
-    limits = {"max_numbers": grant.max_numbers, "round_to": grant.round_to}
-    if not need.shares:
-        limits["max_share"] = grant.max_share
+    limits = {
+        "max_numbers": None if need.counted else grant.max_numbers,
+        "round_to": None if need.counted else grant.round_to,
+        "max_share": None if need.shares else grant.max_share,
+    }
     return tuple(name for name, limit in limits.items() if limit is not None)
 
 

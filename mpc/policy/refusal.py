@@ -178,8 +178,12 @@ def _because(reason: Obstacle, grant: Grant, need: Need, request: Request) -> st
         "whose difference could be solved for",
         "joined": f"has {' and '.join(not_in_joins(grant, need))}, which cannot be kept in {need.what} over this join",
         "counts": "has no budget and hides small cells by exact counts, and over a join with noise nothing is counted",
-        "rounded": f"rounds sums of the column to {grant.round_to}; that goes for SUM and AVG of it, also weighed or "
-        "by CASE, but not for products, powers, VARIANCE, MIN and MAX",
+        "rounded": f"rounds sums of the column to {grant.round_to}; that goes for SUM and AVG of it, "
+        + (
+            "by itself and by conditions (FILTER, CASE WHEN … THEN column END), where tables are joined"
+            if need.joined
+            else "also weighed or by CASE, but not for products, powers, VARIANCE, MIN and MAX"
+        ),
         "numbers": f"lets {grant.max_numbers} number(s) out of one population, and this job asks for {need.numbers}",
         "noise": "has a budget: its numbers carry noise, and the job asks for exact ones",
         "epsilon": f"has a budget of {_budget(grant)}, and this job asks for more",

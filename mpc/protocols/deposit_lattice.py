@@ -11,7 +11,8 @@ CKKS. The same in the coefficients of one plaintext (mpc/crypto/coefficients.py)
 What the recipient sees besides is the sum of the encryptions' errors, which no word has a part in.
 
 The key is too long for a job: the job names its fingerprint, under the recipient's signature, and the key travels
-beside. SEAL draws the randomness of ciphertexts, so they are made where the parties do input and output.
+beside. The randomness of ciphertexts comes from the depositor's coins (mpc/crypto/seeded.py), so that a deposit can be
+made again; SEAL writes them to files, so they are made where the parties do input and output.
 """
 
 from __future__ import annotations

@@ -2,20 +2,21 @@
 
     asker: weights, and the recipient                     holder: features
       which keys met, in one order: blind.py
-      p, q fresh, n = p·q
+      p, q fresh, n = p·q, h of its subgroup
       E_ka = Enc(weight a of the k-th shared key)
-      ── n, E ─────────────────────────────────────────▶    S_kw = Π_a E_ka^(Σ_b c·feature b)   for each word w
+      ── n, h, E ──────────────────────────────────────▶    S_kw = Π_a E_ka^(Σ_b c·feature b)   for each word w
                                                             many S in one: Π S_i^(2^(slot·i)) · Enc(what is the
                                                             holder's alone, and a shift that makes all slots positive)
       Σ c·weight·feature of every word and key  ◀─────────
       takes the shift off
 
 A word is Σ c · a · b over a column a of the asker's (or 1) and one b of the holder's. All of it is whole numbers, and a
-slot holds the largest that can be, so scores are exact. What the holder sends is multiplied by r^n with a fresh r: it
-is then uniform among the ciphertexts of these scores, whatever the features, and shows the key's holder the scores and
-nothing else (Paillier has no noise that would have to be drowned, as lattices have).
+slot holds the largest that can be, so scores are exact. What the holder sends is multiplied by h^s with a fresh s
+(subgroup.py): it is then, but for 2^-128, uniform among the ciphertexts of these scores that the asker's key can have,
+whatever the features, and shows the key's holder the scores and nothing else (Paillier has no noise that would have to
+be drowned, as lattices have).
 
-Trust level: parties. Adversary: semi-honest; Paillier (decisional composite residuosity), exponents of powers.py.
+Trust level: parties. Adversary: semi-honest; Paillier in a subgroup of hidden order (assumptions: subgroup.py).
 Leakage: holder nothing but the numbers of keys, weights and words (which keys are shared it knows from blind.py); asker
 the words. It chooses its weights freely, and a score whose weights are powers of 2 far enough apart is all features in
 a row: whoever grants columns for rows grants them to be read (docs/policy.md, ``row``).
@@ -30,9 +31,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mpc.crypto import powers
-from mpc.crypto.paillier import MIN_BITS, SecretKey, decrypt
+from mpc.crypto.paillier import MIN_BITS
 from mpc.crypto.powers import Powers
 from mpc.crypto.spread import Spread
+from mpc.crypto.subgroup import SubgroupSecret
 from mpc.errors import PeerError
 from mpc.messages import RingWords
 from mpc.protocols.ciphertexts import (
@@ -40,6 +42,7 @@ from mpc.protocols.ciphertexts import (
     encrypted,
     hear_ciphertexts,
     hear_key,
+    opened,
     packed,
     say_ciphertexts,
     say_key,
@@ -87,7 +90,7 @@ class Scoring:
 
 
 def ask(
-    session: Session, s: Scoring, weights: Sequence[RingWords], shared: int, secret: SecretKey, spread: Spread
+    session: Session, s: Scoring, weights: Sequence[RingWords], shared: int, secret: SubgroupSecret, spread: Spread
 ) -> Rounds[list[list[int]]]:
     """The asker's role: every word of the shared keys. ``weights``: of these, in the order of blind.py, (shared,) or
     (shared, 2) each. ``secret``: a key for this job alone."""
@@ -98,8 +101,8 @@ def ask(
     at = here.at("weights")
     yield from say_ciphertexts(at, s.holder, key, encrypted(at, secret, plain, spread))
     at = here.at("scores")
-    heard = yield from hear_ciphertexts(at, s.holder, key, s.ciphertexts(shared))
-    flat = _unpacked(s, decrypt(secret, heard), shared * len(s.words), at.path)
+    plain = yield from opened(at, s.holder, secret, s.ciphertexts(shared), s.slots * s.slot, spread)
+    flat = _unpacked(s, plain, shared * len(s.words), at.path)
     return [flat[w * shared : (w + 1) * shared] for w in range(len(s.words))]
 
 

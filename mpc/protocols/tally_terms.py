@@ -1,9 +1,15 @@
 """What is totalled between two parties without a helper (tally.py), and how it lies in plaintexts.
 
-    plaintext = x_1 | x_2 | …        slots of one width, the first lowest; a number with a sign borrows from the next
-    stacked   = group 1 | group 2 | …        as many groups in one as fit
+    x_1 | x_2 | … of one key | x_1 | x_2 | … of the next      slots of one width, the first lowest; a number with a sign
+                                                              borrows from the next
 
 A slot holds a total made positive by one constant, and a mask that is 128 bits longer.
+
+Several keys in one ciphertext save the value side work: it makes fewer. The group side puts the ciphertexts of its
+rows together by group and by the place of the row's key. In that place stands the total then; in the others stand
+totals over whatever keys happen to be there, masked like it, which nobody puts together with their masks. So a group
+has as many ciphertexts as there are places, each of which is blinded and opened: worth it where many keys meet in few
+groups.
 """
 
 from __future__ import annotations
@@ -11,14 +17,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isqrt
 
-from mpc.crypto import powers
-from mpc.crypto.paillier import MIN_BITS, PublicKey
-from mpc.crypto.spread import Spread
-from mpc.protocols.ciphertexts import packed
+from mpc.crypto.paillier import MIN_BITS
 
 #: bits by which a mask is longer than what it hides
 HIDING = 128
+#: ciphertexts that the value side makes in the time in which one is blinded by the group side and opened
+_OPENED = 12
 
 
 @dataclass(frozen=True)
@@ -62,29 +68,44 @@ class Tally:
     def __post_init__(self) -> None:
         assert all(r.entities for r in self.releases), "else a group that was left empty would show zeros"
 
-    @property
+    @cached_property
     def value_bits(self) -> int:
         """Every total is below 2^this, whatever the sign."""
         weight = max((self.weights[a] for a, _ in self.atoms if a is not None), default=0)
         return max(self.bits - 1 + weight + self.rows.bit_length(), self.bits + 1)
 
-    @property
+    @cached_property
     def slot(self) -> int:
         """Bits of a slot: a total made positive, and its mask."""
         return self.value_bits + HIDING + 2
 
-    @property
+    @cached_property
     def slots(self) -> int:
         """Slots of a plaintext: below n, whose top bit is set."""
         return (MIN_BITS - 1) // self.slot
 
     @property
     def packs(self) -> int:
-        """Ciphertexts of a shared key."""
+        """Ciphertexts of a shared key; 1 where one holds several keys."""
         return -(-self.columns // self.slots)
 
-    def used(self, pack: int) -> int:
-        """Slots of a pack that hold a column."""
+    @cached_property
+    def places(self) -> int:
+        """Shared keys in one ciphertext: what costs least if as many keys met as can."""
+        best = isqrt(self.keys // (_OPENED * max(1, self.groups * len(self.products))))
+        return max(1, min(best, self.slots // self.columns))
+
+    def rows_said(self, shared: int) -> int:
+        """Ciphertexts of the value side's columns."""
+        return -(-shared // self.places) * self.packs
+
+    @property
+    def totals_said(self) -> int:
+        """Ciphertexts of the products of all groups."""
+        return self.groups * len(self.products) * self.places
+
+    def columns_of(self, pack: int) -> int:
+        """How many columns a pack holds, of each of its keys."""
         return min(self.slots, self.columns - pack * self.slots)
 
     @cached_property
@@ -113,52 +134,18 @@ class Tally:
     def rule_of_word(self) -> tuple[int, ...]:
         return tuple(self.rules.index(r.entities) for r in self.releases for _ in r.words)
 
-    def shelf(self, pack: int) -> Shelf:
-        return Shelf(self.groups, self.used(pack), self.slot, self.slots)
-
     @property
-    def shown(self) -> tuple[Shelf, ...]:
-        """The words and flags of a group in packs, those of one pack stacked."""
+    def shown(self) -> tuple[int, ...]:
+        """The words and flags of a group in packs: how many slots of each are used."""
         length = len(self.words) + len(self.rules)
-        sizes = [min(self.slots, length - i) for i in range(0, length, self.slots)]
-        return tuple(Shelf(self.groups, n, self.slot, self.slots) for n in sizes)
+        return tuple(min(self.slots, length - i) for i in range(0, length, self.slots))
 
+    def packed(self, values: Sequence[int]) -> int:
+        """Σ value · 2^(slot·i)."""
+        return sum(v << (self.slot * i) for i, v in enumerate(values))
 
-@dataclass(frozen=True)
-class Shelf:
-    """Ciphertexts of ``groups`` groups with ``used`` slots each, as many groups in one as fit."""
-
-    groups: int
-    used: int
-    slot: int
-    slots: int
-
-    @property
-    def each(self) -> int:
-        return self.slots // self.used
-
-    @property
-    def count(self) -> int:
-        return -(-self.groups // self.each)
-
-    def stack(self, key: PublicKey, ciphertexts: Sequence[int], spread: Spread) -> list[int]:
-        """One ciphertext a group to ``count`` of them."""
-        parts = [ciphertexts[i : i + self.each] for i in range(0, self.groups, self.each)]
-        return powers.stacked(key, parts, self.slot * self.used, spread)
-
-    def pack(self, values: Sequence[Sequence[int]]) -> list[int]:
-        """Plaintexts of ``used`` numbers a group."""
-        flat = [v for of_group in values for v in of_group]
-        size = self.each * self.used
-        return [packed(flat[i : i + size], self.slot) for i in range(0, len(flat), size)]
-
-    def unpack(self, plaintexts: Sequence[int]) -> list[list[int]]:
-        """``used`` numbers a group. Raises ValueError where something stands behind the last slot."""
-        flat: list[int] = []
-        size = self.each * self.used
-        for i, p in enumerate(plaintexts):
-            n = min(size, self.groups * self.used - i * size)
-            if p >> (self.slot * n):
-                raise ValueError("something behind the last slot")
-            flat += ((p >> (self.slot * s)) & ((1 << self.slot) - 1) for s in range(n))
-        return [flat[i : i + self.used] for i in range(0, len(flat), self.used)]
+    def unpacked(self, plaintext: int, used: int) -> list[int]:
+        """The slots. Raises ValueError where something stands behind the last."""
+        if plaintext >> (self.slot * used):
+            raise ValueError("something behind the last slot")
+        return [(plaintext >> (self.slot * i)) & ((1 << self.slot) - 1) for i in range(used)]

@@ -22,7 +22,7 @@ that bring each piece are a population too (mpc/query/pieces.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import zip_longest
@@ -78,10 +78,25 @@ class _Query:
 Population = tuple[tuple[str, str], str]
 
 
-def of_side(table: Table, scan: Scan, single: bool, measures: Sequence[Sequence[Population]]) -> Behind:
-    """The query for a side of a join: keys, the entity's digest and populations. ``single``: each row is an entity."""
-    populations = list(dict.fromkeys(p for m in measures for p in m))
-    found = tuple(BehindMeasure((), tuple(dict.fromkeys(map(populations.index, m))), ()) for m in measures)
+def of_side(
+    table: Table,
+    scan: Scan,
+    single: bool,
+    measures: Sequence[tuple[Sequence[Population], Sequence[tuple[int, str, Collection[tuple[str, str]]]]]],
+) -> Behind:
+    """The query for a side of a join: keys, the entity's digest and populations. ``single``: each row is an entity.
+    ``measures``: of each the populations, and words with the digest of what they are and the columns they are made of.
+    """
+    populations = list(dict.fromkeys(p for m, _ in measures for p in m))
+
+    def measure(
+        own: Sequence[Population], words: Sequence[tuple[int, str, Collection[tuple[str, str]]]]
+    ) -> BehindMeasure:
+        behind = tuple(dict.fromkeys(map(populations.index, own)))
+        made_of = ((w, what, tuple(i for i in behind if populations[i][0] in columns)) for w, what, columns in words)
+        return BehindMeasure((), behind, tuple(Number(w, what, 1, True, of) for w, what, of in made_of if of))
+
+    found = tuple(measure(*m) for m in measures)
     columns = [f"{key_sql(k)} AS k{i}" for i, k in enumerate(scan.keys)] + [f"{_digest(table)} AS x"]
     columns += [f"{text} AS p{i}" for i, (_, text) in enumerate(populations)]
     text = f"SELECT {', '.join(columns)} FROM {_rows(table)}{_passing(scan)}"

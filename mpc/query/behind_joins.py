@@ -5,20 +5,25 @@ measure these are the conditions in WHERE and ON, and those inside CASE and FILT
 that count entities (mpc/query/lowering.py): for every product of the other sides' factors, the rows in which the side's
 own coefficient of it is not 0. Comparisons between owners are factors of others.
 
+A *number* of a join (mpc/policy/numbers.py) is a word that values of the side's columns enter, over these populations:
+nobody knows its value, so it is one of its job, and asked for again it is another.
+
 That a value which is added is NULL in some rows is no condition: nobody who asks has chosen it. So a sum does not come
 too close to a count beside it because three firms have no value; that a few values of *another* column are NULL counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from mpc.crypto.labels import digest
 from mpc.query.behind import ONE, Population, contribution, of_side, where
 from mpc.query.catalog import Catalog, Table
+from mpc.query.fold import Draft
+from mpc.query.join_rounding import published
 from mpc.query.local import Scan
-from mpc.query.local_joins import LocalJoin
-from mpc.query.nodes import Column, Expr, IsNull, JoinSide, Not
+from mpc.query.nodes import Agg, Column, Expr, IsNull, JoinSide, Not
 from mpc.query.plan import Behind
 from mpc.query.polynomials import Factor, Poly, Term
 from mpc.query.printer import sql
@@ -26,19 +31,50 @@ from mpc.query.uses import bare, value_columns
 
 #: what counts the entities behind a sum, and the value that is added
 Counted = tuple[Poly, Expr | None]
+#: a word of a measure, a digest of what it is, and the values that are added up in it
+Summed = tuple[int, str, tuple[Expr, ...]]
 
 
 def behind_side(
-    side: JoinSide, absent: bool, catalog: Catalog, keys: Sequence[Expr], measures: Sequence[Sequence[Counted]]
+    side: JoinSide,
+    absent: bool,
+    catalog: Catalog,
+    keys: Sequence[Expr],
+    measures: Sequence[tuple[Sequence[Counted], Sequence[Summed]]],
 ) -> Behind:
     """The query for a side. ``absent``: it stands in a product only where it is named; ``keys``: GROUP BY keys that it
     holds by itself."""
     table = catalog.table(side.table)
     assert table is not None
-    found = [[p for poly, value in m for p in _populations(side, absent, table, poly, value)] for m in measures]
+    found = [
+        (
+            [p for poly, value in counted for p in _populations(side, absent, table, poly, value)],
+            [(w, what, {published(table, c) for c in _own(side, values)}) for w, what, values in summed],
+        )
+        for counted, summed in measures
+    ]
     key = [table.column(c.name) for c in side.key]
     single = side.unique and list(table.keys) == key and not any(c.nullable for c in table.keys)
     return of_side(table, Scan(side.table, side.where, tuple(keys), 0), single, found)
+
+
+def summed(draft: Draft) -> list[Summed]:
+    """The words of a measure that show values, and not only how many there are."""
+    found = []
+    for w, word in enumerate(draft.words):
+        parts = [(k, a) for k, a in word.form.terms if isinstance(a, Agg)]
+        if word.kind in ("rows", "count", "nulls", "known") and all(a.func != "distinct" for _, a in parts):
+            continue
+        what = digest(
+            "number-of-join", *(repr((k, a.func, getattr(a, "test", ""), a.terms)).encode() for k, a in parts)
+        )
+        values = tuple(t.value for _, a in parts for t in a.terms if t.value is not None)
+        found.append((w, what.hex()[:32], values))
+    return found
+
+
+def _own(side: JoinSide, values: Iterable[Expr]) -> set[Column]:
+    return {c for v in values for c in value_columns(v) if _of(side, c)}
 
 
 def _populations(side: JoinSide, absent: bool, table: Table, poly: Poly, value: Expr | None) -> Iterator[Population]:
@@ -47,17 +83,11 @@ def _populations(side: JoinSide, absent: bool, table: Table, poly: Poly, value: 
         yield (side.table.lower(), "*"), where(ONE, condition)
     for c in own:
         for condition in _conditions(side, absent, poly, [c]):
-            yield _published(table, c), where(contribution(c), condition)
+            yield published(table, c), where(contribution(c), condition)
 
 
 def _of(side: JoinSide, c: Column) -> bool:
     return (c.party, c.table) == (side.party, side.table)
-
-
-def _published(table: Table, c: Column) -> tuple[str, str]:
-    """Table and column where the owner publishes it."""
-    name, column = table.source_of(c.name) if isinstance(table, LocalJoin) else (table.name, c.name)
-    return name.lower(), column.lower()
 
 
 def _conditions(side: JoinSide, absent: bool, poly: Poly, added: Sequence[Column]) -> list[str]:

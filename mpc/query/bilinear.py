@@ -1,7 +1,7 @@
 """A step of a join of two sides as Σ coefficient · column of the spine · column of the other side.
 
 What is not of that form (comparisons across owners, a LEFT JOIN's absent rows, a third side) cannot be totalled under
-additively homomorphic encryption: one side multiplies, the other encrypts.
+additively homomorphic encryption: one side multiplies, the other encrypts. Two parties compute it on shares first.
 """
 
 from __future__ import annotations

@@ -10,12 +10,13 @@ from mpc.errors import LocalError
 from mpc.ids import INTEGER, Field
 from mpc.protocols.ranked import Searched
 from mpc.query import build
-from mpc.query.behind_joins import behind_side, chosen
+from mpc.query.behind_joins import behind_side, chosen, summed
 from mpc.query.catalog import Catalog, Table, Value
 from mpc.query.catalog import Column as Declared
 from mpc.query.compared import Beside, Slice
 from mpc.query.dominance import absolute_addends, ring_of_shares
 from mpc.query.fold import Draft
+from mpc.query.join_rounding import rounding_of_side
 from mpc.query.local import key_sql, row_counts, row_text
 from mpc.query.local_joins import LocalJoin
 from mpc.query.lowering import Lowering
@@ -167,7 +168,7 @@ def join_pool(
         domain = _in_domains([(key_values[i], keys[i]) for i in grouped])
         asked = [[(chosen(p, t.value), lowering(t)) for p, t in _counted(d, lowering)] for d in drafts]
         comparisons = beside.comparisons(program, compared, asked, [cells(v) for v in slices], domain)
-    by_draft = [[(p, t.value) for p, t in _counted(d, lowering)] for d in drafts]
+    by_draft = [([(p, t.value) for p, t in _counted(d, lowering)], summed(d)) for d in drafts]
 
     def sides() -> tuple[Side, ...]:
         """The sides with the columns that the program has so far."""
@@ -180,8 +181,12 @@ def join_pool(
             if not by_row and noise is None:
                 absent = side.optional or side.name in branches
                 catalog = next(c for c in catalogs.values() if c.party == side.party)
+                table = _table(catalogs, side)
+                assert table is not None
                 query = replace(
-                    query, behind=behind_side(side, absent, catalog, [key_values[k] for k in own], by_draft)
+                    query,
+                    behind=behind_side(side, absent, catalog, [key_values[k] for k in own], by_draft),
+                    rounding=rounding_of_side(side, table, drafts, measures),
                 )
             found.append(Side(side.name, side.party, side.rows, side.unique, columns_, query, own))
         return tuple(found)

@@ -103,6 +103,11 @@ def _met(pool: Pool, party: str) -> list[str]:
         f"which of its own keys the table of {theirs.name} has too{passing}; of the other keys there only that they "
         f"are at most {theirs.rows:,}, as published"
     ]
+    if pool.compared:
+        texts.append(
+            f"uniform words and ciphertexts in place of what of {theirs.party} is compared with its own columns, row "
+            "by row; neither those columns nor how a comparison comes out"
+        )
     if pool.by_row:
         if pool.weighed:
             texts.append(_weights(theirs is other, spine.party))
@@ -110,12 +115,16 @@ def _met(pool: Pool, party: str) -> list[str]:
     if theirs is spine:
         texts.append(
             f"of each of the {pool.groups:,} groups of {spine.name}, in an order that says nothing and without labels, "
-            "how many entities each measure counts there, with the conditions of both (0 where fewer than the owners' "
-            "min_entities keys met in a group)"
+            f"how many entities each measure counts there, with the conditions of both{_and_comparisons(pool)} (0 "
+            "where fewer than the owners' min_entities keys met in a group)"
         )
     else:
         texts.append(f"ciphertexts under a key of {other.party}; neither its values nor which rows pass its conditions")
     return texts
+
+
+def _and_comparisons(pool: TallyPool) -> str:
+    return " and those that compare their columns" if pool.compared else ""
 
 
 def _sized(pool: TallyPool, party: str) -> list[str]:

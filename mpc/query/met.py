@@ -3,6 +3,7 @@
     either side          which of its own keys the other has                  the keys            join_reveal
     the other side       how many entities are in each group of the spine,    its GROUP BY keys   group
                          which it cannot name                                 its conditions      threshold
+                                                                              what is compared    threshold
                                                                               NULLs of its values aggregate
 
 The other side's own conditions can choose a single entity, whose count is then what the spine's conditions say of it;
@@ -35,7 +36,7 @@ def met_reveal(pool: TallyPool, drafts: Sequence[Draft], catalogs: Mapping[str, 
     uses = {u for t in terms for of in of_term(t) for u in published(of, catalogs)}
     joined = tuple(sorted(s.party for s in family))
     found = tuple(sorted(uses, key=lambda u: (u.party, u.table, u.column, u.use, u.where)))
-    what = "how many keys are in both tables, about" if pool.asks else "which keys are in both tables"
+    what = "about how many keys are in both tables" if pool.asks else "which keys are in both tables"
     return MetReveal(what, pool.name, found, (), False, (), joined, ())
 
 
@@ -66,7 +67,12 @@ def _uses(t: JoinedTerm) -> Iterator[ColumnUse]:
     for key in t.keys:
         for c in _of(spine, columns(key)):
             yield ColumnUse(c.party, c.table, c.name, "group", f"GROUP BY {shown(key)}")
-    if t.value is None or t.by_row:
+    if t.by_row:
+        return
+    for condition in t.crossing:
+        for c in _of(spine, columns(condition)):
+            yield ColumnUse(c.party, c.table, c.name, "threshold", f"WHERE {show(condition)}")
+    if t.value is None:
         return
     for c in _of(spine, condition_columns(t.value)):
         yield ColumnUse(c.party, c.table, c.name, "threshold", show(t.value))

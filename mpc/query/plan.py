@@ -96,7 +96,8 @@ class Number:
     """A word of a measure as the owner's columns enter it, whatever else it adds.
 
     ``what``: a digest of the owner's expression, the same wherever it is asked for. The owner's part of the word is
-    ``by`` times the expression's value; ``searched``: it is found by a search, and depends on others' values.
+    ``by`` times the expression's value; ``searched``: it is found by a search, or over a join, and depends on others'
+    values too.
     ``populations``: those of the columns whose values it is made of.
     """
 
@@ -427,7 +428,8 @@ def sources_of(sides: Iterable[Side]) -> tuple[LocalQuery, ...]:
 class TallyPool(JoinPool):
     """A join of two parties, one table of each, without a helper (P9, mpc/pair.py).
 
-    Every step that is let out is Σ coefficient · (column of the spine, or 1) · (column of the other side). Which keys
+    Every step that is let out is Σ coefficient · (column of the spine, or 1) · (column of the other side), or is one of
+    ``compared``: those the two compute on shares, key by key (mpc/compared.py). Which keys
     met both parties learn, but where ``asks`` says who counts them: there the result is their number and neither learns
     it (mpc/protocols/size.py), and ``hides`` names the parties of the join that receive it. ``ones``: of each side the
     columns that are 1 in every row that counts. ``weighed``: whether a result by row multiplies columns of the spine by
@@ -436,6 +438,7 @@ class TallyPool(JoinPool):
 
     ones: tuple[tuple[int, ...], tuple[int, ...]]
     weighed: bool = False
+    compared: tuple[int, ...] = ()
     asks: str = ""
     hides: tuple[str, ...] = ()
 

@@ -37,16 +37,10 @@ def without_helper(pool: JoinPool, family: Sequence[JoinSide], ones: Sequence[Se
             "Ask for COUNT, SUM, AVG or VARIANCE, or histogram bins",
         )
     made = TallyPool(**{f.name: getattr(pool, f.name) for f in fields(pool)}, ones=(tuple(ones[0]), tuple(ones[1])))
-    try:
-        words = [met(made, s) for r in pool.released for s in r.words]
-        for r in pool.released:
-            for s in r.entities:
-                met(made, s)
-    except NotBilinear:
-        raise _refused(
-            "It compares columns of the two owners with each other, which needs a helper.",
-            "Let each owner's own columns decide (WHERE, CASE), add and multiply across owners",
-        ) from None
+    steps = dict.fromkeys(s for r in pool.released for s in (*r.words, *r.entities))
+    compared = tuple(s for s in steps if not _is_bilinear(made, s))
+    assert not compared or pool.sides[0].unique, "else program.py refuses it: one key would be compared several times"
+    words = [met(made, s) for r in pool.released for s in r.words if s not in compared]
     # of single rows the other side says its part of a word, or computes it under the recipient's key, key by key
     shown = shown_by_themselves(words)
     weighed = pool.by_row and any(a is not None and b >= 0 and b not in shown for word in words for a, b in word)
@@ -56,7 +50,16 @@ def without_helper(pool: JoinPool, family: Sequence[JoinSide], ones: Sequence[Se
             f"them count, in rows whose key may repeat: {family[1].party} would learn how often each does.",
             f"Publish {family[0].party}'s table with one row for each key (unique)",
         )
-    return replace(made, weighed=weighed)
+    return replace(made, weighed=weighed, compared=compared)
+
+
+def _is_bilinear(pool: TallyPool, step: int) -> bool:
+    """Whether a step can be totalled on ciphertexts; else it is computed on shares."""
+    try:
+        met(pool, step)
+    except NotBilinear:
+        return False
+    return True
 
 
 def size_alone(pool: TallyPool, recipients: Sequence[str]) -> TallyPool:

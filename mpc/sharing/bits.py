@@ -22,6 +22,7 @@ from mpc.messages import RingWords
 from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 from mpc.sharing.circle import Circle, all_drawn_bits, drawn, drawn_bits, parity
+from mpc.sharing.dealer import ands_of_two, bit_of_two
 from mpc.sharing.opening import open_bits, pack, unpack
 
 #: words of 8, 16, 32 or 64 bits, (n,)
@@ -49,7 +50,11 @@ def and_bits(session: Session, circle: Circle, x: BitWords, ys: Sequence[BitWord
 
 
 def deal_and_bits(session: Session, circle: Circle, kind: type[np.unsignedinteger], n: int, count: int) -> Rounds[None]:
-    """The helper's role: ``count`` ANDs with one x, of ``n`` words of this kind."""
+    """The helper's role, or that of both holders where there is none: ``count`` ANDs with one x, of ``n`` words of this
+    kind."""
+    if circle.alone:
+        yield from ands_of_two(session, circle, kind, n, count)
+        return
     a = parity(all_drawn_bits(session.at("a"), circle, kind, n))
     corrections = []
     for k in range(count):
@@ -81,7 +86,10 @@ def bit_to_arithmetic(session: Session, circle: Circle, bits: int, s: NDArray[np
 
 
 def deal_bit_to_arithmetic(session: Session, circle: Circle, bits: int, n: int) -> Rounds[None]:
-    """The helper's role: ``n`` bits."""
+    """The helper's role, or that of both holders where there is none: ``n`` bits."""
+    if circle.alone:
+        yield from bit_of_two(session, circle, bits, n)
+        return
     packed = parity(all_drawn_bits(session.at("b"), circle, np.uint8, -(-n // 8)))
     share = ring(bits).zeros(n)
     _low(share)[:] = np.unpackbits(packed, count=n)

@@ -2,6 +2,9 @@
 
 The helper has a key with every holder (P0), so most of what it deals needs no message: all holders draw their part from
 that key, the helper draws all parts, and one holder, the last, is told the difference to what the parts must add up to.
+
+Two holders can do without: each draws its part from coins of its own, and the last one works out the difference with
+the first under encryption (dealer.py).
 """
 
 from __future__ import annotations
@@ -12,20 +15,34 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc.crypto.bfv import PublicKey, SecretKey
 from mpc.messages import RingWords
 from mpc.ring import ring
 from mpc.rounds import Session
 
+#: the seat of the helper where two holders deal between themselves: nobody sits there
+NO_HELPER = ""
+
 
 @dataclass(frozen=True)
 class Circle:
-    """``holders`` (at least two, sorted) hold shares; ``helper`` deals and never hears an opening."""
+    """``holders`` (at least two, sorted) hold shares; ``helper`` deals and never hears an opening.
+
+    ``key``: of two holders without a helper the last one's key, at the first its public half.
+    """
 
     holders: tuple[str, ...]
     helper: str
+    key: SecretKey | PublicKey | None = None
 
     def __post_init__(self) -> None:
         assert len(self.holders) >= 2 and list(self.holders) == sorted({*self.holders} - {self.helper})
+        assert self.alone == (self.key is not None) and (len(self.holders) == 2 or not self.alone)
+
+    @property
+    def alone(self) -> bool:
+        """Whether two holders deal between themselves."""
+        return self.helper == NO_HELPER
 
     @property
     def first(self) -> str:

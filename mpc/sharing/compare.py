@@ -6,16 +6,18 @@
     [c' < r'] by a tree over bits with generate g = ¬c ∧ r and propagate p = ¬(c ⊕ r), both local:
               (g, p) ∘ (g', p') = (g ⊕ p ∧ g', p ∧ p'), six levels of ANDs
     x = 0  iff  all bits of ¬(c ⊕ r) are 1: six levels of ANDs
+    two holders without a helper (dealer.py) need no r and open no c: one knows c = x_1, the other r = −x_2, and only g
+    takes a message
 
 The tree joins neighbours, bits 2k and 2k + 1. Bits are therefore kept in the order of their reversed six-bit index, in
 which neighbours lie 32 places apart: each level takes the two halves of a word, and words get half as wide.
 
-Trust level: helper. Adversary: semi-honest; private from any coalition without both the helper and another holder.
-Leakage: nobody learns anything; what is opened is uniform. Rounds: one to open c, six in the tree (seven for 128 bits),
-one to bring the bit into arithmetic shares. Bytes for each 64-bit comparison, from every holder to every other: 8 for
-c, 12 + 6 + 3 + 3 + 3 + 2 in the tree, an eighth for the bit; from the helper to one holder: 8 for the mask, 8 + 4 + 2 +
-2 + 2 + 1 for the tree, 8 for the bit. Source: Catrina and de Hoogh, SCN 2010 (masked opening, borrow by prefix tree);
-Damgård et al., TCC 2006 (bits in both forms).
+Trust level: that of whoever deals. Adversary: semi-honest; private from any coalition without both the helper and
+another holder. Leakage: nobody learns anything; what is opened is uniform. Rounds: one to open c, six in the tree
+(seven for 128 bits), one to bring the bit into arithmetic shares. Bytes for each 64-bit comparison, from every holder
+to every other: 8 for c, 12 + 6 + 3 + 3 + 3 + 2 in the tree, an eighth for the bit; from the helper to one holder: 8 for
+the mask, 8 + 4 + 2 + 2 + 2 + 1 for the tree, 8 for the bit. Source: Catrina and de Hoogh, SCN 2010 (masked opening,
+borrow by prefix tree); Damgård et al., TCC 2006 (bits in both forms).
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 from mpc.sharing.bits import BitWords, and_bits, bit_to_arithmetic, deal_and_bits, deal_bit_to_arithmetic
 from mpc.sharing.circle import Circle, all_drawn_bits, drawn, drawn_bits, parity
+from mpc.sharing.dealer import and_own_bits
 from mpc.sharing.opening import open_sum
 
 #: elements compared in one go: what a level keeps in memory
@@ -66,17 +69,19 @@ def equal(session: Session, circle: Circle, bits: int, x: RingWords, y: RingWord
 
 
 def deal_negative(session: Session, circle: Circle, bits: int, n: int) -> Rounds[None]:
-    """The helper's role of ``negative`` and ``less_than``."""
+    """The helper's role of ``negative`` and ``less_than``, or that of both holders where there is none."""
     for here, count in _batches(session, n):
-        yield from _deal_mask(here, circle, bits, count, reordered=True)
+        if not circle.alone:
+            yield from _deal_mask(here, circle, bits, count, reordered=True)
         yield from _deal_tree(here, circle, bits, count, borrow=True)
         yield from deal_bit_to_arithmetic(here.at("bit"), circle, bits, count)
 
 
 def deal_equal_zero(session: Session, circle: Circle, bits: int, n: int) -> Rounds[None]:
-    """The helper's role of ``equal_zero`` and ``equal``."""
+    """The helper's role of ``equal_zero`` and ``equal``, or that of both holders where there is none."""
     for here, count in _batches(session, n):
-        yield from _deal_mask(here, circle, bits, count, reordered=False)
+        if not circle.alone:
+            yield from _deal_mask(here, circle, bits, count, reordered=False)
         yield from _deal_tree(here, circle, bits, count, borrow=False)
         yield from deal_bit_to_arithmetic(here.at("bit"), circle, bits, count)
 
@@ -103,9 +108,16 @@ def _batches(session: Session, n: int) -> Iterator[tuple[Session, int]]:
 
 def _sign(session: Session, circle: Circle, bits: int, x: RingWords) -> Rounds[NDArray[np.uint8]]:
     """The XOR-shared sign of each element, in the lowest bit of a byte."""
-    opened, r = yield from _open_masked(session, circle, bits, x)
-    c, n, first = reorder(opened), len(x), session.me == circle.first
-    g, p = ~c & r, r ^ ~c if first else r.copy()
+    n, first = len(x), session.me == circle.first
+    if circle.alone:
+        c, r = _own_parts(bits, x, first=first)
+        c, r = reorder(c), reorder(r)
+        g = yield from and_own_bits(session.at("leaves"), circle, ~c if first else r)
+    else:
+        opened, r = yield from _open_masked(session, circle, bits, x)
+        c = reorder(opened)
+        g = ~c & r
+    p = r ^ ~c if first else r.copy()
     sign = (r ^ c if first else r)[-n:] >> np.uint64(63)
     # the top bit takes no part: it generates nothing and passes on what comes from below
     g[-n:] &= ~_TOP
@@ -132,7 +144,10 @@ def _borrow(session: Session, circle: Circle, g: BitWords, p: BitWords, *, joine
 
 def _is_zero(session: Session, circle: Circle, bits: int, x: RingWords) -> Rounds[NDArray[np.uint8]]:
     """An XOR-shared 1 where all bits of the element are 0, in the lowest bit of a byte."""
-    c, r = yield from _open_masked(session, circle, bits, x)
+    if circle.alone:
+        c, r = _own_parts(bits, x, first=session.me == circle.first)
+    else:
+        c, r = yield from _open_masked(session, circle, bits, x)
     same: BitWords = r ^ ~c if session.me == circle.first else r
     for level in range(_LEVELS):
         high, low = _halves(same, level)
@@ -143,12 +158,16 @@ def _is_zero(session: Session, circle: Circle, bits: int, x: RingWords) -> Round
 
 
 def _deal_tree(session: Session, circle: Circle, bits: int, n: int, *, borrow: bool) -> Rounds[None]:
-    words = n * bits // 64
-    for level in range(_LEVELS):
-        count = 2 if borrow and (bits == 128 or level < _LEVELS - 1) else 1
-        yield from deal_and_bits(session.at(f"level/{level}"), circle, _KINDS[level], words, count)
+    for name, kind, words, count in tree(bits, n, borrow=borrow):
+        yield from deal_and_bits(session.at(name), circle, kind, words, count)
+
+
+def tree(bits: int, n: int, *, borrow: bool) -> Iterator[tuple[str, type[np.unsignedinteger], int, int]]:
+    """The ANDs of ``n`` comparisons, level by level: step, kind and number of words, and how many ANDs with one x."""
+    for level, kind in enumerate(_KINDS):
+        yield f"level/{level}", kind, n * bits // 64, 2 if borrow and (bits == 128 or level < _LEVELS - 1) else 1
     if bits == 128:
-        yield from deal_and_bits(session.at("join"), circle, np.uint8, n, 1)
+        yield "join", np.uint8, n, 1
 
 
 def _open_masked(session: Session, circle: Circle, bits: int, x: RingWords) -> Rounds[tuple[BitWords, BitWords]]:
@@ -161,6 +180,16 @@ def _open_masked(session: Session, circle: Circle, bits: int, x: RingWords) -> R
     r.add_into(masked, x)
     c = yield from open_sum(session.at("open"), circle, bits, masked)
     return _apart(c), drawn_bits(session.at("mask/bits"), circle.helper, np.uint64, n * bits // 64)
+
+
+def _own_parts(bits: int, x: RingWords, *, first: bool) -> tuple[BitWords, BitWords]:
+    """Of two holders without a helper: c = x_1, which the first knows (zeros at the last), and this one's XOR share of
+    r = −x_2, which the last knows. Then x = c − r, and nothing need be opened."""
+    if first:
+        return _apart(x), np.zeros(len(x) * bits // 64, dtype=np.uint64)
+    r = ring(bits).zeros(len(x))
+    ring(bits).subtract_into(r, x)
+    return np.zeros(len(x) * bits // 64, dtype=np.uint64), _apart(r)
 
 
 def _deal_mask(session: Session, circle: Circle, bits: int, n: int, *, reordered: bool) -> Rounds[None]:

@@ -29,6 +29,7 @@ from mpc.messages import RingWords
 from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 from mpc.sharing.circle import Circle, all_drawn, drawn, total
+from mpc.sharing.dealer import product_of_two
 from mpc.sharing.opening import exchange, open_sum
 
 #: products in one go: what bounds the memory
@@ -45,9 +46,12 @@ def multiply(session: Session, circle: Circle, bits: int, x: RingWords, y: RingW
 
 
 def deal_multiply(session: Session, circle: Circle, bits: int, n: int) -> Rounds[None]:
-    """The helper's role: ``n`` products."""
+    """The helper's role, or that of both holders where there is none: ``n`` products."""
     for name, part in _batches(n):
         here, count = session.at(name), part.stop - part.start
+        if circle.alone:
+            yield from product_of_two(here, circle, bits, count)
+            continue
         a, b = (total(bits, all_drawn(here.at(name), circle, bits, count)) for name in ("a", "b"))
         yield from _deal_product(here, circle, bits, ring(bits).multiply(a, b))
 
@@ -65,9 +69,12 @@ def multiply_known(
 
 
 def deal_multiply_known(session: Session, circle: Circle, owner: str, bits: int, n: int) -> Rounds[None]:
-    """The helper's role: ``n`` products with a column of ``owner``."""
+    """The same for ``n`` products with a column of ``owner``."""
     for name, part in _batches(n):
         here, count = session.at(name), part.stop - part.start
+        if circle.alone:
+            yield from product_of_two(here, circle, bits, count, owner)
+            continue
         a = drawn(here.at("a"), owner, bits, count)
         b = total(bits, all_drawn(here.at("b"), circle, bits, count))
         yield from _deal_product(here, circle, bits, ring(bits).multiply(a, b))

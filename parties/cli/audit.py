@@ -29,8 +29,9 @@ from parties.clock import now
 from parties.config import locate
 from parties.evidence.documents import Documents
 from parties.evidence.stamps import Stamps
+from parties.job_ids import SHORTEST
 from parties.member import Member
-from parties.modeler.client import SHORTEST, Client
+from parties.modeler.client import Client
 from parties.replaying import Replayed
 from parties.replaying import replay as replay_role
 from parties.results import json_text

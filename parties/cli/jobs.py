@@ -18,7 +18,7 @@ from rich.text import Text
 from mpc.errors import LocalError
 from mpc.explain import render
 from mpc.query.catalog import Catalog
-from parties.cli.output import As, Consortium, err, limits, out, plain, table_of
+from parties.cli.output import As, Consortium, err, limits, out, plain, said, table_of
 from parties.clock import now
 from parties.config import locate
 from parties.failures import decode
@@ -29,6 +29,7 @@ from parties.practice import make as make_practice
 from parties.practice import query as practice_query
 from parties.results import Result, json_text
 from parties.rpc.v1 import coordinator_pb2 as pb
+from parties.visible import visible
 
 To = Annotated[tuple[str, ...], Parameter(name="--to", negative="", help="recipient of the result (may repeat)")]
 File = Annotated[Path | None, Parameter(name=["--file", "-f"], help="read the SQL from a file")]
@@ -311,7 +312,7 @@ def jobs_list(*, consortium: Consortium = None, as_: As = None, json: bool = Fal
         plain(json_text([status_dict(j) for j in found]))
         return
     for line in one_line_each(found):
-        shown = Text(line)
+        shown = Text(visible(line))
         if out.is_terminal:  # programs and files get the whole line
             shown.truncate(out.width, overflow="ellipsis")
         out.print(shown)
@@ -327,11 +328,11 @@ def jobs_show(job: str, /, *, consortium: Consortium = None, as_: As = None, jso
         return
     for name, value in told.items():
         if name == "error" and value:
-            plain(f"{name}: {value['message']}\n{indent(value['advice'], '  ')}\n  [{value['code']}]")
+            said(f"{name}: {value['message']}\n{indent(value['advice'], '  ')}\n  [{value['code']}]")
         elif name in ("created", "updated", "expires"):
             plain(f"{name}: {dt.datetime.fromtimestamp(value).astimezone().isoformat(sep=' ')}")
         elif value not in ("", None):
-            plain(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
+            said(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
 
 
 def jobs_wait(job: str, /, *, consortium: Consortium = None, as_: As = None) -> None:

@@ -17,6 +17,7 @@ from rich.text import Text
 from mpc.errors import HejiError, PeerError
 from mpc.query.catalog import Column
 from parties.results import ACCURACY, SUPPRESSED, UNCLEAR, Result
+from parties.visible import visible
 
 #: options of most commands
 Consortium = Annotated[
@@ -96,6 +97,11 @@ def _in_units(column: Column, value: int) -> str:
             return (dt.date(1970, 1, 1) + dt.timedelta(days=value)).isoformat()
         case _:
             return str(value)
+
+
+def said(text: str) -> None:
+    """A line for people: what does not print, in it, is written out."""
+    plain(visible(text))
 
 
 def plain(text: str) -> None:

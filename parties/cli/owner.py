@@ -16,9 +16,10 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from mpc.errors import HejiError, LocalError
-from parties.cli.output import As, Consortium, plain
+from parties.cli.output import As, Consortium, plain, said
 from parties.clock import now as clock
 from parties.config import load_config, locate
+from parties.job_ids import whole_id
 from parties.node.decisions import Decision, Word
 from parties.node.earlier import MOST, Release
 from parties.node.permission import read_policy
@@ -30,6 +31,8 @@ from parties.roster import Roster
 By = Annotated[str | None, Parameter(name="--by", help="who decides; stands in the signed approval")]
 Folder = Annotated[Path, Parameter(help="the member's own folder")]
 
+#: characters of a reason; it goes with a rejection to whoever asked
+LONGEST_REASON = 500
 #: digits of a job's id in lists
 SHOWN_DIGITS = 16
 
@@ -60,16 +63,16 @@ def jobs_pending(
         plain(json_text([{**d.to_dict(), "related": [r.to_dict() for r in related[d.job]]} for d in found]))
         return
     for d in found:
-        plain(f"{d.job[:SHOWN_DIGITS]}  {d.submitter} -> {', '.join(d.recipients)}  {d.purpose or 'no purpose'}")
-        plain(f"  {' '.join(d.sql.split())}")
-        for said in _words(d):
-            plain(f"  {said}")
+        said(f"{d.job[:SHOWN_DIGITS]}  {d.submitter} -> {', '.join(d.recipients)}  {d.purpose or 'no purpose'}")
+        said(f"  {' '.join(d.sql.split())}")
+        for line in _words(d):
+            said(f"  {line}")
         if job is not None:
-            plain(f"\n{d.told}\n\nReleased here before")
-            for said in _earlier(related[d.job]):
-                plain(f"  {said}")
+            said(f"\n{d.told}\n\nReleased here before")
+            for line in _earlier(related[d.job]):
+                said(f"  {line}")
     if not found:
-        plain("Nothing waits.")
+        said("Nothing waits.")
 
 
 def jobs_approve(
@@ -88,6 +91,10 @@ def jobs_reject(job: str, /, *, reason: str, by: By = None, consortium: Consorti
 
     Example: heji jobs reject 3f2a91c0 --reason "not before the audit" --as tax --consortium demo
     """
+    if not reason.strip():
+        raise LocalError(
+            "config.invalid", "A rejection needs a reason.", "Whoever asked is told: say it with --reason."
+        )
     _decide(job, _word(by, reason, approves=False), consortium, as_)
 
 
@@ -173,19 +180,19 @@ def policy_standing(
         plain(json_text([s.to_dict() for s in told]))
         return
     for s in told:
-        plain(f"{s.what.name}  -> {', '.join(s.what.recipients)}  {s.what.purpose}  [{s.digest[:SHOWN_DIGITS]}]")
-        plain(f"  {' '.join(s.what.sql.split())}")
+        said(f"{s.what.name}  -> {', '.join(s.what.recipients)}  {s.what.purpose}  [{s.digest[:SHOWN_DIGITS]}]")
+        said(f"  {' '.join(s.what.sql.split())}")
         for parameter, values in s.what.parameters.items():
-            plain(f"  ${parameter}: {', '.join(values[:MOST])}" + (f" … ({len(values)})" if len(values) > MOST else ""))
-        for said in s.what.conditions:
-            plain(f"  {said}")
-        plain(f"  {s.used} of {s.what.runs} used ({s.what.per}); until {s.what.expires}")
+            said(f"  ${parameter}: {', '.join(values[:MOST])}" + (f" … ({len(values)})" if len(values) > MOST else ""))
+        for line in s.what.conditions:
+            said(f"  {line}")
+        said(f"  {s.used} of {s.what.runs} used ({s.what.per}); until {s.what.expires}")
         for w in s.words:
-            plain(f"  approved by {w.person}, {_when(w.at)}" + (f": {w.reason}" if w.reason else ""))
+            said(f"  approved by {w.person}, {_when(w.at)}" + (f": {w.reason}" if w.reason else ""))
         if not s.words:
-            plain("  not in force: nobody has approved it under the policy as it stands")
+            said("  not in force: nobody has approved it under the policy as it stands")
     if not told:
-        plain("There are none (standing.toml).")
+        said("There are none (standing.toml).")
 
 
 def _decide(job: str, word: Word, consortium: Path | None, as_: str | None) -> None:
@@ -199,6 +206,12 @@ def _decide(job: str, word: Word, consortium: Path | None, as_: str | None) -> N
 
 
 def _word(by: str | None, reason: str, *, approves: bool = True) -> Word:
+    if not reason.isprintable() or len(reason) > LONGEST_REASON:
+        raise LocalError(
+            "config.invalid",
+            f"A reason is one line of at most {LONGEST_REASON} printable characters.",
+            "Say it shorter, and leave out what does not print.",
+        )
     return Word(getpass.getuser() if by is None else by, clock(), reason, "command", approves)
 
 
@@ -268,8 +281,5 @@ def _verify_decides(folder: Path) -> None:
 
 
 def _one(found: Sequence[Decision], begins: str) -> Decision:
-    matching = [d for d in found if d.job.startswith(begins.strip().lower())]
-    if len(matching) != 1:
-        what = f"{len(matching)} jobs here begin" if matching else "No job that was asked about here begins"
-        raise LocalError("job.unknown", f"{what} with {begins}.", "List them with `heji jobs pending`.")
-    return matching[0]
+    by_job = {d.job: d for d in found}
+    return by_job[whole_id(begins, lambda: by_job, whose="jobs asked about here", advice="heji jobs pending")]

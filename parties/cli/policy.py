@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ from parties.cli.jobs import (
     sql_text,
 )
 from parties.cli.output import As, Consortium, out, plain
+from parties.clock import now
 from parties.modeler.client import Client
 from parties.proposals import request_of
 
@@ -55,7 +57,7 @@ def policy_check(place: Place, /) -> None:
 
     Example: heji policy check demo/tax
     """
-    policy = read(place)
+    policy, today = read(place), dt.datetime.fromtimestamp(now(), dt.UTC).date()
     for g in policy.grants:
         if g.budget is not None:  # noise takes the place of limits that look at exact counts
             limits = [f"with noise, a privacy loss of {g.budget.epsilon:f} in {g.budget.days} days"]
@@ -66,6 +68,7 @@ def policy_check(place: Place, /) -> None:
             limits += [f"sums rounded to {g.round_to}"] if g.round_to is not None else []
         limits += [f"{g.min_contributors} institutions"] if g.min_contributors > 1 else []
         limits += [f"until {g.expires}"] if g.expires else []
+        over = g.expires is not None and g.expires < today
         said = (
             f"line {g.line}: {g.table} ({', '.join(g.columns) or 'no column'}) to {', '.join(g.to) or 'nobody'}: "
             f"{', '.join(g.uses) or 'nothing'}"
@@ -73,6 +76,8 @@ def policy_check(place: Place, /) -> None:
         plain(said + (f"; {'; '.join(limits)}" if limits else ""))
         if not (g.columns and g.to and g.uses):
             plain("  grants nothing: something is empty")
+        elif over:
+            plain("  grants nothing any more: that day has passed")
         elif g.persons:
             plain(f"  each job waits for {'a person' if g.persons == 1 else 'two persons'} (heji jobs pending)")
     plain(f"{len(policy.grants)} grant(s). Digest {policy.digest}")
@@ -123,14 +128,16 @@ def policy_test(
     -- epsilon: 0.5 for numbers with noise.
     Example: heji policy test queries --policy draft.toml --as tax --consortium demo
     """
-    found = sorted(queries.glob("*.sql")) if queries.is_dir() else []
+    if not queries.is_dir():
+        raise LocalError("config.missing", f"{queries} is no folder.", "Name the folder of the .sql files.")
+    found = sorted(queries.glob("*.sql"))
     if not found:
         raise LocalError("config.missing", f"{queries} has no .sql files.", "Write one query a file.")
     wrong = 0
     with client(consortium, as_) as heji:
         judged = read(policy or heji.member.folder)
         for file in found:
-            case = read_case(file.name, files.read(file, "the query").decode("utf-8-sig"))
+            case = read_case(file.name, sql_text(None, file))
             verdict, _ = _judged(heji, judged, case, {})
             met = case.met_by(verdict)
             wrong += not met
@@ -186,6 +193,9 @@ def read(place: Path) -> Policy:
     path = place / "policy.toml" if place.is_dir() else place
     try:
         return parse_policy(files.read(path, "the policy").decode())
+    except LocalError as mistake:  # in a file that may be called otherwise
+        told = mistake.message.replace("policy.toml", str(path), 1)
+        raise LocalError(mistake.code, told, mistake.advice, **mistake.facts) from None
     except UnicodeDecodeError as problem:
         raise LocalError("policy.invalid", f"{path} is no UTF-8 text.", "Save it as UTF-8.") from problem
 

@@ -44,6 +44,7 @@ from parties.node.inputs import Inputs
 from parties.node.permission import read_policy
 from parties.node.standing import read_standing, state_of
 from parties.node.store import Store
+from parties.visible import visible
 
 COOKIE, LANGUAGE = "__Host-heji", "heji-language"
 MAX_FORM_BYTES = 64 * 1024
@@ -75,7 +76,11 @@ class Console:
         self._member, self._store, self._inputs, self._sessions = member, store, inputs, sessions
         self._recorder, self._running = recorder, running
         self._pages = Environment(
-            loader=PackageLoader("parties.console"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+            loader=PackageLoader("parties.console"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            finalize=lambda value: visible(value) if type(value) is str else value,
         )
 
     def app(self) -> Starlette:
@@ -271,10 +276,13 @@ class Console:
         shown = next((s for s in listed if s.digest() == form.get("digest")), None)
         if shown is None or form.get("verdict") not in ("approved", "withdrawn"):
             return "It has changed since this page was shown. Look again."
-        if form["verdict"] == "withdrawn":
-            self._store.standing.withdraw(shown)
-        else:
-            self._store.standing.approve(shown, policy, Word(session.person, self._member.clock(), "", "console"))
+        try:
+            if form["verdict"] == "withdrawn":
+                self._store.standing.withdraw(shown)
+            else:
+                self._store.standing.approve(shown, policy, Word(session.person, self._member.clock(), "", "console"))
+        except LocalError as error:
+            return error.message
         return ""
 
     def _stop_or_resume(self, form: dict[str, str], session: Session) -> str:

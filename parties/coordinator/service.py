@@ -177,10 +177,15 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
             if caller not in row.recipients:
                 raise LocalError("job.not_recipient", f"{caller} is no recipient of this job.")
             if row.state != "done":
+                ended = row.state in ("failed", "cancelled")
                 raise LocalError(
                     "job.state",
-                    f"The job is {row.state}; there is no result yet.",
-                    "Wait for it with `heji jobs wait`.",
+                    f"The job {'has ' if row.state == 'failed' else 'was '}{row.state}: there is no result."
+                    if ended
+                    else f"The job is {row.state}; there is no result yet.",
+                    "See why with `heji jobs show`; submit it again if it is still wanted."
+                    if ended
+                    else "Wait for it with `heji jobs wait`.",
                 )
             yield pb.Sealed(proof=self._store.proof(row.id))
             for name, body in self._store.totals(row.id):

@@ -20,6 +20,7 @@ from mpc.errors import HejiError, LocalError
 from mpc.query.catalog import Catalog
 from mpc.query.plan import Plan
 from parties.failures import decode
+from parties.job_ids import DIGITS, whole_id
 from parties.member import Member
 from parties.modeler.asked import NONE, Asked, Submitted
 from parties.modeler.asking import Asking
@@ -29,9 +30,6 @@ from parties.modeler.loop import Loop
 from parties.modeler.opening import result_of
 from parties.results import Result
 from parties.rpc.v1 import coordinator_pb2 as pb
-
-#: of a job's id, the fewest first digits that may stand for it
-SHORTEST = 8
 
 
 class Client:
@@ -195,19 +193,14 @@ class Client:
     def job_id(self, begins: str) -> str:
         """The whole id of the one of this member's jobs that ``begins`` so. Raises LocalError job.unknown."""
         begins = begins.strip().lower()
-        if len(begins) == 64:
+        if len(begins) == DIGITS:
             return begins
-        if len(begins) < SHORTEST or not set(begins) <= set("0123456789abcdef"):
-            raise LocalError(
-                "job.unknown",
-                f"A job id is 64 hexadecimal digits; at least its first {SHORTEST} are needed.",
-                "List yours with `heji jobs list`.",
-            )
-        found = [j.job for j in self.jobs() if j.job.startswith(begins)]
-        if len(found) != 1:
-            what = f"{len(found)} of {self.name}'s jobs begin" if found else f"No job of {self.name} begins"
-            raise LocalError("job.unknown", f"{what} with {begins}.", "List yours with `heji jobs list`.")
-        return found[0]
+        return whole_id(
+            begins,
+            lambda: (j.job for j in self.jobs()),
+            whose=f"jobs of {self.name}",
+            advice="List yours with `heji jobs list`.",
+        )
 
     def cancel(self, job: str) -> pb.JobStatus:
         status: pb.JobStatus = self._loop.wait(self._coordinator.call("Cancel", pb.JobRef(job=job)))

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from mpc.errors import LocalError
 from mpc.job import Job
 from parties import files
@@ -47,7 +49,7 @@ def keep(member: Member, proposed: Proposed, private: bytes, catalogs: Sequence[
 
 
 def kept(member: Member, job: str) -> Kept:
-    """Raises LocalError job.unknown where the job was handed in from another folder, or by nobody."""
+    """Raises LocalError job.unknown where the job was handed in from another folder, or by nobody; config.invalid."""
     path = _path(member, job_bytes(job).hex())
     if not path.exists():
         raise LocalError(
@@ -55,20 +57,36 @@ def kept(member: Member, job: str) -> Kept:
             f"{member.name} has no key for this job in {path.parent}.",
             "A result can be opened only from the folder it was submitted from.",
         )
-    facts = json.loads(path.read_text())
-    raw = bytes.fromhex(facts["job"])
-    signed = [
-        node_pb2.SignedCatalog(party=p, catalog=bytes.fromhex(c), signature=bytes.fromhex(s))
-        for p, c, s in facts["catalogs"]
-    ]
+    try:
+        facts = json.loads(path.read_text())
+        raw, private = bytes.fromhex(facts["job"]), bytes.fromhex(facts["private"])
+        signed = [
+            node_pb2.SignedCatalog(party=p, catalog=bytes.fromhex(c), signature=bytes.fromhex(s))
+            for p, c, s in facts["catalogs"]
+        ]
+    except (ValueError, TypeError, KeyError):
+        raise LocalError(
+            "config.invalid",
+            f"{path} is not what was written when the job was handed in: it opens no result.",
+            "Restore it from a backup of the folder. Without it nobody can open this result; submit the query again.",
+        ) from None
     proposed = compiled(member, raw, Job.from_bytes(raw), read_catalogs(member, signed))
-    return Kept(proposed, bytes.fromhex(facts["private"]))
+    return Kept(proposed, private)
 
 
 def opened_before(member: Member, job: str) -> Result | None:
-    """The result, if it was opened here before."""
+    """The result, if it was opened here before. Raises LocalError config.invalid."""
     path = _opened(member, job_bytes(job).hex())
-    return Result.from_bytes(path.read_bytes()) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        return Result.from_bytes(path.read_bytes())
+    except (pa.ArrowInvalid, ValueError, TypeError):
+        raise LocalError(
+            "config.invalid",
+            f"{path} holds no result that can be read.",
+            "Move it away: the result is then fetched and opened once more.",
+        ) from None
 
 
 def keep_opened(member: Member, job: str, result: Result) -> None:

@@ -12,13 +12,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mpc.messages import RingWords
 from mpc.permutation import stable_argsort
 from mpc.policy.differencing import Entities, Measured
 from mpc.policy.disclosure import dominated
 from mpc.policy.numbers import Word
 from mpc.policy.populations import Words
-from mpc.query import plan
 from mpc.query.layout import Filled
 from mpc.query.plan import Behind, BehindMeasure, JoinPool, Key, Number, Pool, Side
 from mpc.ring import ring
@@ -105,7 +103,12 @@ def measured(
         Measured(
             [found[i] for i in said.populations],
             filled.small[m],
-            [_word(n, said, measure.words[n.word], filled.words[m][n.word]) for n in said.numbers],
+            [
+                _word(
+                    n, said, None if n.searched else ring(measure.words[n.word].ring).to_ints(filled.words[m][n.word])
+                )
+                for n in said.numbers
+            ],
             tuple(len(k.domain) for k in pool.keys),
         )
         for m, (measure, said) in enumerate(zip(pool.measures, behind.measures, strict=True))
@@ -133,7 +136,8 @@ def measured_side(
         who = [found[i] for i in said.populations]
         rows = [b for b in who if b.column[1] == "*"]
         few = np.bincount(rows[0].cells, minlength=cells) < least if len(rows) == 1 else np.zeros(cells, dtype=bool)
-        out.append(Measured(who, few, shape=tuple(len(k.domain) for k in keys)))
+        numbers = [_word(n, said, None) for n in said.numbers]
+        out.append(Measured(who, few, numbers, tuple(len(k.domain) for k in keys)))
     return out
 
 
@@ -166,7 +170,7 @@ def _entities(
     return found
 
 
-def _word(number: Number, said: BehindMeasure, word: plan.Word, own: RingWords) -> Word:
-    """``own``: this party's words, cell by cell."""
-    values = None if number.searched else [v // number.by for v in ring(word.ring).to_ints(own)]
+def _word(number: Number, said: BehindMeasure, own: Sequence[int] | None) -> Word:
+    """``own``: this party's part of the word, cell by cell; None where others' data decide too."""
+    values = None if own is None else [v // number.by for v in own]
     return Word(number.what, values, tuple(said.populations.index(i) for i in number.populations))

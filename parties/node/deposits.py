@@ -25,10 +25,12 @@ from mpc.coins import own_coins
 from mpc.crypto import paillier
 from mpc.crypto.paillier import PublicKey
 from mpc.errors import HejiError, LocalError, PeerError
+from mpc.evidence.deposit_checks import KEY
 from mpc.job import METHODS, Job
 from mpc.protocols.deposit import DEPOSIT, WITHDRAWAL, Terms, statement_of, withdrawal
 from mpc.protocols.deposit_lattice import NamedKey
 from mpc.roles import deposit_cast
+from mpc.run import Sent
 from parties.deposit_keys import DepositKeys, SignedKey
 from parties.depositing import (
     ATTEMPT,
@@ -47,6 +49,7 @@ from parties.depositing import (
 from parties.evidence.documents import Signed
 from parties.evidence.recorder import SOFTWARE, Recorder
 from parties.failures import abort, decode, encode, from_rpc, is_transient
+from parties.job_ids import whole_id
 from parties.member import Member
 from parties.node.deposit_store import DepositStore, Message
 from parties.node.earlier import shown_columns
@@ -268,8 +271,9 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         self._store.earlier.remember(job, shown_columns(proposed.plan, member.name))
         self._note("approved", job, approval=_sha(approval), coordinator=terms.coordinator, software=SOFTWARE)
         self._notify("approved", proposed.job)
-        if isinstance(terms.key, NamedKey):
-            terms = terms_of(member, proposed, await self._beside(job))
+        whole = await self._beside(job) if isinstance(terms.key, NamedKey) else b""
+        if whole:
+            terms = terms_of(member, proposed, whole)
         seed, pool = await self._pool(job, terms)
         coins = own_coins(seed, bytes.fromhex(job), ATTEMPT)
         cast = deposit_cast(proposed.job, proposed.plan, terms)
@@ -283,8 +287,10 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         if self._recorder is not None:
             self._recorder.bind(_key(job), seed, given.commitment, given.snapshot)
             self._recorder.retained.forget(_key(job))  # of a deposit that was taken back
-            kept = self._recorder.keep(_key(job), seed, 0, given.blocks)
+            kept = self._recorder.keep(_key(job), seed, len(whole), given.blocks)
             if kept is not None:
+                if whole:
+                    kept.heard(Sent(terms.recipient, member.name, KEY, whole))
                 kept.close()
         statement = statement_of(terms, member.name, number, data, approval, body).to_bytes()
         message = Message(number, LEAVE, statement, member.sign(DEPOSIT, statement), approval, signed, body)
@@ -460,12 +466,9 @@ class Deposits(deposits_pb2_grpc.OwnDepositsServicer):
         return list(reply.jobs)
 
     async def _found(self, job: str) -> pb.OpenDeposit:
-        begins = job.strip().lower()
-        found = [o for o in await self._look() if _id(o).startswith(begins)] if begins else []
-        if len(found) != 1:
-            what = f"{len(found)} deposit jobs begin" if found else "No deposit job of this member begins"
-            raise LocalError("job.unknown", f"{what} with {begins}.", "List them with `heji deposit list`.")
-        return found[0]
+        found = {_id(o): o for o in await self._look()}
+        name = self._member.name
+        return found[whole_id(job, lambda: found, whose=f"deposit jobs of {name}", advice="heji deposit list")]
 
     async def _call(self, method: str, request: Any) -> Any:
         coordinator = coordinator_of(self._member)

@@ -111,7 +111,8 @@ class Inputs:
                 for side in pool.sides:
                     if side.party == me:
                         order = coins.draw(f"rows/{pool.name}/{side.name}", 32)
-                        answer = in_one_order(pool, side, database.rows(side.query.sql), order)
+                        read = database.rows(side.query.sql)
+                        answer = in_one_order(pool, side, read, order, numbered=plan.noise is not None)
                         most = None if plan.noise is None else plan.noise.entity_rows
                         rows.setdefault(p, {})[side.name] = side_rows(pool, side, answer, order, most)
                         if pool.by_row and side == pool.sides[0]:

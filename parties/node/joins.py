@@ -60,13 +60,14 @@ def side_rows(pool: JoinPool, side: Side, answer: pa.Table, key: bytes, key_rows
     return _by_key(side, keys, passing, columns, key)
 
 
-def in_one_order(pool: JoinPool, side: Side, answer: pa.Table, key: bytes) -> pa.Table:
+def in_one_order(pool: JoinPool, side: Side, answer: pa.Table, key: bytes, *, numbered: bool) -> pa.Table:
     """The answer in an order that its rows and ``key`` give, so that a replay finds it again.
 
-    One table comes in its own order. Tables that the owner joins itself come as the database's threads finish: their
-    rows are put in the order of keyed tags, of which nobody else can tell anything.
+    One table comes in its own order. Tables that the owner joins itself, and rows that were ``numbered`` entity by
+    entity (P12), come as the database's threads finish: they are put in the order of keyed tags, of which nobody else
+    can tell anything.
     """
-    if len(side.query.tables) == 1:
+    if len(side.query.tables) == 1 and not numbered:
         return answer
     tag = tags(key, keys_of(answer, {f"j{i}": f for i, f in enumerate(pool.fields)}).matrix)
     tagged = answer.append_column("tag0", pa.array(tag[:, 0])).append_column("tag1", pa.array(tag[:, 1]))

@@ -364,7 +364,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
         seed = self._seed()
         coins = own_coins(seed, *key)
         tell(node_pb2.Progress(phase="local query"))
-        strict = several_wanted(member.name, {p: Limits.from_told(json.loads(s)) for p, s in statements.items()})
+        approved = {p: Limits.from_told(json.loads(s)) for p, s in statements.items()}
+        strict = several_wanted(proposed.plan, member.name, approved)
         given = await self._inputs.vectors(
             cast, proposed.plan, attempt.limits, strict_none=strict, coins=coins, salt=self._store.salt
         )

@@ -76,7 +76,14 @@ class StandingWords:
         self._db = db
 
     def approve(self, standing: Standing, policy: str, word: Word) -> None:
-        """A person's yes to exactly this text under this policy (digest). Raises LocalError job.state."""
+        """A person's yes to exactly this text under this policy (digest). Raises LocalError policy.invalid where it is
+        over, job.state."""
+        if standing.expires < dt.datetime.fromtimestamp(word.at, dt.UTC).date():
+            raise LocalError(
+                "policy.invalid",
+                f"The standing approval {standing.name!r} is over since {standing.expires}: no job would run by it.",
+                f"Set a later day in {FILE}, and approve it then.",
+            )
         if same_person(word.person) in {same_person(w.person) for w in self.of(standing, policy)}:
             raise LocalError(
                 "job.state", f"{word.person} has approved {standing.name!r} already.", "Another person may, too."

@@ -16,6 +16,7 @@ import pytest
 import parties.coordinator.service as coordinator
 from mpc.errors import HejiError, LocalError
 from mpc.policy.flow import Request
+from parties.cli.main import main
 from parties.clock import now
 from parties.coordinator.store import Store as CoordinatorStore
 from parties.node import permission
@@ -280,3 +281,33 @@ async def test_one_word_does_not_do_once_only_a_grant_for_two_is_left(
             await asyncio.sleep(0.05)
         assert (again.state, again.needed, again.words) == ("pending", 2, ())
         await running.ask("analyst", "cancel", job.id)
+
+
+async def test_what_is_shown_before_a_person_decides_by_command(
+    tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing in it moves the cursor; few digits, or none, stand for no job, though it is the only one."""
+
+    def command(*words: str) -> tuple[int, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(["jobs", *words, "--consortium", str(folder / HAND)])
+        told = capsys.readouterr()
+        return int(str(ended.value.code or 0)), told.out + " ".join(told.err.split())
+
+    folder = by_hand(tmp_path)
+    async with serving(folder) as running:
+        job = await running.ask("analyst", "submit", world.TOGETHER, purpose="a study\x1b[1A\x1b[2K")
+        await waiting(running, job.id)
+        for words in (["pending"], ["pending", job.id[:8]]):
+            status, told = command(*words)
+            assert status == 0 and "a study\\x1b[1A\\x1b[2K" in told and "\x1b" not in told
+        for few in ("", " ", job.id[:1], job.id[:7]):
+            assert command("approve", few) == (1, command("approve", few)[1])
+            assert "At least the first 8 digits" in command("approve", few)[1]
+        assert "A rejection needs a reason" in command("reject", job.id, "--reason", " ")[1]
+        for reason in ("a\nb", "x" * 501):
+            assert "one line of at most 500 printable characters" in command("reject", job.id, "--reason", reason)[1]
+        assert store.decisions.of(job.id).state == "pending"
+        assert command("approve", job.id[:8].upper(), "--by", "李娜")[0] == 0
+        await running.ask("analyst", "wait", job.id)

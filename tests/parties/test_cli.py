@@ -398,7 +398,7 @@ def test_jobs(ask: Ask) -> None:
 def test_job_ids_that_name_no_job(ask: Ask) -> None:
     assert "at least its first 8" in ask("jobs", "show", "1234567").err
     assert "at least its first 8" in ask("jobs", "show", "not-hexadecimal").err
-    assert "No job of analyst begins with 0123456789." in ask("jobs", "show", "0123456789").err
+    assert "None of the jobs of analyst begins with 0123456789." in ask("jobs", "show", "0123456789").err
     assert "job.unknown" in ask("jobs", "show", "0" * 64).err
 
 

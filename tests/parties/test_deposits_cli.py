@@ -122,8 +122,22 @@ def test_keys_and_evidence(folder: Path, job: str) -> None:
         (("query", "SELECT COUNT(*) FROM bank_a.accounts", "--to", "analyst", *CLOSES), "plan.deposit"),
         (("deposit", "list", "--as", "analyst"), "config.missing"),
         (("deposit", "00000000", "--as", "bank_a"), "job.unknown"),
+        (("deposit", "00", "--as", "bank_a"), "job.unknown"),
+        (("deposit", "key", "--as", "coordinator"), "plan.trust"),
     ],
 )
 def test_mistakes(folder: Path, words: tuple[str, ...], code: str) -> None:
     done = ask(folder, *words)
     assert done.status == 1 and f"[{code}" in done.err, done.err
+
+
+def test_two_digits_name_no_job(folder: Path, job: str) -> None:
+    """Also where they are the beginning of one job only: a slip of the finger deposits nothing."""
+    for words in (("deposit", job[:2]), ("deposit", "withdraw", job[:7]), ("jobs", "approve", job[:2])):
+        done = ask(folder, *words, "--as", "bank_a")
+        assert done.status == 1 and "at least its first 8 are needed" in done.err, done.err
+
+
+def test_a_coordinators_key_is_not_made(folder: Path) -> None:
+    done = ask(folder, "deposit", "key", "--as", "coordinator")
+    assert "could open every single deposit" in done.err and not (folder / "coordinator" / "keys" / "deposits").exists()

@@ -18,6 +18,7 @@ from parties import logs
 from parties.member import Member
 from parties.modeler import coordinator
 from parties.modeler.asked import Asked
+from parties.node.inputs import Inputs
 from parties.proposals import JOB
 from parties.rpc.v1 import coordinator_pb2 as pb
 from parties.rpc.v1 import coordinator_pb2_grpc, node_pb2, node_pb2_grpc
@@ -421,3 +422,31 @@ async def test_statement_names_policies_and_plan(banks: Running):
     statement = (await banks.query(world.TOGETHER, purpose=None or "")).statement
     assert set(statement["policies"]) == set(world.BANKS)
     assert json.dumps(statement)
+
+
+async def test_what_opens_a_result_is_broken(banks: Running):
+    result = await banks.query(world.TOGETHER)
+    job = result.statement["job"]
+    jobs = banks.folder / "analyst" / "jobs"
+    opened, kept = jobs / f"{job}.arrow", jobs / f"{job}.json"
+    opened.write_bytes(b"broken")
+    error = await refusal(banks.ask("analyst", "result", job))
+    assert error.code == "config.invalid" and "Move it away" in error.advice
+    opened.unlink()
+    assert (await banks.ask("analyst", "result", job)).rows == result.rows
+    opened.unlink()
+    for content in ("", "nonsense", "{}", '{"job": 3}', "[]"):
+        kept.write_text(content)
+        error = await refusal(banks.ask("analyst", "result", job))
+        assert error.code == "config.invalid" and "backup" in error.advice
+
+
+async def test_a_job_that_was_cancelled_has_no_result_to_wait_for(banks: Running, monkeypatch: pytest.MonkeyPatch):
+    async def never(*_args: object, **_options: object) -> object:
+        return await asyncio.Event().wait()
+
+    monkeypatch.setattr(Inputs, "vectors", never)
+    job = await banks.ask("analyst", "submit", world.TOGETHER)
+    await banks.ask("analyst", "cancel", job.id)
+    error = await refusal(banks.ask("analyst", "result", job.id))
+    assert "was cancelled: there is no result" in error.message and "jobs wait" not in error.advice

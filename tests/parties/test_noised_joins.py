@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mpc.errors import HejiError, LocalError
+from mpc.evidence.verify import overall
+from parties.auditor.export import export
+from parties.member import Member
 from parties.node.budgets import Budgets
+from parties.node.inputs import Inputs
 from parties.results import ACCURACY, SUPPRESSED
+from tests.parties.auditor.bundles import judged
 from tests.parties.conftest import Running, serving
 from tests.parties.test_join_disclosure import with_limits
 from tests.parties.test_joins import BY_INDUSTRY, expected, make
+from tests.parties.test_kill import until
 from tests.parties.test_noise import BUDGET, evidence
 from tests.parties.test_replaying import again
 
@@ -39,6 +46,11 @@ async def test_a_join_with_noise_spends_budgets_and_is_replayed(tmp_path: Path) 
         rest = await running.query(BY_INDUSTRY, epsilon="0.4")
         assert rest.statement["budgets"]["bank"][0]["left"] == "0"
         assert (await refusal(running, "0.000001")).code == "policy.spent"
+        member = await running.apart(Member, folder / "analyst")
+        bundle, absent = await export(member, result.statement["job"], with_result=True)
+        await member.close()
+    _, checks = judged(folder, bundle)
+    assert not absent and overall(checks) == "passed"
     assert SUPPRESSED not in result.table.column_names
     for row, exact_row in zip(result.rows, expected(), strict=True):
         assert row["industry"] == exact_row["industry"]
@@ -75,11 +87,29 @@ async def test_another_attempt_shows_the_same_noise_and_spends_nothing_again(
             failed.append(job)
             raise LocalError("peer.unavailable", "A cable was pulled.")
 
+    drawn: list[dict[str, list[bytes]]] = []
+    real_vectors = Inputs._vectors
+
+    def noted(self: Inputs, *args: Any) -> Any:
+        made = real_vectors(self, *args)
+        drawn.append({name: [n.tobytes() for n in side.noise] for name, side in made.rows[0].items()})
+        return made
+
+    monkeypatch.setattr(Inputs, "_vectors", noted)
     monkeypatch.setattr(Budgets, "spend", once)
-    async with serving(with_limits(tmp_path, **BUDGETS)) as running:
+    folder = with_limits(tmp_path, **BUDGETS)
+    settings = folder / "bank" / "member.toml"
+    settings.write_text(settings.read_text() + "\nnoise_days = 0\n")
+    async with serving(folder) as running:
         result = await running.query(BY_INDUSTRY, epsilon="0.4")
         assert failed and result.statement["budgets"]["bank"][0]["left"] == "0.6"
+        assert len(drawn) > 3 and len({str(d) for d in drawn}) == 3 and all(any(d.values()) for d in drawn)
+        await running.apart(until, lambda: not list((folder / "bank" / "state" / "noise").iterdir()))
         assert (await running.query(BY_INDUSTRY, epsilon="0.4")).rows != result.rows
+    [found] = await again(
+        folder, "bank", result.statement["job"]
+    )  # from the input that was kept, noise beside its rows
+    assert found.role == "party" and "noise" in found.remark
 
 
 async def test_an_owner_with_exact_limits_does_not_take_part_in_a_join_with_noise(tmp_path: Path) -> None:
@@ -92,7 +122,7 @@ async def test_an_owner_with_exact_limits_does_not_take_part_in_a_join_with_nois
         assert error.code == "policy.refused" and "over a join with noise nothing is counted" in error.message
         assert "budget = " in error.advice
         # one that hides nothing adds its noise and promises nothing
-        policy.write_text(policy.read_text().replace("min_entities = 5", "min_entities = 1\nmin_contributors = 1"))
+        policy.write_text(policy.read_text().replace("min_entities = 5", "min_entities = 1"))
         result = await running.query(BY_INDUSTRY, epsilon="0.5")
     assert set(result.statement["budgets"]) == {"tax", "bank"}
     assert result.rows[0][ACCURACY]["n"] > 0

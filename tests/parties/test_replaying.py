@@ -47,6 +47,7 @@ STORIES = (
     ),
     Story(test_ranked.make, test_ranked.BY_REGION, (*test_ranked.BANKS, "helper", "coordinator")),
     Story(test_tallies.make, test_tallies.BY_INDUSTRY, ("tax", "bank", "coordinator"), "parties"),
+    Story(test_tallies.make, f"SELECT COUNT(*) AS n {test_tallies.COMPARED}", ("tax", "bank"), "parties"),
     Story(test_tallies.make, test_tallies.SIZE, ("tax", "bank", "coordinator"), "parties"),
 )
 
@@ -75,7 +76,11 @@ async def again(
         await member.close()
 
 
-@pytest.mark.parametrize("story", STORIES, ids=["sum", "join", "search", "join without a helper", "size alone"])
+@pytest.mark.parametrize(
+    "story",
+    [*STORIES[:-1], pytest.param(STORIES[-1], marks=pytest.mark.slow)],
+    ids=["sum", "join", "search", "join without a helper", "comparison", "size alone"],
+)
 async def test_every_role_says_the_same_again(tmp_path: Path, story: Story) -> None:
     folder = story.make(tmp_path)
     job = await ran(folder, story.sql, story.trust)

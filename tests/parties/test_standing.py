@@ -198,4 +198,8 @@ def test_uses_are_counted_once_a_job_and_never_too_many(tmp_path: Path) -> None:
     assert words.of(monthly, "another policy") == ()
     words.withdraw(monthly)
     assert words.of(monthly, "policy") == ()
+    [over] = parse_standing(TEXT.replace("2099-12-31", "2026-11-30"))
+    words.approve(over, "policy", Word("Li Na", 1_796_083_199, "", "command"))  # the last second of that day
+    with pytest.raises(LocalError, match="is over since 2026-11-30"):
+        words.approve(over, "policy", Word("Wang Wei", 1_796_083_200, "", "command"))
     store.close()

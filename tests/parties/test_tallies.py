@@ -22,6 +22,7 @@ from tests.parties.test_joins import FIRMS, refused, write
 
 GRANTS = ("join", "join_reveal", "aggregate", "group", "filter", "arithmetic", "threshold", "product", "row")
 JOINED = "FROM tax.firms t JOIN bank.firms b USING (uscc)"
+COMPARED = f"{JOINED} WHERE t.paid < 2 * b.balance + 100"
 BY_INDUSTRY = (
     f"SELECT t.industry, COUNT(*) AS n, SUM(b.balance) AS held {JOINED} "
     "WHERE b.overdue < 2 GROUP BY t.industry ORDER BY t.industry"
@@ -110,6 +111,28 @@ async def test_a_score_whose_weights_stay_with_the_recipient(firms: Running) -> 
     assert [(r["score"], r["x"]) for r in rows] == expected
 
 
+async def test_columns_of_both_are_compared(firms: Running) -> None:
+    met = [i for i in range(60) if i % 4]
+    sql = f"SELECT t.industry, COUNT(*) AS n, SUM(b.balance) AS held {COMPARED} GROUP BY t.industry ORDER BY 1"
+    rows = (await query(firms, sql)).rows
+    passing = [i for i in met if 10 * i < 2 * i + 101]
+    for row in rows:
+        of_group = [i for i in passing if "AB"[i % 5 == 0] == row["industry"]]
+        held = sum((Decimal(i) + Decimal("0.5") for i in of_group), Decimal(0))
+        assert (row["n"], row["held"] or 0) == (len(of_group), held)
+    assert sum(r["n"] for r in rows) == len(passing)
+    # how many of its rows pass, the bank has seen: that was a condition shown, of which the tax bureau allows one
+    error = await refused(firms, sql.replace("100", "200"), trust="parties")
+    assert error.code == "policy.spent" and "max_bits" in str(error)
+
+
+async def test_a_decision_for_each_row_of_a_party(firms: Running) -> None:
+    sql = f"SELECT b.uscc, b.balance > t.paid - 200 AS more {JOINED} ORDER BY 1"
+    decided = [i + 0.5 > 10 * i - 200 for i in range(60) if i % 4]
+    assert [r["more"] for r in (await query(firms, sql, "bank")).rows] == decided
+    assert len(set(decided)) == 2
+
+
 async def test_small_cells_are_suppressed(tmp_path: Path) -> None:
     async with serving(make(tmp_path, least=10), without=("helper", "telecom")) as running:
         for to in ("bank", "tax"):  # each knows its own noise
@@ -149,6 +172,7 @@ async def test_a_size_alone_needs_no_grant_to_learn_which_keys_met(tmp_path: Pat
         assert error.code == "policy.refused" and "join_reveal" in str(error)
 
 
+@pytest.mark.slow
 async def test_a_size_without_one_firm_after_one_with_it_is_hidden(tmp_path: Path) -> None:
     """By the conditions of either owner, also of the one that receives it."""
     async with serving(make(tmp_path, grants=FOR_SIZES, least=5), without=("helper", "telecom")) as running:

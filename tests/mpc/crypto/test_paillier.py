@@ -105,7 +105,12 @@ def test_repr_hides_the_secret(secret):
 
 def test_says_what_to_install(secret, monkeypatch):
     made = pool(secret.public, 1)
-    monkeypatch.setitem(sys.modules, "phe", None)
-    with pytest.raises(LocalError, match=r"heji\[paillier\]") as caught:
-        encrypt(secret.public, [1], made)
-    assert caught.value.code == "config.missing"
+    made_before = encrypt(secret.public, [1], pool(secret.public, 1))
+    for package, work in (
+        ("phe", lambda: decrypt(SecretKey(secret.public, secret.p, secret.q), made_before)),
+        ("gmpy2", lambda: encrypt(secret.public, [1], made)),
+    ):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(LocalError, match=package) as caught:
+            work()
+        assert caught.value.code == "config.missing" and "heji[paillier]" in caught.value.advice

@@ -13,7 +13,7 @@ from mpc.policy.budget import Spent, balances, columns_shown, spendings
 from mpc.policy.flow import Limits, check, several_wanted, suggest
 from mpc.policy.grants import Budget, parse_policy, write_grant
 from mpc.policy.needs import Request
-from mpc.query.plan import JoinReveal, Noise, Plan
+from mpc.query.plan import JoinReveal, LocalQuery, Noise, Plan
 from tests.mpc.policy import plans
 from tests.mpc.policy.plans import ANALYST, COURT, TODAY, grant, plan, reveal, use
 
@@ -83,12 +83,15 @@ def test_exact_counts_would_undo_the_noise_so_grants_of_both_kinds_do_not_go_tog
 
 def test_an_owner_that_counts_on_others_to_hide_where_they_have_nothing_is_not_served_by_noised_ones() -> None:
     exact, noisy = Limits(10, 2), Limits(0, 2, noised=True)
+    added = plan(sources=(LocalQuery("bank_a", "", ()), LocalQuery("tax", "", ())))
     with pytest.raises(LocalError) as refused:
-        several_wanted("bank_a", {"bank_a": exact, "tax": noisy})
+        several_wanted(added, "bank_a", {"bank_a": exact, "tax": noisy})
     assert refused.value.code == "policy.contributors" and "tax" in refused.value.message
-    assert several_wanted("tax", {"bank_a": exact, "tax": noisy})
-    assert several_wanted("bank_a", {"bank_a": exact, "tax": exact})
-    assert not several_wanted("bank_a", {"bank_a": Limits(10, 1), "tax": Limits(10, 1)})
+    assert several_wanted(added, "tax", {"bank_a": exact, "tax": noisy})
+    assert several_wanted(added, "bank_a", {"bank_a": exact, "tax": exact})
+    assert not several_wanted(added, "bank_a", {"bank_a": Limits(10, 1), "tax": Limits(10, 1)})
+    # where they add up no cells together, it does not count on that one
+    assert several_wanted(plan(), "bank_a", {"bank_a": Limits(1, 2), "tax": noisy})
 
 
 # ---- what is spent

@@ -416,6 +416,43 @@ def test_powers_of_a_table_against_those_of_its_total() -> None:
     assert spoil(behind("SELECT SUM(balance * balance) FROM bank.firms"), {}, numbers, 10)[0][-1].all()
 
 
+@pytest.mark.parametrize(
+    "third",
+    [
+        f"SELECT AVG(b.balance + t.paid) {JOINED}",
+        f"SELECT t.staff, SUM(b.balance) {JOINED} WHERE t.staff < 9 GROUP BY t.staff",
+        f"SELECT SUM(LEAST(b.balance, t.paid)) {JOINED}",
+        f"SELECT SUM(CASE WHEN t.staff > 3 THEN b.balance ELSE t.paid END) {JOINED}",
+    ],
+)
+def test_one_number_more_over_a_join(third: str) -> None:
+    """Asks job by job for numbers over the bank's firms that met: counted over those that its own conditions choose,
+    together with what was let out of them without a join, and beyond `max_numbers` spoiled."""
+    numbers = Numbers({("firms", "balance"): 2}, lambda what, value: f"{what} {value}".encode(), lambda *_: ())
+    plain, product = "SELECT SUM(balance) FROM bank.firms", f"SELECT SUM(b.balance * t.paid) {JOINED}"
+    for sql, hidden in ((plain, False), (product, False), (third, True)):
+        assert any(f.all() for f in spoil(behind(sql), {}, numbers, 10)[0]) == hidden, sql
+
+
+def test_what_is_no_number_over_a_join() -> None:
+    """What is made of other columns, counts, and numbers over others of the bank's firms."""
+    numbers = Numbers({("firms", "balance"): 1}, lambda what, value: f"{what} {value}".encode(), lambda *_: ())
+    north = f"SELECT SUM(b.balance) {JOINED} WHERE b.region = 'north'"
+    for sql in (f"SELECT SUM(b.balance) {JOINED}", f"SELECT SUM(t.paid), COUNT(b.balance) {JOINED}", north):
+        assert not any(f.any() for f in spoil(behind(sql), {}, numbers, 10)[0]), sql
+
+
+def test_more_numbers_than_allowed_in_one_join_are_refused() -> None:
+    two = PLAIN.replace('columns = ["balance"', 'max_numbers = 2\ncolumns = ["balance"').replace(
+        '"arithmetic"]', '"arithmetic", "join", "product"]'
+    )
+    three = "SUM(b.balance), SUM(b.balance * t.paid), SUM(b.balance * t.staff)"
+    error = stopped(f"SELECT {three} {JOINED}", two)
+    assert error.facts["missing"][0]["reasons"] == ["numbers"]
+    limits = judged(f"SELECT SUM(b.balance), SUM(t.paid), SUM(b.balance * t.paid) {JOINED}", two)
+    assert limits.max_numbers == {("firms", "balance"): 2}
+
+
 # ---- several totals
 
 

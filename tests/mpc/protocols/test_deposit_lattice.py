@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc.coins import Coins
-from mpc.crypto import lattice
+from mpc.crypto import coefficients, lattice
 from mpc.crypto.labels import framed, unframed
 from mpc.errors import HejiError, LocalError
 from mpc.lifted import MOST_WORDS, WORD_BLIND, LiftedWords
@@ -74,6 +76,11 @@ def test_lifted_words_add_like_the_ring(data, bits, length, block):
 @pytest.mark.parametrize(("bits", "primes"), [(64, 2), (128, 3)])
 def test_so_many_deposits_stay_below_the_product_of_the_primes(bits: int, primes: int) -> None:
     assert MOST_WORDS << (bits + WORD_BLIND) < np.prod(np.array(lattice.PRIMES[:primes], dtype=object))
+
+
+def test_so_many_deposits_are_within_what_ckks_gives_exactly() -> None:
+    assert coefficients.most(MOST_WORDS) > MOST_WORDS << (64 + WORD_BLIND)
+    assert coefficients.off(MOST_WORDS) < Fraction(1, 4)
 
 
 # ---- exactness

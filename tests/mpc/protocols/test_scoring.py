@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mpc.codec import Raw, decode, encode
 from mpc.crypto import paillier, powers
-from mpc.crypto.paillier import SecretKey, key_from_seed
+from mpc.crypto.subgroup import SubgroupSecret, key_from_seed
 from mpc.errors import HejiError, PeerError
 from mpc.messages import Words
 from mpc.protocols import scoring
@@ -30,7 +30,7 @@ SCORES = Scoring(
 
 
 @cache
-def secret() -> SecretKey:
+def secret() -> SubgroupSecret:
     return key_from_seed(bytes([4]) * 32)
 
 
@@ -91,7 +91,7 @@ def test_sizes_are_as_told():
     trace = Trace()
     scored(SCORES, *DATA, trace=trace)
     said = {who: sum(decode(m.raw).words.nbytes for m in trace.said_by(who)) for who in ("bank", "tax")}
-    assert said["bank"] == 384 + CIPHERTEXT_BYTES * 3 * 2
+    assert said["bank"] == 768 + CIPHERTEXT_BYTES * 3 * 2
     assert said["tax"] == CIPHERTEXT_BYTES * SCORES.ciphertexts(3)
     assert trace.depth["bank"] == 2
 

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc.codec import Raw, decode, encode
-from mpc.crypto import paillier
-from mpc.crypto.paillier import SecretKey, key_from_seed
+from mpc.crypto import paillier, subgroup
+from mpc.crypto.paillier import MIN_BITS
+from mpc.crypto.subgroup import SubgroupSecret, key_from_seed
 from mpc.errors import HejiError
 from mpc.messages import Words
 from mpc.protocols.ciphertexts import CIPHERTEXT_BYTES
@@ -29,7 +30,7 @@ COUNT, SUM, WEIGHED = Form(64, ((1, 0),)), Form(64, ((1, 1),)), Form(64, ((1, 2)
 
 
 @cache
-def secret(seed: int = 1) -> SecretKey:
+def secret(seed: int = 1) -> SubgroupSecret:
     return key_from_seed(bytes([seed]) * 32)
 
 
@@ -152,10 +153,11 @@ def check(data, bits, groups, least):
     flags = data.draw(st.lists(st.integers(0, 1), min_size=shared, max_size=shared))
     columns = [flags, *([data.draw(number) * f for f in flags] for _ in range(data.draw(st.sampled_from([1, 2, 12]))))]
     last = len(columns) - 1
+    keys = data.draw(st.sampled_from([max(shared, 1), 3000]))  # one key in a ciphertext, or several
     # one row a key and group counts as an entity, as the spine marks it
     first = [int((met[i], group[i]) not in {(met[j], group[j]) for j in range(i)}) for i in range(rows)]
     t = tally(
-        groups=groups, rows=max(rows, 1), keys=max(shared, 1), bits=bits, columns=len(columns), least=least,
+        groups=groups, rows=max(rows, 1), keys=keys, bits=bits, columns=len(columns), least=least,
         weights=(bits - 1, 0), atoms=((None, 0), (None, last), (0, last), (1, 0)),
         releases=(
             Release((Form(64, ((1, 0),)), Form(bits, ((2, 1), (-1, 2)))), (Form(64, ((1, 3),)),)),
@@ -163,6 +165,36 @@ def check(data, bits, groups, least):
         ),
     )  # fmt: skip
     assert agrees(totals(t, met, group, [weight, first], columns), plain(t, met, group, [weight, first], columns))
+
+
+@pytest.mark.parametrize(("keys", "places"), [(20, 1), (12 * 3 * 2 * 4, 2), (12 * 3 * 2 * 9, 3), (10**6, 5)])
+def test_several_keys_in_one_ciphertext(keys, places):
+    t = tally(keys=keys)
+    trace = Trace()
+    assert t.places == places and t.slots // 2 == 5
+    found, expected = totals(t, *DATA, trace=trace), plain(t, *DATA)
+    assert agrees(found, expected) and found[3] == [0, 0, 1]
+    sizes = [len(decode(m.raw).words) for m in trace.said_by("bank") if "/rows/" in m.step]
+    assert sizes == [-(-5 // places) * CIPHERTEXT_BYTES // 8]
+
+
+def test_a_key_of_many_columns_has_its_ciphertexts_alone():
+    half = tally().slots // 2
+    assert tally(keys=10**6, columns=half).places == 2 and tally(keys=10**6, columns=half + 1).places == 1
+
+
+def test_the_places_of_other_keys_are_masked_too():
+    """The value side opens a slot for every key of a ciphertext: of those that are not asked for it sees only masks,
+    another of each slot, as of the one that is."""
+    t, seen = tally(keys=12 * 3 * 2 * 9, least=0), set()
+    for seed in range(2):
+        trace = Trace()
+        totals(t, *DATA, seed=seed, trace=trace)
+        slots = [v for p in opened(trace, "totals") for v in t.unpacked(p, 2 * t.places)]
+        assert len(slots) == t.groups * 2 * t.places * 2 * t.places
+        assert all(v >> (t.value_bits + 100) for v in slots)
+        seen |= set(slots)
+    assert len(seen) == 2 * len(slots)
 
 
 def test_noise_of_both_sides_is_in_a_small_cell():
@@ -183,7 +215,7 @@ def opened(trace: Trace, step: str) -> list[int]:
     """The plaintexts of what came to the value side at a step."""
     raw = b"".join(decode(m.raw).words.tobytes() for m in trace.heard_by("bank") if f"/{step}/" in m.step)
     found = [int.from_bytes(raw[i : i + CIPHERTEXT_BYTES], "big") for i in range(0, len(raw), CIPHERTEXT_BYTES)]
-    return paillier.decrypt(secret(), found)
+    return subgroup.decrypt(secret(), found, MIN_BITS, map)
 
 
 def counts(trace: Trace) -> list[int]:
@@ -198,7 +230,7 @@ def test_the_value_side_sees_sizes_without_labels():
         trace = Trace()
         totals(tally(least=0), *DATA, seed=seed, trace=trace)
         t = tally()
-        slots = t.shelf(0).unpack(opened(trace, "totals")[:1])
+        slots = [t.unpacked(p, 2) for p in opened(trace, "totals")[:3]]
         sizes = [(s[0] + c) % 2**64 for s, c in zip(slots, counts(trace), strict=True)]
         assert sorted(sizes) == [1, 2, 2]
         orders.add(tuple(sizes))
@@ -206,13 +238,13 @@ def test_the_value_side_sees_sizes_without_labels():
         assert all(0 < m < 1 << (t.slot - t.value_bits - 2) for m in masks)
         seen |= {*opened(trace, "totals"), *opened(trace, "words")}
     assert len(orders) > 1
-    assert len(seen) == 3 * 4  # no mask twice: two ciphertexts of products and two of words
+    assert len(seen) == 3 * 9  # no mask twice: of each group two ciphertexts of products and one of words
 
 
 def test_the_value_side_sees_no_count_that_the_group_side_has_to_hide():
     trace = Trace()
     totals(tally(), *DATA, trace=trace)
-    slots = tally().shelf(0).unpack(opened(trace, "totals")[:1])
+    slots = [tally().unpacked(p, 2) for p in opened(trace, "totals")[:3]]
     assert sorted((s[0] + c) % 2**64 for s, c in zip(slots, counts(trace), strict=True)) == [0, 2, 2]
 
 
@@ -253,9 +285,10 @@ def test_sizes_do_not_depend_on_values_conditions_or_the_rule():
 
 def test_keys_come_part_by_part(monkeypatch):
     monkeypatch.setattr("mpc.protocols.tally.PART", 2)
-    trace = Trace()
-    assert totals(tally(least=0), *DATA, trace=trace) == plain(tally(least=0), *DATA)
-    assert [m.step.split("/")[-3] for m in trace.said_by("bank") if "/rows/" in m.step] == ["0", "1", "2"]
+    for keys, parts in ((20, ["0", "1", "2"]), (12 * 3 * 2 * 4, ["0", "1"])):
+        trace, t = Trace(), tally(least=0, keys=keys)
+        assert totals(t, *DATA, trace=trace) == plain(t, *DATA)
+        assert [m.step.split("/")[-3] for m in trace.said_by("bank") if "/rows/" in m.step] == parts
 
 
 STEPS = ["key", "rows", "totals", "entities/0", "small", "words"]
@@ -293,6 +326,21 @@ def test_what_is_no_ciphertext_is_refused(step, bad):
     assert caught.value.code == "protocol.malformed"
 
 
+@pytest.mark.parametrize("step", ["totals", "words"])
+def test_a_factor_outside_of_the_subgroup_is_refused(step):
+    def tamper(sent: Sent) -> Raw:
+        if f"/{step}/" not in sent.step:
+            return sent.raw
+        words, key = decode(sent.raw).words.copy(), secret().public
+        c = int.from_bytes(words[: CIPHERTEXT_BYTES // 8].tobytes(), "big") * pow(3, key.n, key.square) % key.square
+        words[: CIPHERTEXT_BYTES // 8] = np.frombuffer(c.to_bytes(CIPHERTEXT_BYTES, "big"), "<u8")
+        return encode(Words(64, words))
+
+    with pytest.raises(HejiError) as caught:
+        totals(tally(), *DATA, tamper=tamper)
+    assert caught.value.code == "protocol.malformed" and "tax" in caught.value.message
+
+
 @pytest.mark.parametrize("step", ["totals", "words", "entities/0"])
 def test_a_total_beyond_its_slots_or_a_count_beyond_what_met_is_refused(step):
     """What the value side can check; a subset of the rows it cannot: replay does."""
@@ -305,7 +353,7 @@ def test_a_total_beyond_its_slots_or_a_count_beyond_what_met_is_refused(step):
             words += np.uint64(1000)
         else:
             pool = paillier.Pool(secret().public)
-            pool.fill(b"\x07" * 32, 1)
+            pool.put(b"\x07" * 32, subgroup.factors(secret().public, b"\x07" * 32, 1, map))
             (c,) = paillier.encrypt(secret().public, [secret().public.n - 1], pool)
             words[: CIPHERTEXT_BYTES // 8] = np.frombuffer(c.to_bytes(CIPHERTEXT_BYTES, "big"), "<u8")
         return encode(Words(64, words))
@@ -321,7 +369,7 @@ def test_a_short_or_even_key_is_refused():
         def tamper(sent: Sent, change=change) -> Raw:
             if "/key/" not in sent.step:
                 return sent.raw
-            raw = change(secret().public.n).to_bytes(384, "big")
+            raw = change(secret().public.n).to_bytes(384, "big") + secret().public.to_bytes()[384:]
             return encode(Words(64, np.frombuffer(raw, "<u8").astype(np.uint64)))
 
         with pytest.raises(HejiError) as caught:

@@ -21,10 +21,11 @@ from mpc.policy.needs import Recipient, Request, needs_of
 from mpc.protocols import size
 from mpc.protocols.tally_terms import Tally
 from mpc.query.plan import MetReveal, Plan
+from mpc.replay import replay
 from mpc.run import Trace, run
 from mpc.traffic import pair_traffic
 from tests.mpc.joining import sessions
-from tests.mpc.query.world import World, boolean, decimal, held, integer, refusal, text
+from tests.mpc.query.world import HELPER, World, boolean, decimal, held, integer, refusal, text
 
 draw = random.Random(3)
 IDS = [f"9131{i:04d}" for i in range(40)]
@@ -167,8 +168,6 @@ REFUSED = {
     f"SELECT COUNT(*) {FROM} JOIN bank.loans l USING (uscc)": "one table of each",
     "SELECT COUNT(b.balance) FROM tax.firms t LEFT JOIN bank.firms b USING (uscc)": "LEFT JOIN",
     f"SELECT MEDIAN(b.balance) {FROM}": "quantiles",
-    f"SELECT COUNT(*) {FROM} WHERE t.tax_paid > b.balance": "compares",
-    f"SELECT SUM(GREATEST(t.tax_paid, b.balance)) {FROM}": "compares",
 }
 
 
@@ -177,6 +176,80 @@ def test_what_two_parties_cannot_do_is_refused_by_name(sql):
     error = refusal(WORLD, sql, trust="parties")
     assert error.code == "plan.trust" and REFUSED[sql] in error.message and "--trust helper" in error.advice
     assert WORLD.plan(sql).helped
+
+
+COMPARED = [
+    f"SELECT t.industry, COUNT(*), SUM(b.balance) {FROM} WHERE t.tax_paid < b.balance OR b.overdue > 1 "
+    "GROUP BY 1 ORDER BY 1",
+    f"SELECT COUNT(*), SUM(GREATEST(t.tax_paid, b.balance)) {FROM} WHERE t.exporter AND b.overdue < 2",
+    f"SELECT b.grade, SUM(CASE WHEN t.tax_paid = b.overdue + 5 THEN b.balance END), COUNT(*) {FROM} "
+    "GROUP BY 1 ORDER BY 1",
+    f"SELECT SUM(t.tax_paid * b.balance) FILTER (WHERE b.balance > t.tax_paid), SUM(b.overdue) {FROM}",
+]
+#: NULLs, both rings, and everything that compares by itself
+SUBTLE = [
+    f"SELECT COUNT(*) FILTER (WHERE t.tax_paid = 7 AND b.balance >= t.tax_paid OR NOT t.exporter), COUNT(*) {FROM}",
+    "SELECT SUM(ABS(t.tax_paid - b.balance)), SUM(LEAST(b.balance, t.tax_paid)), SUM(COALESCE(t.tax_paid, b.balance)), "
+    f"SUM(NULLIF(b.balance, t.tax_paid)) {FROM} WHERE b.overdue <= 1",
+    "SELECT t.industry, SUM(CASE WHEN b.overdue IN (0, 2) AND t.tax_paid BETWEEN b.overdue AND 100 "
+    f"THEN t.tax_paid * b.balance END) {FROM} GROUP BY 1 HAVING COUNT(*) > 2 ORDER BY 1",
+    f"SELECT SUM(CASE WHEN t.tax_paid * b.overdue > b.balance * 2 THEN 1 ELSE 0 END), COUNT(DISTINCT t.uscc) {FROM} "
+    "WHERE t.tax_paid IS DISTINCT FROM b.balance",
+]
+COMPARED_ROWS = [
+    f"SELECT b.uscc, b.balance > t.tax_paid AS more, b.balance * t.tax_paid AS x {FROM} WHERE b.overdue < 2 ORDER BY 1",
+    "SELECT b.uscc, CASE WHEN 2 * b.overdue * t.tax_paid - 1 > b.balance THEN 'yes' ELSE 'no' END AS pays "
+    f"{FROM} WHERE t.exporter ORDER BY 1",
+]
+
+
+def test_comparisons_are_computed_between_the_two():
+    """And nothing else is that need not be."""
+    ((_, pool),) = WORLD.plan(COMPARED[3], trust="parties").tallies
+    assert pool.compared and set(pool.compared) < {s for r in pool.released for s in (*r.words, *r.entities)}
+    assert not any(p.compared for sql in TOTALS for _, p in WORLD.plan(sql, trust="parties").tallies)
+
+
+@pytest.mark.parametrize(
+    "sql", [COMPARED[0], *(pytest.param(q, marks=pytest.mark.slow) for q in COMPARED[1:] + SUBTLE)]
+)
+def test_comparisons_are_exact(sql):
+    plan = WORLD.plan(sql, trust="parties")
+    assert not plan.helped
+    found = WORLD.result(plan).rows
+    expected = plaintext(sql)
+    assert [tuple(map(_number, r)) for r in found] == [tuple(map(_number, r)) for r in expected]
+    assert any(x for row in expected for x in row[-2:])  # else nothing is tested
+
+
+@pytest.mark.parametrize("sql", COMPARED_ROWS)
+def test_comparisons_in_rows_of_the_recipient(sql):
+    plan = WORLD.plan(sql, trust="parties", recipients=("bank",))
+    assert plan.tallies[0][1].compared
+    found = [(r[0].replace("９", "9").replace("-", ""), *map(_number, r[1:])) for r in WORLD.result(plan).rows]
+    expected = [(r[0], *map(_number, r[1:])) for r in plaintext(sql)]
+    assert sorted(found, key=str) == sorted(expected, key=str)
+    assert len({r[1] for r in found}) > 1
+
+
+def test_small_cells_of_comparisons_are_suppressed_as_with_a_helper():
+    alone, helped = WORLD.plan(COMPARED[0], trust="parties"), WORLD.plan(COMPARED[0])
+    rows = WORLD.result(alone, min_entities=3).rows
+    assert rows == WORLD.result(helped, min_entities=3).rows
+    assert {n is None for _, n, *_ in rows} == {True, False}
+
+
+def test_comparisons_are_of_rows_whose_keys_do_not_repeat():
+    sql = "SELECT COUNT(*) FROM bank.loans l JOIN tax.firms t USING (uscc) WHERE l.amount > t.tax_paid"
+    error = refusal(WORLD, sql, trust="parties")
+    assert error.code == "sql.unsupported" and "bank.loans.uscc may repeat" in error.message
+
+
+def test_no_share_is_computed_where_no_key_met():
+    sql = COMPARED_ROWS[0].replace("b.overdue < 2", "b.overdue > 99")
+    plan, trace = traced(sql, recipients=("bank",))
+    assert WORLD.result(plan).rows == ()
+    assert not any("/compared/" in m.step for m in trace.sent)
 
 
 WEIGHED = [
@@ -228,7 +301,13 @@ def traced(sql: str, **how) -> tuple[Plan, Trace]:
     return plan, trace
 
 
-@pytest.mark.parametrize("sql", [TOTALS[1], TOTALS[5], TOTALS[8], BY_ROW[1], WEIGHED[0]])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        *(TOTALS[1], TOTALS[5], TOTALS[8], BY_ROW[1], WEIGHED[0], COMPARED_ROWS[0]),
+        pytest.param(COMPARED[3], marks=pytest.mark.slow),
+    ],
+)
 def test_what_is_said_stays_within_what_is_told(sql):
     plan, trace = traced(sql, recipients=("bank",))
     ((_, pool),) = plan.tallies
@@ -236,7 +315,8 @@ def test_what_is_said_stays_within_what_is_told(sql):
     for sender, receiver in (pool.parties, pool.parties[::-1]):
         said = sum(decode(m.raw).words.nbytes for m in trace.sent if m.sender == sender)
         told = [t for t in pair_traffic(Pair(pool, 3)) if (t.sender, t.receiver) == (sender, receiver)]
-        spare = 0 if sender == pool.sides[0].party and not pool.weighed else 4000 * pool.sides[1].rows
+        whole = sender == pool.sides[0].party and not pool.weighed and not pool.compared
+        spare = 0 if whole else 4000 * pool.sides[1].rows
         assert 0 <= sum(t.bytes for t in told) - said <= spare  # fewer keys met than could have
         assert len([m for m in trace.sent if m.sender == sender]) <= sum(t.messages for t in told)
 
@@ -254,7 +334,7 @@ def test_the_page_states_what_moves():
     sizes = {
         "N": pool.sides[0].rows, "M": pool.sides[1].rows, "S": met, "G": t.groups, "p": t.packs, "q": len(t.shown),
         "w": len(t.words), "e": len(t.entities),
-        "T": sum(t.shelf(pack).count for _, pack in t.products), "W": sum(s.count for s in t.shown),
+        "t": len(t.products), "k": t.places,
     }  # fmt: skip
     steps = {"blinding": ("points", "doubled"), "rows": ("key", "rows"), "totals": ("totals/totals", "entities"),
              "small cells": ("small",), "words": ("words",)}  # fmt: skip
@@ -289,6 +369,44 @@ def test_no_size_depends_on_a_constant():
         _, trace = traced(TOTALS[1].replace("GROUP BY", f"WHERE t.tax_paid < {c} AND b.overdue < {c} GROUP BY"))
         sizes.append([(m.sender, m.step, len(m.raw)) for m in trace.sent])
     assert sizes[0] == sizes[1] == sizes[2]
+
+
+@pytest.mark.slow
+def test_no_size_of_a_comparison_depends_on_a_constant():
+    sizes = []
+    for c in (1, 90):
+        _, trace = traced(f"SELECT COUNT(*) {FROM} WHERE t.tax_paid < {c} AND b.balance + {c} > t.tax_paid")
+        sizes.append([(m.sender, m.step, len(m.raw)) for m in trace.sent])
+    assert sizes[0] == sizes[1]
+
+
+def test_roles_of_a_comparison_replay_byte_for_byte():
+    plan, trace = traced(COMPARED_ROWS[1], recipients=("bank",))
+    ((_, pool),) = plan.tallies
+    for party in pool.parties:
+        session = sessions([*pool.parties, HELPER])[party]
+        replay(party, pair.play(session, Pair(pool, 3), WORLD.rows(pool, party), one_core), trace.sent)
+
+
+def test_of_a_comparison_only_what_was_dealt_is_said():
+    """Openings, which dealt words mask, between ciphertexts; of the outcome one share."""
+    _, trace = traced(COMPARED_ROWS[1], recipients=("bank",))
+    for party, ciphertexts in (("bank", "answered"), ("tax", "asked")):
+        steps = [m.step.split("/pair/")[1].split("/block")[0] for m in trace.said_by(party)]
+        rest = {s for s in steps if not s.endswith(f"/{ciphertexts}")}
+        opened = {s for s in rest if s.startswith("compared/") and s.endswith("/open")}
+        others = {"compared/key", "told/0"} if party == "tax" else set()
+        assert rest - opened == {"blind/points", "blind/doubled"} | others, party
+
+
+def test_explain_says_what_becomes_of_comparisons():
+    told = render(explain(WORLD.plan(COMPARED[0], trust="parties"), ("analyst",)))
+    for words in (
+        "comparisons on shares, of words the two deal each other by BFV, ",
+        "uniform words and ciphertexts in place of what of tax is compared with its own columns, row by row",
+        "with the conditions of both and those that compare their columns (0 where",
+    ):
+        assert words in told, words
 
 
 def test_explain_says_who_learns_what():
@@ -335,6 +453,21 @@ def test_who_holds_the_groups_lets_the_other_count_them():
     assert {("overdue", "threshold", "tax"), ("balance", "aggregate", "tax")} <= needs(TOTALS[6], "bank")
 
 
+def test_what_is_compared_counts_as_shown_for_single_entities():
+    """The value side sees how many of its entities pass in a group: with conditions of its own it could be one."""
+    assert needs(COMPARED[0], "tax") == {
+        ("uscc", "join_reveal", "bank"),
+        ("industry", "group", "bank"),
+        ("tax_paid", "threshold", "bank"),
+    }
+    assert needs(COMPARED[0], "bank") == {("uscc", "join_reveal", "tax")}
+    # of rows the other side sees keys only, and the recipient's own conditions
+    assert needs(COMPARED_ROWS[0], "bank", recipients=("bank",)) == {
+        ("uscc", "join_reveal", "tax"),
+        ("overdue", "threshold", "tax"),
+    }
+
+
 # ---- the number of keys that met, and nothing else
 
 SIZES = [
@@ -353,8 +486,16 @@ def counted(sql: str, *recipients: str) -> Plan:
     return plan
 
 
-@pytest.mark.parametrize("to", ["analyst", "tax", "bank"])
-@pytest.mark.parametrize("sql", SIZES)
+@pytest.mark.parametrize(
+    ("sql", "to"),
+    [(sql, to) for sql, to in zip(SIZES, ["analyst", "tax", "bank"] * 2, strict=True)]
+    + [
+        pytest.param(sql, to, marks=pytest.mark.slow)
+        for i, sql in enumerate(SIZES)
+        for j, to in enumerate(("analyst", "tax", "bank"))
+        if i % 3 != j
+    ],
+)
 def test_a_size_alone_is_that_over_plaintext(sql, to):
     plan = counted(sql, to)
     ((_, pool),) = plan.sizes

@@ -22,7 +22,7 @@ import pytest
 from mpc import pair
 from mpc.crypto.spread import one_core
 from mpc.errors import LocalError
-from mpc.joint import SideRows, joint_of, play, play_helper
+from mpc.joint import RoundTo, SideRows, joint_of, play, play_helper
 from mpc.messages import RingWords
 from mpc.pair import Pair
 from mpc.protocols import ranked
@@ -169,13 +169,19 @@ class World:
         return [list(map(bool, m)) for m in dominated_measures(plan.pools[pool], behind, answer, Decimal(most))]
 
     def totals(
-        self, plan: Plan, *, min_entities: int = 0, strict: bool = False, most: int | None = None
+        self,
+        plan: Plan,
+        *,
+        min_entities: int = 0,
+        strict: bool = False,
+        most: int | None = None,
+        round_to: RoundTo | None = None,
     ) -> dict[str, RingWords]:
         """The sums of all parties' words, small cells flagged (with no noise on their words)."""
         totals: dict[str, RingWords] = {}
         for p, pool in enumerate(plan.pools):
             if isinstance(pool, JoinPool):
-                totals.update(self.joined(p, pool, min_entities, most=most))
+                totals.update(self.joined(p, pool, min_entities, most=most, round_to=round_to))
                 continue
             for source in pool.sources:
                 filled = self.filled(plan, p, source.party, min_entities=min_entities, strict=strict)
@@ -225,17 +231,23 @@ class World:
         return own_values(pool, self.local(spine.party).rows(spine.query.sql)) if pool.by_row else ()
 
     def joined(
-        self, p: int, pool: JoinPool, least: int, trace: Trace | None = None, most: int | None = None
+        self,
+        p: int,
+        pool: JoinPool,
+        least: int,
+        trace: Trace | None = None,
+        most: int | None = None,
+        round_to: RoundTo | None = None,
     ) -> dict[str, RingWords]:
         """The words of a join: all roles on shares, then the parties' words added. ``most``: thousandths of a total
-        that one entity may carry."""
+        that one entity may carry; ``round_to``: by party, table and column."""
         members = sessions([*pool.parties, HELPER])
         roles: dict[str, Rounds[Any]]
         if isinstance(pool, TallyPool):
             two = Pair(pool, least)
             roles = {i: pair.play(members[i], two, self.rows(pool, i), one_core) for i in pool.parties}
         else:
-            j = joint_of(pool, HELPER, least, most)
+            j = joint_of(pool, HELPER, least, most, round_to or {})
             roles = {i: play(members[i], j, self.rows(j.pool, i)) for i in j.circle.holders}
             roles[HELPER] = play_helper(members[HELPER], j)
         said = run(roles, trace)
@@ -245,9 +257,18 @@ class World:
                 ring(bits).add_into(totals.setdefault(f"pool{p}/w{bits}", ring(bits).zeros(len(words))), words)
         return totals
 
-    def result(self, plan: Plan, *, min_entities: int = 0, strict: bool = False, most: int | None = None) -> Result:
+    def result(
+        self,
+        plan: Plan,
+        *,
+        min_entities: int = 0,
+        strict: bool = False,
+        most: int | None = None,
+        round_to: RoundTo | None = None,
+    ) -> Result:
         own = {p: self.own(pool) for p, pool in plan.joins}
-        return finish(plan, read(plan, self.totals(plan, min_entities=min_entities, strict=strict, most=most), own))
+        totals = self.totals(plan, min_entities=min_entities, strict=strict, most=most, round_to=round_to)
+        return finish(plan, read(plan, totals, own))
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows that a recipient gets."""

@@ -13,6 +13,7 @@ import pytest
 
 from mpc.crypto import lattice, paillier
 from mpc.crypto.labels import framed, unframed
+from mpc.crypto.seeded import Seeds
 from mpc.errors import LocalError
 from mpc.evidence.bundle import Bundle
 from mpc.evidence.case import Case, read_case
@@ -138,8 +139,11 @@ async def test_under_lattices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, m
         assert judged(folder, bundle, private)[8].verdict == "open"  # nobody is blamed for what is not installed here
     [found_again] = await again(folder, "coordinator", bundle.job)
     assert found_again.role == "coordinator"
-    with pytest.raises(LocalError, match=f"cannot make its {method.upper()} deposit again"):
-        await again(folder, "bank_a", bundle.job)
+    await _said_again(tmp_path, folder, bundle.job)
+    with monkeypatch.context() as other:
+        other.setattr(Seeds, "of", lambda seeds, number: bytes(64))
+        with pytest.raises(LocalError, match="left another deposit than its data, seed and approval give"):
+            await again(folder, "bank_a", bundle.job)
 
 
 async def _said_again(tmp_path: Path, folder: Path, job: str) -> None:

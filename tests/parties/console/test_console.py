@@ -172,6 +172,14 @@ async def test_budgets_and_what_is_left(scene: Scene) -> None:
     assert "Budgets of privacy loss" in page and "<td>0.7</td>" in page and "<td>analyst</td>" in page
 
 
+async def test_what_others_wrote_turns_nothing_round(scene: Scene) -> None:
+    await scene.apart(scene.browser.login, scene.folder)
+    job = await waiting(scene, "risk \u202eyduts")
+    for path in ("/pending", f"/pending/{job}"):
+        page = await scene.apart(scene.browser.get, path)
+        assert "risk \\u202eyduts" in page and "\u202e" not in page
+
+
 async def test_a_request_is_rejected_with_a_reason(scene: Scene) -> None:
     await scene.apart(scene.browser.login, scene.folder)
     job = await waiting(scene, "study")
@@ -322,6 +330,8 @@ from = ["tax"]
     (scene.folder / "standing.toml").write_text(text)
     status, _, page = await scene.apart(scene.browser.post, "/standing", verdict="approved", **form)
     assert status == 200 and "Li Na, 2" in page
+    status, _, page = await scene.apart(scene.browser.post, "/standing", verdict="approved", **form)
+    assert status == 409 and "Li Na has approved" in page and "Li Na, 2" in page  # what there is, is still shown
     status, _, page = await scene.apart(scene.browser.post, "/standing", verdict="withdrawn", **form)
     assert status == 200 and "Not in force" in page
     (scene.folder / "standing.toml").write_text("[[standing]]")

@@ -1,0 +1,50 @@
+"""`heji policy check` and `test` on files as an officer may have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from parties.cli.main import main
+from parties.consortium import init_consortium
+
+GRANT = """[[grant]]
+table = "accounts"
+columns = ["balance"]
+to = ["analyst"]
+uses = ["aggregate"]
+approval = "auto"
+"""
+
+
+def heji(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(list(map(str, words)))
+    told = capsys.readouterr()
+    return int(str(ended.value.code or 0)), " ".join((told.out + told.err).split())
+
+
+def test_a_grant_whose_day_has_passed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "draft.toml"
+    file.write_text(f"{GRANT}expires = 2020-01-31\n{GRANT}expires = 2999-01-31\n")
+    status, told = heji(capsys, "policy", "check", file)
+    assert status == 0 and told.count("grants nothing any more: that day has passed") == 1
+
+
+def test_a_mistake_names_the_file_it_is_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "draft.toml").write_text("SELECT 1\n")
+    status, told = heji(capsys, "policy", "check", tmp_path / "draft.toml")
+    assert status == 1 and "draft.toml, line 1: this is not TOML" in told and "policy.toml" not in told
+
+
+def test_folders_of_queries_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    init_consortium(tmp_path / "c", parties=["tax", "bank"], modelers=["analyst"])
+    options = ("--consortium", tmp_path / "c", "--as", "tax")
+    queries = tmp_path / "queries"
+    assert "queries is no folder" in heji(capsys, "policy", "test", queries, *options)[1]
+    queries.mkdir()
+    assert "queries has no .sql files" in heji(capsys, "policy", "test", queries, *options)[1]
+    (queries / "a.sql").write_bytes("-- to: analyst\n-- expect: allowed\nSELECT '季度'".encode("gb18030"))
+    status, told = heji(capsys, "policy", "test", queries, *options)
+    assert status == 1 and "a.sql is not UTF-8" in told and "Save it as UTF-8" in told
