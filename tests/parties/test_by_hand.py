@@ -304,7 +304,7 @@ async def test_what_is_shown_before_a_person_decides_by_command(
             assert status == 0 and "a study\\x1b[1A\\x1b[2K" in told and "\x1b" not in told
         for few in ("", " ", job.id[:1], job.id[:7]):
             assert command("approve", few) == (1, command("approve", few)[1])
-            assert "At least the first 8 digits" in command("approve", few)[1]
+            assert "at least its first 8 are needed" in command("approve", few)[1]
         assert "A rejection needs a reason" in command("reject", job.id, "--reason", " ")[1]
         for reason in ("a\nb", "x" * 501):
             assert "one line of at most 500 printable characters" in command("reject", job.id, "--reason", reason)[1]
