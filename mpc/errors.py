@@ -40,6 +40,7 @@ CODES: Mapping[str, str] = {
     "policy.unenforceable": "policy.toml asks for a rule this version cannot enforce yet",
     "policy.contributors": "a pooled total would have fewer contributing institutions than an owner demands",
     "policy.spent": "what an owner allows in a period is used: conditions shown, privacy loss, standing approvals",
+    "policy.earlier": "a join is to be compared with an earlier question that is not known, or not answerable today",
     "policy.pending": "an owner decides by hand whether the job may run, and has not yet",
     "policy.rejected": "an owner decided by hand that the job may not run",
     "policy.stopped": "an owner has stopped its node: nothing is approved until it resumes",

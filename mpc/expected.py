@@ -7,9 +7,12 @@ the tables for the first time, and conditions that a database is slow at, come o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from mpc.joint import Joint
 from mpc.pair import Pair
-from mpc.query.plan import Plan
+from mpc.query.plan import JoinPool, Plan
 from mpc.steps import batches
 from mpc.traffic import search_traffic, traffic
 
@@ -38,9 +41,11 @@ PAIR_ROW_BYTES, CIPHERTEXT_MEMORY, COMPARED_MEMORY = 400, 3 * 800, 3000
 START_BYTES, WORD_BYTES = 200 << 20, 40
 
 
-def expected_bytes(plan: Plan) -> int:
-    """Memory that the joins of a plan take at one data party at most, beside its tables: of one part at a time."""
-    parts = [next(Joint(pool, "helper", 1).pieces)[1] for _, pool in plan.hidden_joins]
+def expected_bytes(plan: Plan, compared: Mapping[int, JoinPool] = MappingProxyType({})) -> int:
+    """Memory that the joins of a plan take at one data party at most, beside its tables: of one part at a time.
+    ``compared``: by the number of their pool, joins as they are computed where they are compared with earlier ones."""
+    joins = [compared.get(p, pool) for p, pool in plan.hidden_joins]
+    parts = [next(Joint(pool, "helper", 1).pieces)[1] for pool in joins]
     hidden = [WORD_BYTES * max(j.rows, *map(j.rows_of, j.others)) * j.words for j in parts]
     pairs = [_unhelped_bytes(Pair(pool, 1)) for _, pool in plan.tallies]
     return max((START_BYTES + found for found in (*hidden, *pairs)), default=0)

@@ -17,7 +17,7 @@ from mpc.protocols.ranked import Search
 from mpc.protocols.total import BLOCK_WORDS
 from mpc.query.accuracy import CONFIDENCE, half_width
 from mpc.query.ledger import ledger
-from mpc.query.plan import JoinPool, Measure, Plan, Pool, TallyPool, Word, shows_rows
+from mpc.query.plan import JoinPool, Measure, Plan, Pool, TallyPool, Word, beside_one, shows_rows
 from mpc.steps import batches
 from mpc.traffic import pair_traffic, search_traffic, traffic
 
@@ -170,6 +170,7 @@ _JOINT = {
     "totals": ("P8 totals by group", 2),
     "release": ("P5, P8 small cells", 11),
     "dominance": ("P8 dominance, only if an owner's grant has max_share", 13),
+    "differences": ("P8 differences, for each earlier question that its totals are compared with", 18),
     "rounding": ("P5 sums rounded, only if an owner's grant has round_to: at most", 0),
     "search": ("values by their place among the rows", 0),
 }
@@ -180,9 +181,9 @@ def _joint_steps(p: JoinPool) -> list[dict[str, Any]]:
     j, limited = joint_of(p, "helper", 1), joint_of(p, "helper", 1, 0)
     said = _said(j)
     if limited.dominance is not None:
-        seats = (*j.circle.holders, j.helper)
-        more, plain = ({i: sum(by.get(i, 0) for by in x.values()) for i in seats} for x in (_said(limited), said))
-        said["dominance"] = {i: more[i] - plain[i] for i in seats}
+        said["dominance"] = _more(j, limited)
+    if j.decides:
+        said["differences"] = _more(j, joint_of(beside_one(p), "helper", 2))
     rounded = joint_of(p, "helper", 1, None, None)
     comparisons = 0 if rounded.rounding is None else sum(1 for _ in rounded.rounding.comparisons())
     if comparisons:
@@ -204,6 +205,13 @@ def _joint_steps(p: JoinPool) -> list[dict[str, Any]]:
         }
         for step, by in said.items()
     ]
+
+
+def _more(j: Joint, longer: Joint) -> dict[str, int]:
+    """What each member sends more in the longer of two."""
+    seats = (*j.circle.holders, j.helper)
+    more, plain = ({i: sum(by.get(i, 0) for by in _said(x).values()) for i in seats} for x in (longer, j))
+    return {i: more[i] - plain[i] for i in seats}
 
 
 def _said(j: Joint) -> dict[str, dict[str, int]]:

@@ -6,6 +6,7 @@
       steps: products of shared columns, everybody with a share              deals                steps.py
       totals by group ◀──────────────────────────────────────────────▶      picks                group_totals.py
       no entity above a share of them, where an owner asks for it            deals, picks         dominance.py
+      no population too close to an earlier one, where one asks for it       deals                differences.py
       sums rounded, where an owner asks for it                               deals                round_totals.py
       entities ≥ least, and what passes; with noise all, everybody's
       noise added                                                            deals                groups.py
@@ -37,8 +38,9 @@ from mpc.ids import Flags, Keys, width
 from mpc.messages import RingWords
 from mpc.permutation import stable_argsort
 from mpc.policy.rounding import step as units_of
-from mpc.protocols import align, dominance, group_totals, groups, ranked_rows, round_totals
+from mpc.protocols import align, differences, dominance, group_totals, groups, ranked_rows, round_totals
 from mpc.protocols.align import Align, repeated_key
+from mpc.protocols.differences import Differences, Pair
 from mpc.protocols.dominance import Addends, Dominance
 from mpc.protocols.group_totals import Grouping, Totals
 from mpc.protocols.groups import Entities, Groups, Release
@@ -48,7 +50,7 @@ from mpc.protocols.ranked import Found
 from mpc.protocols.ranked_rows import Part, RowSearch
 from mpc.protocols.round_totals import Rounded, Rounding
 from mpc.protocols.spine_order import Order, group_order, key_numbers, places, table_order
-from mpc.query.plan import JoinPool, Ring, Side
+from mpc.query.plan import ComparedPool, Comparison, JoinPool, Ring, Side
 from mpc.ring import ring, run_sums
 from mpc.rounds import Rounds, Session
 from mpc.sharing.circle import Circle
@@ -228,6 +230,36 @@ class Joint:
         )
 
     @property
+    def differences(self) -> Differences | None:
+        """The comparison with earlier populations, where there are any, and few entities are hidden."""
+        comparisons = self.comparisons
+        if not any(comparisons):
+            return None
+        at = {column: i for i, column in enumerate(self.compared_columns)}
+        checks = tuple(
+            tuple(
+                Pair(at[c.differing, c.whole], at[c.earlier, c.whole], tuple(at[s, c.whole] for s in c.settled))
+                for c in found
+            )
+            for found in comparisons
+        )
+        return Differences("differences", self.circle, self.pool.groups, self.least, checks)
+
+    @property
+    def compared_columns(self) -> list[tuple[int, bool]]:
+        """The steps whose totals are compared, by group or (True) of all groups together."""
+        found = (
+            (step, c.whole) for one in self.comparisons for c in one for step in (c.differing, c.earlier, *c.settled)
+        )
+        return list(dict.fromkeys(found))
+
+    @property
+    def comparisons(self) -> tuple[tuple[Comparison, ...], ...]:
+        """Of each release."""
+        compared = isinstance(self.pool, ComparedPool) and self.least > 1
+        return self.pool.comparisons if compared and isinstance(self.pool, ComparedPool) else ()
+
+    @property
     def rounded(self) -> dict[int, Rounded]:
         """What is rounded, by its number among the totals."""
         at = {step: i for i, step in enumerate(self._totalled())}
@@ -257,7 +289,8 @@ class Joint:
 
     def _totalled(self) -> list[int]:
         released = (s for r in self.pool.released for s in (*r.words, *r.entities))
-        return list(dict.fromkeys((*released, *(r.count for r in self.pool.ranked), *self.addends)))
+        compared = (step for step, _ in self.compared_columns)
+        return list(dict.fromkeys((*released, *(r.count for r in self.pool.ranked), *self.addends, *compared)))
 
     def _computed_steps(self) -> list[int]:
         """The steps whose columns are needed in the end: those that are totalled first."""
@@ -312,6 +345,7 @@ def play(session: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[dic
         return _words(j, g, said, None, first=session.me == j.circle.first)
     hidden = yield from _dominated(here, j, addends, sums)
     del addends
+    hidden = _both(hidden, (yield from _close(here, j, sums)))
     if (rounding := j.rounding) is not None:
         rounded = yield from round_totals.play(here.at("rounded"), rounding, [sums.rows[c] for c in j.rounded])
         by_column = dict(zip(j.rounded, rounded, strict=True))
@@ -349,6 +383,23 @@ def _dominated(here: Session, j: Joint, parts: list[Addends], sums: Totals) -> R
     return [by_check.get(check) for check in j.pool.dominance.addends]
 
 
+def _close(here: Session, j: Joint, sums: Totals) -> Rounds[list[RingWords | None]]:
+    """Of each release shares of how many populations it is too close to; None where it is compared with none."""
+    d = j.differences
+    if d is None:
+        return [None] * len(j.pool.released)
+    at = {step: i for i, step in enumerate(j._totalled())}
+    columns = [(sums.rows[at[step]], whole) for step, whole in j.compared_columns]
+    totals = [np.full_like(x, x.sum(dtype=np.uint64)) if whole else x for x, whole in columns]
+    return (yield from differences.play(here, d, totals))
+
+
+def _both(some: list[RingWords | None], more: list[RingWords | None]) -> list[RingWords | None]:
+    """Reasons of both kinds, release by release."""
+    pairs = zip(some, more, strict=True)
+    return [b if a is None else a if b is None else a + b for a, b in pairs]
+
+
 def _with_own(j: Joint, mine: Mapping[str, SideRows], hidden: list[RingWords | None]) -> list[RingWords | None]:
     """Reasons to hide groups of each release, with those that this party has by itself: its share of them."""
     out = list(hidden)
@@ -384,6 +435,8 @@ def play_helper(session: Session, j: Joint) -> Rounds[None]:
         yield from _help_part(here.at(step) if step else here, piece)
     if (d := j.dominance) is not None:
         yield from dominance.play_helper(here, d)
+    if (compared := j.differences) is not None:
+        yield from differences.play_helper(here, compared)
     if (rounding := j.rounding) is not None:
         yield from round_totals.deal(here.at("rounded"), rounding)
     if j.decides:
@@ -451,6 +504,11 @@ def _aligned(
                 column = first_marks(here.at(f"marks/{c}"), rows, column)
             elif declared.how == "entity":
                 column = _entity_sums(here.at(f"entities/{c}"), rows, column, declared.bits)
+            elif declared.how == "once":
+                column = _once(here.at(f"once/{c}"), rows, column)
+            elif declared.how == "across":
+                every = replace(rows, group=np.minimum(rows.group, 0))
+                column = _once(here.at(f"across/{c}"), every, column)
             shares[0, c] = order.column(column, j.rows)
         keys = order.keys(rows.keys)
         got = yield from align.spine(here, j.aligns, keys)
@@ -507,6 +565,14 @@ def _entity_sums(here: Session, mine: SideRows, values: RingWords, bits: Ring) -
     out = ring(bits).zeros(len(values))
     out[rows[starts]] = run_sums(bits, values[rows], starts)
     return out
+
+
+def _once(here: Session, mine: SideRows, marks: RingWords) -> RingWords:
+    """1 in the first row of each group and key where the column is 1 in any of them. Rows without a key count for
+    nobody."""
+    counted = np.where(mine.keys.null, np.uint64(0), marks)
+    found: RingWords = (_entity_sums(here, mine, counted, 64) != 0).astype(np.uint64)
+    return found
 
 
 # ---- 2: what is let out, in the order of the plan

@@ -40,7 +40,7 @@ from mpc.protocols.dominance import THOUSANDTHS
 from mpc.protocols.ranked import Found, OwnValues, Search
 from mpc.protocols.total import Sum
 from mpc.protocols.verified import Binding
-from mpc.query.plan import Plan, Ring
+from mpc.query.plan import ComparedPool, Plan, Ring
 from mpc.rounds import Rounds, Session
 from mpc.traffic import pair_traffic, search_traffic, traffic
 
@@ -114,12 +114,15 @@ def cast_of(
     inside: tuple[str, ...],
     approvals: Mapping[str, bytes] | None,
     helper: str = "",
+    compared: Mapping[int, ComparedPool] | None = None,
 ) -> Cast:
     """The cast of one attempt: the same at every member that holds the same job, plan and approvals.
 
     ``inside``: the recipients that run a node; the others' keys stand in the job. ``approvals``: party -> the exact
     bytes of its signed approval, so that all members also agree on what each of them was told; None while they are not
-    known, for what may be said at most. ``helper``: who is it, where the plan has joins.
+    known, for what may be said at most. ``helper``: who is it, where the plan has joins. ``compared``: by the number of
+    their pool the joins that are compared with what was asked before (``compile_compared``); needed by whoever computes
+    them, and by nobody else.
     """
     job = Job.from_bytes(job_bytes)
     seats = {*plan.parties, *inside, coordinator} | ({helper} if plan.helped else set())
@@ -130,7 +133,8 @@ def cast_of(
     round_to = (
         None if told is None else {(p, *c): to for p, limits in told.items() for c, to in limits.round_to.items()}
     )
-    joints = tuple((p, joint_of(pool, helper, least, most, round_to)) for p, pool in plan.hidden_joins)
+    pools = {**dict(plan.hidden_joins), **(compared or {} if least > 1 else {})}
+    joints = tuple((p, joint_of(pool, helper, least, most, round_to)) for p, pool in pools.items())
     pairs = tuple((p, Pair(pool, pool.most if approvals is None else least)) for p, pool in plan.tallies)
     approved = [part for name, told in sorted((approvals or {}).items()) for part in (name.encode(), told)]
     statement = digest("statement", job_bytes, bytes.fromhex(job.roster), bytes.fromhex(plan.digest()), *approved)

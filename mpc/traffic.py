@@ -16,6 +16,7 @@ from mpc.joint import Joint
 from mpc.pair import Pair
 from mpc.protocols.ciphertexts import CIPHERTEXT_BYTES
 from mpc.protocols.ciphertexts import KEY_BYTES as PAILLIER_BYTES
+from mpc.protocols.differences import Differences
 from mpc.protocols.dominance import Dominance
 from mpc.protocols.group_totals import Grouping
 from mpc.protocols.parts import KEY_BYTES
@@ -51,6 +52,8 @@ def traffic(j: Joint) -> Iterator[Traffic]:
         yield from _part(piece)
     if (d := j.dominance) is not None:
         yield from _dominance(d)
+    if (compared := j.differences) is not None:
+        yield from _differences(compared)
     if (r := j.rounding) is not None:
         for _, bits, those, i in r.comparisons():
             yield from _comparisons("rounding", r.circle, bits, len(those) * r.groups * (1 if i >= 0 else 2))
@@ -72,6 +75,12 @@ def _dominance(d: Dominance) -> Iterator[Traffic]:
         for bits, numbers in d.widths.items():
             yield from _comparisons("dominance", d.circle, bits, len(numbers) * d.rows)
         yield from _grouped("dominance", d.found)
+
+
+def _differences(d: Differences) -> Iterator[Traffic]:
+    """Whether populations are too close: three comparisons, each of all columns or pairs."""
+    for n in (len(d.differing), len(d.compared), len(d.pairs)):
+        yield from _comparisons("differences", d.circle, 64, n * d.groups)
 
 
 def _row_search(s: RowSearch) -> Iterator[Traffic]:

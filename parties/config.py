@@ -75,6 +75,11 @@ class MemberConfig(BaseModel):
     release_ledger_bytes: int = Field(
         default=8 << 30, ge=0, description="of the release ledger; a job that needs more fails before it sends anything"
     )
+    compared_releases: int = Field(
+        default=32,
+        ge=0,
+        description="that a number of a join is compared with at most, inside the computation; 0: with none",
+    )
     retain_days: int = Field(
         default=30,
         ge=0,

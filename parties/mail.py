@@ -73,11 +73,19 @@ class Inbox:
 
     def __init__(self, allowed: Mapping[str, int]) -> None:
         """``allowed``: member -> bytes it may send in this attempt, by the plan. Nobody else may send anything."""
+        self._given = dict(allowed)
         self._allowed = dict(allowed)
         self._queues = {peer: asyncio.Queue[tuple[str, Raw]](WINDOW) for peer in allowed}
         self._digests: dict[str, list[bytes]] = {peer: [] for peer in allowed}
         self._closed = asyncio.get_running_loop().create_future()
         self.received = 0
+
+    def allow(self, allowed: Mapping[str, int]) -> None:
+        """What members may send is more than was known when it was opened."""
+        for peer, most in allowed.items():
+            more = max(most - self._given[peer], 0)
+            self._given[peer] += more
+            self._allowed[peer] += more
 
     def close(self, error: HejiError) -> None:
         """End the attempt: everybody who waits here gets ``error``."""

@@ -11,15 +11,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mpc.coins import own_coins
 from mpc.errors import LocalError
 from mpc.evidence.case import Document, Part
 from mpc.policy.flow import Limits, several_wanted
+from mpc.query.compared import Named
 from mpc.query.compile import PLANNER, compile_job
-from mpc.query.plan import Plan
+from mpc.query.plan import ComparedPool, Plan
 from mpc.replay import Said, rerun
 from mpc.roles import Cast, Outcome, cast_of, play_coordinator, play_helper, play_party
 from mpc.rounds import Rounds, Session
@@ -27,6 +29,8 @@ from mpc.run import Sent
 from parties.evidence.recorder import seed_commitment
 from parties.evidence.retained import Retained
 from parties.member import Member
+from parties.node.comparing import compared_joins
+from parties.node.store import Store
 from parties.proposals import helper_of
 from parties.replaying_deposits import replay_deposit
 from parties.replaying_input import own_input
@@ -78,20 +82,35 @@ async def _attempt(member: Member, part: Part, d: Document) -> Replayed:
         )
     plan = compile_job(d.what, d.published)
     inside = tuple(sorted(r for r in d.what.recipients if member.has_node(r)))
+    approvals = {p: s.text for p, s in d.approvals.items()}
+    helper = helper_of(member, plan, d.what.recipients)
     cast = cast_of(
         d.job.text,
         d.attempt,
         plan,
         coordinator=d.coordinator,
         inside=inside,
-        approvals={p: s.text for p, s in d.approvals.items()},
-        helper=helper_of(member, plan, d.what.recipients),
+        approvals=approvals,
+        helper=helper,
+        compared=_compared(member, d, plan, approvals) if member.name in (*plan.parties, helper) else None,
     )
     name, role, remark = await _role(member, cast, plan, d, str(committed[0].facts["data"]), kept)
     sent = sorted(part.about(d.attempt, "sent"), key=lambda e: int(e.facts["number"]))
     said = [Said(str(e.facts["peer"]), str(e.facts["step"]), bytes.fromhex(e.facts["sha256"])) for e in sent]
     await asyncio.to_thread(rerun, member.name, role, heard, said)
     return Replayed(d.attempt, name, len(said), sum(int(e.facts["len"]) for e in sent), remark)
+
+
+def _compared(member: Member, d: Document, plan: Plan, approvals: Mapping[str, bytes]) -> dict[int, ComparedPool]:
+    """The joins as they were compared with what was asked before, which this member keeps."""
+    named = Named.in_approvals(approvals)
+    if named is None:
+        return {}
+    store = Store(member.folder / "state" / "node.db", os.urandom(32))
+    try:
+        return compared_joins(d.what, plan, d.published, named, store.questions.of(named.every))
+    finally:
+        store.close()
 
 
 async def _role(

@@ -17,6 +17,7 @@ too close to a count beside it because three firms have no value; that a few val
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from mpc.crypto.labels import digest
 from mpc.query.behind import ONE, Population, contribution, of_side, where
@@ -108,6 +109,17 @@ def _conditions(side: JoinSide, absent: bool, poly: Poly, added: Sequence[Column
             rest = by_others.setdefault(frozenset(factors.items()), {})
             rest[own] = rest.get(own, 0) + c
     return list(dict.fromkeys(_nonzero(own) for own in by_others.values()))
+
+
+def chosen(poly: Poly, value: Expr | None) -> Poly:
+    """The same population without the condition that a value which is added is not NULL, which nobody has chosen; of
+    several products, each of which says more than that, as it is."""
+    if value is None or len(poly) != 1:
+        return poly
+    added = list(dict.fromkeys(value_columns(value)))
+    [(term, c)] = poly.items()
+    kept = {n: replace(f, conditions=frozenset(e for e in f.conditions if not _is_there(e, added))) for n, f in term}
+    return {frozenset(kept.items()): c}
 
 
 def _is_there(e: Expr, added: Sequence[Column]) -> bool:

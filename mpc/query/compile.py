@@ -8,7 +8,7 @@ Nothing depends on data, on a catalog's row counts, or on who compiles.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from math import prod
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from mpc.query.aggregates import present, rows
 from mpc.query.behind import behind
 from mpc.query.bounds import check_rows, word_bound
 from mpc.query.catalog import Catalog
+from mpc.query.compared import Asked, Earlier, Named, Question, beside
 from mpc.query.deposits import as_deposit
 from mpc.query.domains import Domains
 from mpc.query.fold import Draft, Reveals
@@ -31,6 +32,7 @@ from mpc.query.noised import add_noise, read_noise
 from mpc.query.parameters import put_in
 from mpc.query.parse import Source, parse, parties_of, too_deep
 from mpc.query.plan import (
+    ComparedPool,
     Finish,
     JoinPool,
     Key,
@@ -54,13 +56,14 @@ from mpc.query.separate import check_weights
 from mpc.query.tally_pool import size_alone
 
 #: goes into every job and plan; a change of what is compiled changes the number
-PLANNER = f"heji-7/sqlglot-{version('sqlglot')}"
+PLANNER = f"heji-8/sqlglot-{version('sqlglot')}"
 
-__all__ = ["PLANNER", "compile_job", "compile_plan", "parties_of"]
+__all__ = ["PLANNER", "asked_of", "compile_compared", "compile_job", "compile_plan", "parties_of", "question_of"]
 
 
-def compile_job(job: Job, catalogs: Mapping[str, Catalog]) -> Plan:
-    """The plan of a job, as every member compiles it. Raises LocalError sql.*, plan.*."""
+def compile_job(job: Job, catalogs: Mapping[str, Catalog], earlier: Earlier | None = None) -> Plan:
+    """The plan of a job, as every member compiles it. ``earlier``: with the joins as they are computed where their
+    populations are compared. Raises LocalError sql.*, plan.*."""
     return compile_plan(
         job.sql,
         catalogs,
@@ -70,7 +73,56 @@ def compile_job(job: Job, catalogs: Mapping[str, Catalog]) -> Plan:
         parameters=job.parameters,
         epsilon=job.epsilon,
         entity_rows=job.entity_rows,
+        earlier=earlier,
     )
+
+
+def question_of(job: Job) -> Question:
+    """What a job asks, for those that come later."""
+    return Question(job.sql, tuple(sorted(job.parameters.items())), job.recipients)
+
+
+def compile_compared(
+    job: Job, catalogs: Mapping[str, Catalog], named: Named, question: Mapping[str, Question]
+) -> dict[int, ComparedPool]:
+    """The joins of a job as they are computed where their populations are compared with those of ``named`` questions
+    and with each other, by the number of their pool; none where there is nothing to compare. ``question``: by digest.
+    Raises LocalError policy.earlier for one that is not there, or that cannot be planned today."""
+    asked = tuple(_asked(name, question, catalogs) for name in named.every)
+    plan = compile_job(job, catalogs, Earlier(asked, named.settles))
+    return {p: pool for p, pool in plan.joins if isinstance(pool, ComparedPool) and any(pool.comparisons)}
+
+
+def _asked(name: str, question: Mapping[str, Question], catalogs: Mapping[str, Catalog]) -> Asked:
+    if name not in question:
+        raise LocalError(
+            "policy.earlier",
+            f"An owner wants the join compared with an earlier question ({name[:16]}) that is not known here, where it "
+            "was not asked, or was forgotten.",
+            "Bring back the state of this member from a backup; else the owners that name it may begin a new list, and "
+            "let differences to the old one through (docs/operations.md, Restart, upgrade).",
+            question=name,
+        )
+    try:
+        return asked_of(question[name], catalogs)
+    except LocalError as problem:
+        raise LocalError(
+            "policy.earlier",
+            f"The join is to be compared with an earlier question ({name[:16]}) that today's catalogs have no answer "
+            f"to: {problem.message}",
+            "Let the owners publish their tables with the columns that they had; else those that name it may begin a "
+            "new list, and let differences to the old one through (docs/operations.md, Restart, upgrade).",
+            question=name,
+        ) from problem
+
+
+def asked_of(question: Question, catalogs: Mapping[str, Catalog]) -> Asked:
+    """An earlier question on today's catalogs. Raises LocalError sql.*, plan.*."""
+    try:
+        source, totals, known = _read(question.sql, catalogs, question.recipients, dict(question.parameters))
+        return Asked(question.digest(), source, known, tuple(_lowered(totals, None).found.drafts))
+    except RecursionError:
+        raise too_deep() from None
 
 
 def compile_plan(
@@ -83,6 +135,7 @@ def compile_plan(
     parameters: Mapping[str, str] = MappingProxyType({}),
     epsilon: str = "",
     entity_rows: int = 1,
+    earlier: Earlier | None = None,
 ) -> Plan:
     """The plan of a query. ``catalogs`` by party; those of parties the query does not name change nothing.
 
@@ -92,12 +145,8 @@ def compile_plan(
     """
     noise = read_noise(epsilon, entity_rows)
     try:
-        source, query = parse(sql)
-        query = put_in(source, query, parameters)
-        binder = QueryBinder(source, catalogs, recipients)
-        relation = binder.bind(query)
-        totals = _as_totals(source, relation)
-        plan = _plan(source, totals, binder.catalogs, noise, recipients, helped=trust != "parties")
+        source, totals, known = _read(sql, catalogs, recipients, parameters)
+        plan = _plan(source, totals, known, noise, recipients, earlier, helped=trust != "parties")
     except RecursionError:
         raise too_deep() from None
     if verified:
@@ -113,6 +162,16 @@ def compile_plan(
             "by CASE with COUNT(*).",
         )
     return plan
+
+
+def _read(
+    sql: str, catalogs: Mapping[str, Catalog], recipients: tuple[str, ...], parameters: Mapping[str, str]
+) -> tuple[Source, Totals, Mapping[str, Catalog]]:
+    """The totals that a query asks for, and the catalogs with the tables that their owners join."""
+    source, query = parse(sql)
+    query = put_in(source, query, parameters)
+    binder = QueryBinder(source, catalogs, recipients)
+    return source, _as_totals(source, binder.bind(query)), binder.catalogs
 
 
 def _verified(plan: Plan) -> Plan:
@@ -158,17 +217,22 @@ def _as_totals(source: Source, relation: Rows | Totals | Scalars) -> Totals:
     return relation
 
 
-def _plan(
-    source: Source,
-    totals: Totals,
-    catalogs: Mapping[str, Catalog],
-    noise: Noise | None,
-    recipients: Sequence[str],
-    *,
-    helped: bool,
-) -> Plan:
-    exprs = [*totals.exprs, *([totals.having] if totals.having is not None else []), *(o[0] for o in totals.order)]
-    check_rows(source, exprs, totals)
+@dataclass(frozen=True)
+class _Lowered:
+    """Outputs over the words that are revealed for them."""
+
+    found: Reveals
+    outputs: tuple[Output, ...]
+    having: Expr | None
+    order: tuple[tuple[Expr, bool, bool], ...]
+
+
+def _exprs(totals: Totals) -> list[Expr]:
+    return [*totals.exprs, *([totals.having] if totals.having is not None else []), *(o[0] for o in totals.order)]
+
+
+def _lowered(totals: Totals, noise: Noise | None) -> _Lowered:
+    exprs = _exprs(totals)
     found = Reveals(noised=noise is not None)
     if totals.by_row:
         found.lower(present(totals.rows))
@@ -180,6 +244,22 @@ def _plan(
     outputs = tuple(Output(name, found.lower(e)) for name, e in zip(_unique(totals.names), totals.exprs, strict=True))
     having = None if totals.having is None else found.lower(totals.having)
     order = tuple((found.lower(e), desc, first) for e, desc, first in totals.order)
+    return _Lowered(found, outputs, having, order)
+
+
+def _plan(
+    source: Source,
+    totals: Totals,
+    catalogs: Mapping[str, Catalog],
+    noise: Noise | None,
+    recipients: Sequence[str],
+    earlier: Earlier | None,
+    *,
+    helped: bool,
+) -> Plan:
+    check_rows(source, _exprs(totals), totals)
+    lowered = _lowered(totals, noise)
+    found, outputs, having, order = lowered.found, lowered.outputs, lowered.having, lowered.order
     if not found.drafts:
         raise LocalError(
             "sql.unsupported",
@@ -188,7 +268,7 @@ def _plan(
             line=1,
             column=1,
         )
-    pools, place = _pools(source, totals, found.drafts, catalogs, noise, recipients, helped=helped)
+    pools, place = _pools(source, totals, found.drafts, catalogs, noise, recipients, earlier, helped=helped)
 
     def placed(e: Expr) -> Expr:
         if isinstance(e, WordRef):
@@ -236,6 +316,7 @@ def _pools(
     catalogs: Mapping[str, Catalog],
     noise: Noise | None,
     recipients: Sequence[str],
+    earlier: Earlier | None,
     *,
     helped: bool,
 ) -> tuple[tuple[Pool, ...], dict[int, tuple[int, int]]]:
@@ -267,7 +348,8 @@ def _pools(
     def pool(name: str, chosen: list[Draft], keys: tuple[Key, ...], measures: tuple[Measure, ...]) -> Pool:
         if term_of(chosen) is not None:
             held = own if keys else ()
-            made = join_pool(source, name, keys, held, chosen, measures, catalogs, noise, helped=helped)
+            known = None if earlier is None or not helped else beside(chosen, held, catalogs, earlier)
+            made = join_pool(source, name, keys, held, chosen, measures, catalogs, noise, helped=helped, beside=known)
             return size_alone(made, recipients) if isinstance(made, TallyPool) else made
         parties = tuple(sorted({party for d in chosen for party in d.parties}))
         sources = tuple(_source(party, chosen, len(keys), _catalog(catalogs, party), noise) for party in parties)

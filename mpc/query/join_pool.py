@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import reduce
 from itertools import product
 
 from mpc.errors import LocalError
 from mpc.ids import INTEGER, Field
 from mpc.protocols.ranked import Searched
 from mpc.query import build
-from mpc.query.behind_joins import behind_side, summed
+from mpc.query.behind_joins import behind_side, chosen, summed
 from mpc.query.catalog import Catalog, Table, Value
 from mpc.query.catalog import Column as Declared
+from mpc.query.compared import Beside, Slice
 from mpc.query.dominance import absolute_addends, ring_of_shares
 from mpc.query.fold import Draft
 from mpc.query.join_rounding import rounding_of_side
@@ -40,6 +40,7 @@ from mpc.query.nodes import (
 from mpc.query.parse import Source
 from mpc.query.plan import (
     ColumnUse,
+    ComparedPool,
     Dominance,
     JoinPool,
     JoinReveal,
@@ -93,9 +94,11 @@ def join_pool(
     noise: Noise | None,
     *,
     helped: bool,
+    beside: Beside | None = None,
 ) -> JoinPool:
     """The pool of the measures over one join. ``key_values``: what the keys are computed by, where they are the spine's
-    for its groups, else as conditions. ``helped``: whether the job accepts a helper.
+    for its groups, else as conditions. ``helped``: whether the job accepts a helper. ``beside``: what it is compared
+    with.
 
     With ``noise`` nothing is decided by exact counts: no entity is counted, and every cell is let out."""
     first = term_of(drafts)
@@ -105,14 +108,17 @@ def join_pool(
     branches = frozenset(s.name for s in family if any(s not in t.sides for t in every))
     compared: dict[str, Compared] = {}
     lowerings: dict[JoinedTerm, Lowering] = {}
+    # as it is computed: where populations are compared, rows pass and sides are absent that this job alone counts
+    sides_, guards = (family, {}) if beside is None else (beside.family, beside.guards)
 
     def lowering(t: JoinedTerm) -> Lowering:
         rows = replace(t, value=None)
         if rows not in lowerings:
-            lowerings[rows] = Lowering(source, catalogs, t, branches, compared)
+            named = branches if beside is None else branches | beside.absent_of(t)
+            lowerings[rows] = Lowering(source, catalogs, t, named, compared)
         return lowerings[rows]
 
-    program = Program(source, family, branches, compared, by_row)
+    program = Program(source, sides_, branches, compared, by_row, guards)
     spine = (family[0].party, family[0].table)
     grouped = tuple(
         i for i, e in enumerate(key_values) if by_row or all((c.party, c.table) == spine for c in columns(e))
@@ -129,10 +135,12 @@ def join_pool(
     released: list[Released] = []
     ranked: list[RankedRows] = []
 
+    def cells(values: tuple[Value, ...]) -> Slice:
+        return Slice(tuple(_is(key_values[i], v) for i, v in zip(sliced, values, strict=True)))
+
     def slice_of(values: tuple[Value, ...]) -> Callable[[Poly, JoinedTerm], Poly]:
         """From 1 or a value in all rows to 1 or a value in those of a slice."""
-        conditions_ = [_is(key_values[i], v) for i, v in zip(sliced, values, strict=True)]
-        return lambda p, t: reduce(times, (lowering(t).true(c) for c in conditions_), p)
+        return lambda p, t: cells(values).of(p, lowering(t))
 
     for draft, measure, values in ((d, m, v) for d, m in zip(drafts, measures, strict=True) for v in slices):
         within = slice_of(values)
@@ -151,31 +159,23 @@ def join_pool(
                 else:
                     totals.append(scaled(within(lowering(t).total(a, t.value), t), k))
             words.append(program.word(plus(*totals), word.ring, distinct))
-        # each owner's rows by themselves must pass, so of a UNION ALL each branch
-        behind: list[Poly] = [
-            within(p, t)
-            for a in draft.aggregates
-            if not by_row and noise is None
-            for t in _terms(a)
-            for p in lowering(t).behind(a, t.value)
-        ]
-        released.append(program.released(words, [program.entities(p) for p in behind]))
+        counted = [] if by_row or noise is not None else list(_counted(draft, lowering))
+        released.append(program.released(words, [program.entities(within(p, t)) for p, t in counted]))
     fields = tuple(_field([_declared(catalogs, s, i) for s in family]) for i in range(len(family[0].key)))
 
-    counted = [
-        (
-            [(p, t.value) for a in d.aggregates for t in _terms(a) for p in lowering(t).behind(a, t.value)],
-            summed(d),
-        )
-        for d in drafts
-    ]
+    comparisons = None
+    if beside is not None:
+        domain = _in_domains([(key_values[i], keys[i]) for i in grouped])
+        asked = [[(chosen(p, t.value), lowering(t)) for p, t in _counted(d, lowering)] for d in drafts]
+        comparisons = beside.comparisons(program, compared, asked, [cells(v) for v in slices], domain)
+    by_draft = [([(p, t.value) for p, t in _counted(d, lowering)], summed(d)) for d in drafts]
 
     def sides() -> tuple[Side, ...]:
         """The sides with the columns that the program has so far."""
         found = []
-        for i, (side, factors) in enumerate(zip(family, program.factors, strict=True)):
+        for i, (side, computed, factors) in enumerate(zip(family, sides_, program.factors, strict=True)):
             shown_keys = [(_own_sql if by_row else key_sql)(key_values[k]) for k in grouped if i == 0]
-            query = _local_query(_table(catalogs, side), side, list(factors), shown_keys, noise)
+            query = _local_query(_table(catalogs, side), computed, list(factors), shown_keys, noise)
             columns_ = tuple(c for _, c in factors)
             own = () if by_row else _keys_of(side, key_values)
             if not by_row and noise is None:
@@ -185,7 +185,9 @@ def join_pool(
                 assert table is not None
                 query = replace(
                     query,
-                    behind=behind_side(side, absent, catalog, [key_values[k] for k in own], counted, by_key=not helped),
+                    behind=behind_side(
+                        side, absent, catalog, [key_values[k] for k in own], by_draft, by_key=not helped
+                    ),
                     rounding=rounding_of_side(side, table, drafts, measures),
                 )
             found.append(Side(side.name, side.party, side.rows, side.unique, columns_, query, own))
@@ -209,6 +211,8 @@ def join_pool(
         tuple(ranked),
         None if addends is None else Dominance(sides(), program.steps[len(steps) :], addends),
     )
+    if comparisons is not None:
+        return ComparedPool(**vars(pool), comparisons=comparisons)
     if helped:
         return pool
     single = (family[0], *(s for s in family[1:] if s.unique))  # whose rows are not put together by key
@@ -217,6 +221,14 @@ def join_pool(
         for side, factors in zip(family, program.factors, strict=True)
     ]
     return without_helper(pool, family, ones)
+
+
+def _counted(draft: Draft, lowering: Callable[[JoinedTerm], Lowering]) -> Iterator[tuple[Poly, JoinedTerm]]:
+    """What counts the entities behind a measure: each owner's rows by themselves must pass, so of a UNION ALL each
+    branch."""
+    for a in draft.aggregates:
+        for t in _terms(a):
+            yield from ((p, t) for p in lowering(t).behind(a, t.value))
 
 
 def _keys_of(side: JoinSide, key_values: Sequence[Expr]) -> tuple[int, ...]:
@@ -274,6 +286,21 @@ def _only_term(source: Source, draft: Draft) -> JoinedTerm:
             f"Ask {repeated.party} to declare the key unique, or group by a key of its own: its rows then stay single.",
         )
     return terms[0]
+
+
+def _in_domains(keys: Sequence[tuple[Expr, Key]]) -> Expr | None:
+    """The condition that all keys have values of their domains; None without keys."""
+    found = [build.logic("or", *_among(e, key.domain)) for e, key in keys]
+    return build.logic("and", *found) if found else None
+
+
+def _among(e: Expr, domain: Sequence[Value]) -> Iterator[Expr]:
+    """Conditions of which one holds where a key has one of these values."""
+    if e.kind == "boolean" or None in domain:
+        yield from (_is(e, v) for v in domain if v is None or e.kind == "boolean")
+    known = [build.const(e.kind, v, e.scale) for v in domain if v is not None]
+    if known and e.kind != "boolean":
+        yield build.in_list(e, known)
 
 
 def _is(key: Expr, value: Value) -> Expr:

@@ -42,7 +42,7 @@ from mpc.query.nodes import (
 )
 from mpc.query.parse import Source
 from mpc.query.pieces import picked_out
-from mpc.query.polynomials import NOTHING, ONE, Compared, Factor, Poly, complement, plus, scaled, times
+from mpc.query.polynomials import NOTHING, ONE, Compared, Factor, Poly, complement, fails, plus, scaled, times
 from mpc.query.rules.constants import constant_of
 from mpc.query.show import shown
 
@@ -260,7 +260,7 @@ class Lowering:
         sides = self._read(e)
         if len(sides) != 1 or sides & self._optional:
             return complement(self.true(e))
-        return self.true(build.coalesce([build.negate(e), TRUE]) if e.nullable else build.negate(e))
+        return self.true(fails(e))
 
     def entities(self, e: Expr) -> list[Poly]:
         """1 in the rows that count as entities behind a sum of ``e``; each of them by itself must reach the rule."""

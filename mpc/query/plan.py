@@ -235,11 +235,12 @@ class SideColumn:
 
     ``how`` rows of one key are put together where they can be several: ``sum``; ``any`` (of 0 and 1); ``mark``: at the
     spine, 1 in the first of the rows of a group and key in which the column is 1; ``entity``: at the spine, the sum
-    over the rows of a group and key, in the first of them.
+    over the rows of a group and key, in the first of them; ``once``: at the spine, in the first of these rows, 1 where
+    the column is 1 in any of them; ``across``: the same over the rows of a key in all groups.
     """
 
     bits: Ring
-    how: Literal["sum", "any", "mark", "entity"]
+    how: Literal["sum", "any", "mark", "entity", "once", "across"]
 
 
 @dataclass(frozen=True)
@@ -381,6 +382,43 @@ class JoinPool(Pool):
         if d is None or not any(d.addends):
             return self
         return replace(self, sources=sources_of(d.sides), sides=d.sides, steps=self.steps + d.steps)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An earlier population beside one of a released measure: the step that is 1 in one row of each entity in which
+    they differ, and the one that counts the entities of the earlier. ``whole``: populations of all cells together, not
+    cell by cell. ``settled``: steps of other differences, each of which makes it needless where it is nowhere 1."""
+
+    differing: int
+    earlier: int
+    whole: bool
+    settled: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ComparedPool(JoinPool):
+    """A join whose populations are compared with those of earlier jobs and of its own measures
+    (mpc/protocols/differences.py): the same measures, with columns and steps that the comparison needs.
+
+    ``comparisons``: of each of ``released``. Sides let rows pass that an earlier job counted: what they are in this one
+    stands in their columns.
+    """
+
+    comparisons: tuple[tuple[Comparison, ...], ...] = ()
+
+
+def beside_one(pool: JoinPool) -> ComparedPool:
+    """The pool with one earlier population beside each of its own, if that needs no columns of its own: to tell what a
+    comparison costs."""
+    steps, found = list(pool.steps), []
+    for r in pool.released:
+        for e in r.entities:
+            both = len(steps)
+            steps += [Product(64, e, e), Linear(64, 0, ((2, e), (-2, both))), Linear(64, 0, ((1, both),))]
+        ends = range(len(steps) - 3 * len(r.entities), len(steps), 3)
+        found.append(tuple(Comparison(at + 1, at + 2, False, ()) for at in ends))
+    return ComparedPool(**{**vars(pool), "steps": tuple(steps)}, comparisons=tuple(found))
 
 
 def sources_of(sides: Iterable[Side]) -> tuple[LocalQuery, ...]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mpc.query import build
+from mpc.query.build import TRUE
 from mpc.query.nodes import Expr
 from mpc.query.plan import Ring
 
@@ -63,12 +64,13 @@ def times(p: Poly, q: Poly) -> Poly:
     out: dict[Term, int] = {}
     for a, x in p.items():
         for b, y in q.items():
-            term = _joined(a, b)
+            term = joined(a, b)
             out[term] = out.get(term, 0) + x * y
     return {t: c for t, c in out.items() if c}
 
 
-def _joined(a: Term, b: Term) -> Term:
+def joined(a: Term, b: Term) -> Term:
+    """The product of two products."""
     factors = dict(a)
     for party, factor in b:
         factors[party] = factors[party].times(factor) if party in factors else factor
@@ -78,3 +80,14 @@ def _joined(a: Term, b: Term) -> Term:
 def complement(p: Poly) -> Poly:
     """1 − p."""
     return plus(ONE, scaled(p, -1))
+
+
+def fails(e: Expr) -> Expr:
+    """TRUE where a condition is not."""
+    return build.coalesce([build.negate(e), TRUE]) if e.nullable else build.negate(e)
+
+
+def either(a: frozenset[Expr], b: frozenset[Expr]) -> Expr:
+    """TRUE where one of two lists of conditions holds and the other does not."""
+    x, y = (build.logic("and", *sorted(c, key=repr)) if c else TRUE for c in (a, b))
+    return build.logic("or", build.logic("and", x, fails(y)), build.logic("and", y, fails(x)))

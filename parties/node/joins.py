@@ -19,7 +19,7 @@ from mpc.permutation import stable_argsort
 from mpc.protocols.align import verify_once
 from mpc.query.catalog import Kind
 from mpc.query.layout import Rows
-from mpc.query.plan import JoinPool, Key, Side, SideColumn
+from mpc.query.plan import ComparedPool, JoinPool, Key, Side, SideColumn
 from mpc.ring import run_sums
 from parties.node.keys import keys_of
 
@@ -46,7 +46,13 @@ def side_rows(pool: JoinPool, side: Side, answer: pa.Table, key: bytes, key_rows
         passing = _first_rows(keys, passing, answer.column("d").to_numpy(), key_rows, key)
     if side == pool.sides[0]:
         by = [pool.keys[i] for i in pool.grouped]
-        group = np.where(passing, 0, -1) if pool.by_row else cells_of(by, answer, passing, "g")
+        if isinstance(pool, ComparedPool):
+            # rows pass that only an earlier job counted, in cells that this one lacks: in one of its cells they count
+            # for no cell, and for what is compared of all cells together
+            there = in_domains(by, answer, "g")
+            group = np.where(passing & ~there, 0, cells_of(by, answer, passing & there, "g"))
+        else:
+            group = np.where(passing, 0, -1) if pool.by_row else cells_of(by, answer, passing, "g")
         return SideRows(keys, group, passing, tuple(columns))
     nothing = np.zeros(0, dtype=np.int64)
     if side.unique:
@@ -93,6 +99,14 @@ def cells_of(keys: Sequence[Key], answer: pa.Table, passing: Flags, prefix: str)
         group = group * len(key.domain) + at
     group[~passing] = -1
     return group
+
+
+def in_domains(keys: Sequence[Key], answer: pa.Table, prefix: str) -> Flags:
+    """Where the values of all keys are in their domains, (n,)."""
+    found = np.ones(answer.num_rows, dtype=bool)
+    for i, key in enumerate(keys):
+        found &= _places(answer.column(f"{prefix}{i}"), key) >= 0
+    return found
 
 
 def _places(column: pa.ChunkedArray, key: Key) -> Indices:

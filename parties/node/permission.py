@@ -100,9 +100,16 @@ class Permission:
                 self._on_question(proposed.job)
             raise
 
-    def statement(self, proposed: Proposed, given: Given, spendings: Sequence[Spending] = ()) -> bytes:
+    def statement(
+        self,
+        proposed: Proposed,
+        given: Given,
+        spendings: Sequence[Spending] = (),
+        compared: Sequence[str] | None = None,
+    ) -> bytes:
         """What this member signs: exactly this job and plan, under this policy, until the job's expiry; what it spends
-        of budgets; and whose word it was where persons decided."""
+        of budgets; the digests of earlier questions that a join is ``compared`` with, if it asks for that; and whose
+        word it was where persons decided."""
         return rfc8785.dumps(
             {
                 "v": 1,
@@ -115,6 +122,7 @@ class Permission:
                 "expires": proposed.job.expires,
                 **given.limits.told(),
                 **({"budgets": [s.told() for s in spendings]} if spendings else {}),
+                **({} if compared is None else {"compared": list(compared)}),
                 **given.told(),
             }
         )

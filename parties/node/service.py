@@ -32,6 +32,7 @@ from mpc.expected import expected_bytes
 from mpc.job import MAX_JOB_BYTES, Job, job_id
 from mpc.policy.flow import Limits, several_wanted
 from mpc.protocols.agree import Agreement
+from mpc.query.compile import question_of
 from mpc.query.layout import Rows
 from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_helper, play_party, rounds_of
 from mpc.rounds import Round, Rounds, Session
@@ -43,10 +44,12 @@ from parties.failures import abort, decode
 from parties.mail import AttemptKey, Inbox, Outbox, PostOffice
 from parties.member import Member
 from parties.metrics import Metrics
+from parties.node.comparing import Comparing
 from parties.node.earlier import shown_columns
 from parties.node.inputs import Input, Inputs
 from parties.node.permission import Permission, facts_of
-from parties.node.sizes import verify_cells
+from parties.node.questions import totalled_joins
+from parties.node.sizes import verify_cells, verify_memory
 from parties.node.stopping import refuse_if_stopped
 from parties.node.store import Store
 from parties.node.webhook import Event, Webhook
@@ -99,6 +102,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self._post = post
         self._inputs = inputs
         self._permission = permission
+        self._comparing = Comparing(member, store)
         self._seed = seed
         self._on_message = on_message
         self._metrics = metrics or Metrics()
@@ -147,14 +151,17 @@ class NodeService(node_pb2_grpc.NodeServicer):
         given = self._permission.check(self._store, proposed, ask=not request.dry_run)
         self._permission.unspent(self._store, proposed, given)
         spendings = self._permission.spendings(self._store, proposed, given)
-        self._check_size(proposed)
+        self._check_size(proposed)  # before earlier questions are compiled
         if any(self._member.name in pool.parties and pool.ciphertexts for _, pool in proposed.plan.tallies):
             verify_installed()
-        approval = self._permission.statement(proposed, given, spendings)
+        if not request.dry_run:
+            await self._supersede(proposed.job.id, request.attempt, coordinator)
+        # from here to the admission nothing else is approved that this job should be compared with
+        names = await self._comparing.approved(proposed)
+        approval = self._permission.statement(proposed, given, spendings, names)
         if not request.dry_run:
             if self._recorder is not None:
                 self._recorder.keep_policy(self._permission.policy())
-            await self._supersede(proposed.job.id, request.attempt, coordinator)
             self._admit(request, coordinator, proposed, given.limits, approval)
             self._note(
                 "approved",
@@ -196,15 +203,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
     def _check_size(self, proposed: Proposed) -> None:
         config = self._member.config
         verify_cells(self._member, proposed.plan)
-        memory = expected_bytes(proposed.plan)
-        if self._member.name in proposed.plan.parties and memory > config.max_join_bytes:
-            raise LocalError(
-                "job.limits",
-                f"The join would take about {memory / 1e9:.1f} GB of memory at {self._member.name}, which allows "
-                f"{config.max_join_bytes / 1e9:.1f} GB.",
-                "Ask for fewer columns or rows at once: for totals in place of results by row, or for keys with fewer "
-                f"values; or let {self._member.name} raise max_join_bytes in its member.toml.",
-            )
+        if self._member.name in proposed.plan.parties:
+            verify_memory(self._member, expected_bytes(proposed.plan))
         if len(self._attempts) >= config.max_jobs:
             raise LocalError(
                 "job.limits", f"{self._member.name} has {config.max_jobs} jobs under way.", "Try again later."
@@ -246,8 +246,9 @@ class NodeService(node_pb2_grpc.NodeServicer):
             facts_of(proposed, self._permission.digest()),
         )
         self._store.earlier.remember(job.id, shown_columns(proposed.plan, self._member.name))
+        self._store.questions.remember(job.id, question_of(job), totalled_joins(proposed.plan))
         attempt = Attempt(proposed, coordinator, limits, approval, request.job, tuple(request.catalogs))
-        # what each member may say at most is known before approvals are
+        # what each member may say at most is known before approvals are, but for what joins are compared with
         sizes = cast_of(
             proposed.raw,
             request.attempt,
@@ -257,17 +258,16 @@ class NodeService(node_pb2_grpc.NodeServicer):
             approvals=None,
             helper=proposed.helper,
         )
-        attempt.inbox = Inbox(
-            {
-                p: allowed_bytes(sizes, p, self._member.name)
-                for p in sizes.context.participants
-                if p != self._member.name
-            }
-        )
+        attempt.inbox = Inbox(self._allowed(sizes))
         self._post.open(key, attempt.inbox)
         self._attempts[key] = attempt
         self._metrics.job("approved")
         log.info("approved", job=job.id, attempt=request.attempt, submitter=job.submitter)
+
+    def _allowed(self, cast: Cast) -> dict[str, int]:
+        """The most that every other member may say here."""
+        me = self._member.name
+        return {p: allowed_bytes(cast, p, me) for p in cast.context.participants if p != me}
 
     async def Run(self, request: node_pb2.RunRequest, context: Context) -> AsyncIterator[node_pb2.Progress]:
         try:
@@ -356,7 +356,10 @@ class NodeService(node_pb2_grpc.NodeServicer):
             inside=proposed.inside,
             approvals=statements,
             helper=proposed.helper,
+            compared=await self._comparing.joins(proposed, statements),
         )
+        assert attempt.inbox is not None
+        attempt.inbox.allow(self._allowed(cast))
         self._store.transition(job.id, "running", member.clock())
         seed = self._seed()
         coins = own_coins(seed, *key)
@@ -371,14 +374,13 @@ class NodeService(node_pb2_grpc.NodeServicer):
             self._note("spent", key, **spent.told())
         if self._recorder is not None:
             self._recorder.bind(key, seed, given.commitment, given.snapshot, given.noise)
-        heard = sum(allowed_bytes(cast, p, member.name) for p in cast.context.participants if p != member.name)
+        heard = sum(self._allowed(cast).values())
         kept = None
         if self._recorder is not None:
             kept = await asyncio.to_thread(self._recorder.keep, key, seed, heard, given.blocks)
         given = replace(given, blocks=())  # memory
 
         total = rounds_of(cast, member.name)
-        assert attempt.inbox is not None
         outboxes = self._outboxes(key, cast)
         cores = Cores(member.config.threads)
         try:

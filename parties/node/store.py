@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mpc.errors import LocalError
-from parties.node import budgets, decisions, earlier, standing
+from parties.node import budgets, decisions, earlier, questions, standing
 from parties.storage import Database
 
 _SCHEMA = """
@@ -88,9 +88,11 @@ class Store:
 
     def __init__(self, path: Path, salt: bytes) -> None:
         """``salt``: 32 random bytes, kept if the store has none yet; input digests are salted with it."""
-        self._db = Database(path, _SCHEMA + decisions.SCHEMA + earlier.SCHEMA + standing.SCHEMA + budgets.SCHEMA)
+        parts = (decisions.SCHEMA, earlier.SCHEMA, standing.SCHEMA, budgets.SCHEMA, questions.SCHEMA)
+        self._db = Database(path, "".join((_SCHEMA, *parts)))
         self.decisions = decisions.Decisions(self._db)
         self.earlier = earlier.Earlier(self._db)
+        self.questions = questions.Questions(self._db)
         self.standing = standing.StandingWords(self._db)
         self.budgets = budgets.Budgets(self._db)
         with self._db.transaction() as t:

@@ -30,7 +30,8 @@ from mpc.protocols.ranked import Found
 from mpc.protocols.ranked import play_helper as play_search
 from mpc.query import layout
 from mpc.query.catalog import Catalog, Column, Table, days
-from mpc.query.compile import compile_plan
+from mpc.query.compared import Earlier, Named, Question
+from mpc.query.compile import asked_of, compile_plan
 from mpc.query.finish import Result, finish
 from mpc.query.layout import Filled, fill, read
 from mpc.query.plan import JoinPool, Plan, TallyPool
@@ -133,8 +134,23 @@ class World:
             self._local[party] = LocalDatabase(database, ())
         return self._local[party]
 
-    def plan(self, sql: str, *, recipients: tuple[str, ...] = ("analyst",), trust: str = "helper") -> Plan:
-        return compile_plan(sql, self.catalogs, recipients=recipients, trust=trust)
+    def plan(
+        self,
+        sql: str,
+        *,
+        recipients: tuple[str, ...] = ("analyst",),
+        trust: str = "helper",
+        after: Sequence[str] | None = None,
+        lists: Sequence[Sequence[str]] = (),
+    ) -> Plan:
+        """``after``: earlier questions that joins are compared with, in the order in which they were asked; ``lists``:
+        the same as several owners have them."""
+        earlier = None
+        if after is not None or lists:
+            asked = {q: asked_of(Question(q, (), recipients), self.catalogs) for o in lists or [after or ()] for q in o}
+            named = Named(tuple(tuple(dict.fromkeys(asked[q].name for q in o)) for o in lists or [after or ()]))
+            earlier = Earlier(tuple(asked.values()), named.settles)
+        return compile_plan(sql, self.catalogs, recipients=recipients, trust=trust, earlier=earlier)
 
     def answer(self, plan: Plan, pool: int, party: str) -> Mapping[str, Any]:
         """A party's answer to its local query."""

@@ -1,0 +1,344 @@
+"""What the populations of a join are compared with: those of earlier jobs over its tables, and of its own measures.
+
+    an earlier question ─ compiled again on today's catalogs ─▶ the polynomials that count its entities (lowering.py)
+    where it let other rows of a side pass, the side lets all of them pass, and both have their conditions as factors
+    for each released measure and each earlier population: a step, 1 in one row of each entity in which they differ
+
+Compared are cells with the same cells; and a total, or all cells of a table together, with what has other cells: where
+that is too close, all cells are hidden. Two populations with the same polynomial are the same in public, and nothing is
+computed. What is found is judged on shares (mpc/protocols/differences.py).
+
+**Order.** The first of two populations that are close is let out, and the other is not. So a question that is asked
+again must not be compared with what came after it the first time: where a population is the same as an earlier one,
+that one *settles* all that were asked after it. An owner's list has the order in which it approved; of two questions
+one settles the other where nobody who names the other says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
+from typing import Literal
+
+import rfc8785
+
+from mpc.crypto.labels import digest
+from mpc.query.behind_joins import chosen
+from mpc.query.catalog import Catalog, Table
+from mpc.query.fold import Draft
+from mpc.query.lowering import Lowering
+from mpc.query.nodes import Agg, Expr, JoinedTerm, JoinSide, rebuild
+from mpc.query.parse import Source
+from mpc.query.plan import Comparison
+from mpc.query.polynomials import Compared, Factor, Poly, times
+from mpc.query.program import Program
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a job asked of a join, as far as its populations depend on it: the same for jobs that ask the same."""
+
+    sql: str
+    parameters: tuple[tuple[str, str], ...]
+    recipients: tuple[str, ...]
+
+    def to_bytes(self) -> bytes:
+        parameters = dict(self.parameters)
+        return rfc8785.dumps({"v": 1, "sql": self.sql, "parameters": parameters, "recipients": list(self.recipients)})
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Question:
+        told = json.loads(raw)
+        return cls(told["sql"], tuple(sorted(told["parameters"].items())), tuple(told["recipients"]))
+
+    def digest(self) -> str:
+        """SHA-256 (hex), by which approvals name it."""
+        return digest("question", self.to_bytes()).hex()
+
+
+@dataclass(frozen=True)
+class Named:
+    """The questions that owners name in their approvals, by digest, each list in the order of its owner's approvals."""
+
+    lists: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def in_approvals(cls, approvals: Mapping[str, bytes]) -> Named | None:
+        """None where no owner asks for a comparison."""
+        told = [json.loads(raw).get("compared") for _, raw in sorted(approvals.items())]
+        lists = tuple(tuple(map(str, names)) for names in told if names is not None)
+        return cls(lists) if lists else None
+
+    @property
+    def every(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for names in self.lists for name in names))
+
+    def settles(self, first: str, other: str) -> bool:
+        """Whether everybody who names ``other`` names ``first`` before it."""
+        return all(first in names[: names.index(other)] for names in self.lists if other in names)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An earlier question, read: its aggregates with the source and the catalogs that they were bound by."""
+
+    name: str
+    source: Source
+    catalogs: Mapping[str, Catalog]
+    drafts: tuple[Draft, ...]
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a job is compared with. ``settles``: by name, as ``Named`` has it."""
+
+    asked: tuple[Asked, ...]
+    settles: Callable[[str, str], bool]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """An earlier aggregate over the tables of this join, its term with the names of this join's sides."""
+
+    name: str
+    agg: Agg
+    term: JoinedTerm
+    source: Source
+    catalogs: Mapping[str, Catalog]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The cells of a value of the keys that others than the spine hold: the conditions of it."""
+
+    conditions: tuple[Expr, ...]
+
+    def of(self, p: Poly, lowering: Lowering) -> Poly:
+        return reduce(times, map(lowering.true, self.conditions), p)
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """A population that is compared with: when it was asked for, under which guards, what counts it; ``apart``: in
+    other cells than those of this join."""
+
+    names: tuple[tuple[str, int], ...]  # of questions, with the number of a population in each
+    guards: Mapping[str, Expr]
+    poly: Poly
+    lowering: Lowering
+    apart: bool
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What earlier jobs counted, beside a join of ``joined`` sides, the spine first, by ``keys``."""
+
+    joined: tuple[JoinSide, ...]
+    keys: tuple[Expr, ...]
+    counted: tuple[Counted, ...]
+    settles: Callable[[str, str], bool]
+
+    @cached_property
+    def _absent(self) -> frozenset[str]:
+        """The sides that do not stand in every product."""
+        terms = [c.term for c in self.counted]
+        return frozenset(
+            s.name for s in self.joined for t in terms if s.name not in {x.name for x in t.sides if not x.optional}
+        )
+
+    @cached_property
+    def _opened(self) -> frozenset[str]:
+        """The sides whose rows pass by different conditions."""
+        wheres = {s.name: s.where for s in self.joined}
+        return frozenset(s.name for c in self.counted for s in c.term.sides if s.where != wheres[s.name])
+
+    @cached_property
+    def family(self) -> tuple[JoinSide, ...]:
+        """The sides as they are computed with."""
+        return tuple(
+            replace(
+                s,
+                where=None if s.name in self._opened else s.where,
+                optional=s.optional or s.name in self._absent,
+            )
+            for s in self.joined
+        )
+
+    @property
+    def guards(self) -> Mapping[str, Expr]:
+        """The conditions of this join's opened sides."""
+        return self._guards(self.joined)
+
+    def _guards(self, sides: Sequence[JoinSide]) -> Mapping[str, Expr]:
+        return {s.name: s.where for s in sides if s.name in self._opened and s.where is not None}
+
+    def absent_of(self, term: JoinedTerm) -> frozenset[str]:
+        """The sides that a term must name, since others have none."""
+        there = frozenset(s.name for s in term.sides if not s.optional)
+        return there & (self._absent | {s.name for s in self.joined if s.optional})
+
+    def comparisons(
+        self,
+        program: Program,
+        compared: dict[str, Compared],
+        asked: Sequence[Sequence[tuple[Poly, Lowering]]],
+        slices: Sequence[Slice],
+        domain: Expr | None,
+    ) -> tuple[tuple[Comparison, ...], ...]:
+        """Of each measure and slice of it. ``asked``: the populations of the measures, of all cells; ``domain``: the
+        condition that rows of the spine are in a cell."""
+        every = self._known(program, compared)
+        here = self.joined[0].name
+        inside = domain if self.keys and here in self._opened else None
+
+        def cell(s: Slice, p: Poly, lowering: Lowering) -> Poly:
+            within = s.of(p, lowering)
+            return within if inside is None else times(within, {frozenset({(here, _where(inside))}): 1})
+
+        cells = [
+            _merged(program, [replace(k, poly=cell(s, k.poly, k.lowering)) for k in every if not k.apart])
+            for s in slices
+        ]
+        whole, found = _merged(program, every), []
+        for m, populations in enumerate(asked):
+            mine = [p for p, _ in populations]
+            of_all = self._beside(program, mine, whole, "across", [k for k in whole if k.apart or not self.keys])
+            if not self.keys:
+                whole = _merged(program, [*whole, *self._own(program, m, populations)])
+            for v, s in enumerate(slices):
+                if not self.keys:
+                    found.append(of_all)
+                    continue
+                own = self._own(program, m, [(cell(s, p, low), low) for p, low in populations])
+                by_cell = self._beside(program, [k.poly for k in own], cells[v], "once", cells[v])
+                found.append((*of_all, *by_cell))
+                cells[v] = _merged(program, [*cells[v], *own])
+        return tuple(found)
+
+    def _own(self, program: Program, measure: int, populations: Sequence[tuple[Poly, Lowering]]) -> list[_Known]:
+        return [_Known((("", measure),), program.guards, p, lowering, False) for p, lowering in populations]
+
+    def _known(self, program: Program, compared: dict[str, Compared]) -> list[_Known]:
+        """The earlier populations, of all cells."""
+        found: list[_Known] = []
+        for n, c in enumerate(self.counted):
+            lowering = Lowering(c.source, c.catalogs, c.term, self.absent_of(c.term), compared)
+            apart = _keys(c.term.keys) != _keys(self.keys)
+            for p in lowering.behind(c.agg, c.term.value):
+                poly = chosen(p, c.term.value)
+                found.append(_Known(((c.name, n),), self._guards(c.term.sides), poly, lowering, apart))
+        return found
+
+    def _beside(
+        self,
+        program: Program,
+        populations: Sequence[Poly],
+        known: Sequence[_Known],
+        how: Literal["once", "across"],
+        judged: Sequence[_Known],
+    ) -> tuple[Comparison, ...]:
+        """Populations beside those ``judged`` of the ``known``; all others may settle them."""
+        found: list[Comparison] = []
+        for p in populations:
+            mine = program.guarded(p)
+            same = [k for k in known if program.under(k.guards).guarded(k.poly) == mine]
+            left = [k for k in known if k not in same and not any(self._before(s, k) for s in same)]
+            for k in left:
+                if k in judged:
+                    settled = tuple(
+                        program.differing(p, other.guards, other.poly, how)
+                        for other in left
+                        if other is not k and self._before(other, k)
+                    )
+                    step = program.differing(p, k.guards, k.poly, how)
+                    earlier = program.under(k.guards).once(k.poly, how)
+                    found.append(Comparison(step, earlier, how == "across", settled))
+        return tuple(dict.fromkeys(found))
+
+    def _before(self, first: _Known, other: _Known) -> bool:
+        """Whether a population was asked for before another one, whoever is asked."""
+        return all(any(self._settles(a, b) for a in first.names) for b in other.names)
+
+    def _settles(self, a: tuple[str, int], b: tuple[str, int]) -> bool:
+        """``""``: this job, which comes last."""
+        if a[0] == b[0]:
+            return a[1] < b[1]
+        return bool(a[0]) and (not b[0] or self.settles(a[0], b[0]))
+
+
+def _where(condition: Expr) -> Factor:
+    return Factor(None, frozenset({condition}))
+
+
+def _keys(keys: Sequence[Expr]) -> set[Expr]:
+    """Keys to compare: whether they can be NULL depends on the kind of the join."""
+
+    def bare(e: Expr) -> Expr:
+        return replace(rebuild(e, bare), nullable=False)
+
+    return set(map(bare, keys))
+
+
+def _merged(program: Program, known: Sequence[_Known]) -> list[_Known]:
+    """Those with the same polynomial as one."""
+    out: list[tuple[Poly, _Known]] = []
+    for k in known:
+        poly = program.under(k.guards).guarded(k.poly)
+        at = next((i for i, (other, _) in enumerate(out) if other == poly), None)
+        if at is None:
+            out.append((poly, k))
+        else:
+            other = out[at][1]
+            out[at] = (poly, replace(other, names=(*other.names, *k.names), apart=other.apart or k.apart))
+    return [k for _, k in out]
+
+
+def beside(
+    drafts: Sequence[Draft], keys: tuple[Expr, ...], catalogs: Mapping[str, Catalog], earlier: Earlier
+) -> Beside | None:
+    """What is compared with the measures over one join; None for a result by row."""
+    terms = [t for d in drafts for a in d.aggregates for t in a.terms if isinstance(t, JoinedTerm)]
+    if not terms or terms[0].by_row:
+        return None
+    family = terms[0].family
+    counted = [
+        Counted(asked.name, a, found, asked.source, asked.catalogs)
+        for asked in earlier.asked
+        for d in asked.drafts
+        for a in d.aggregates
+        for t in a.terms
+        if isinstance(t, JoinedTerm) and not t.by_row
+        for found in [_in_sides_of(family, catalogs, t, asked.catalogs)]
+        if found is not None
+    ]
+    return Beside(family, keys, tuple(counted), earlier.settles)
+
+
+def _in_sides_of(
+    family: Sequence[JoinSide], catalogs: Mapping[str, Catalog], term: JoinedTerm, theirs: Mapping[str, Catalog]
+) -> JoinedTerm | None:
+    """A term of another query with the names of these sides; None if it is over other tables, by another key, or
+    without the spine, by whose rows everything is computed."""
+    mine = {(s.party, s.table): s for s in family}
+    sides = []
+    for s in term.sides:
+        side = mine.get((s.party, s.table))
+        if side is None or _table(catalogs, s) != _table(theirs, s):
+            return None
+        sides.append(replace(side, where=s.where, optional=s.optional))
+    own = [s for s in family if (s.party, s.table) in {(t.party, t.table) for t in term.sides}]
+    if _equal_columns(own) != _equal_columns(term.sides):
+        return None
+    if not any(s.name == family[0].name and not s.optional for s in sides):
+        return None
+    return replace(term, sides=tuple(sides))
+
+
+def _equal_columns(sides: Sequence[JoinSide]) -> set[frozenset[tuple[str, str, str]]]:
+    return {frozenset((c.party, c.table, c.name) for c in of) for of in zip(*(s.key for s in sides), strict=True)}
+
+
+def _table(catalogs: Mapping[str, Catalog], side: JoinSide) -> Table | None:
+    return next((c.table(side.table) for c in catalogs.values() if c.party == side.party), None)

@@ -1,0 +1,85 @@
+"""Joins as they are computed where owners want their populations compared with what was asked before.
+
+before it approves, a node names the earlier questions of its own list, and refuses what would be compared with too many
+once all approvals are here, everybody who computes the join compiles it with the questions that anybody named
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from mpc.errors import LocalError
+from mpc.expected import expected_bytes
+from mpc.job import Job
+from mpc.query.catalog import Catalog
+from mpc.query.compared import Named, Question
+from mpc.query.compile import compile_compared
+from mpc.query.plan import ComparedPool, Plan
+from parties.member import Member
+from parties.node.questions import totalled_joins
+from parties.node.sizes import verify_memory
+from parties.node.store import Store
+from parties.proposals import Proposed
+
+
+class Comparing:
+    """What this node compares joins with."""
+
+    def __init__(self, member: Member, store: Store) -> None:
+        self._member, self._store = member, store
+
+    def named(self, proposed: Proposed) -> tuple[str, ...] | None:
+        """The questions that this owner wants a job compared with; None where it does not ask for a comparison."""
+        config, plan = self._member.config, proposed.plan
+        joins = totalled_joins(plan)
+        asks = config.release_ledger and config.compared_releases > 0 and self._member.name in plan.parties
+        return self._store.questions.before(proposed.job.id, joins) if asks and joins else None
+
+    async def approved(self, proposed: Proposed) -> tuple[str, ...] | None:
+        """The same, once the joins are known to be within this node's limits with these alone. Raises LocalError
+        job.limits, policy.earlier."""
+        while True:
+            names = self.named(proposed)
+            if names is None:
+                return None
+            await self._compiled(proposed, Named((names,)))
+            if self.named(proposed) == names:  # nothing was approved meanwhile
+                return names
+
+    async def joins(self, proposed: Proposed, approvals: Mapping[str, bytes]) -> dict[int, ComparedPool]:
+        """The joins of an attempt. Raises LocalError job.limits, policy.earlier."""
+        named = Named.in_approvals(approvals)
+        return {} if named is None or not self._computes(proposed) else await self._compiled(proposed, named)
+
+    def _computes(self, proposed: Proposed) -> bool:
+        return self._member.name in (*proposed.plan.parties, proposed.helper)
+
+    async def _compiled(self, proposed: Proposed, named: Named) -> dict[int, ComparedPool]:
+        known = self._store.questions.of(named.every)
+        found = await asyncio.to_thread(compared_joins, proposed.job, proposed.plan, proposed.catalogs, named, known)
+        if self._member.name in proposed.plan.parties:
+            _verify_few(self._member, found.values())
+            verify_memory(self._member, expected_bytes(proposed.plan, found))
+        return found
+
+
+def compared_joins(
+    job: Job, plan: Plan, catalogs: Mapping[str, Catalog], named: Named, known: Mapping[str, Question]
+) -> dict[int, ComparedPool]:
+    """The joins of a job, by the number of their pool, as they are compared with questions that are known here."""
+    return compile_compared(job, catalogs, named, known) if totalled_joins(plan) else {}
+
+
+def _verify_few(member: Member, joins: Iterable[ComparedPool]) -> None:
+    found, most = max((len(c) for pool in joins for c in pool.comparisons), default=0), member.config.compared_releases
+    if found > most > 0:
+        raise LocalError(
+            "job.limits",
+            f"A number of this join would be compared with {found} others that were asked for over its tables; "
+            f"{member.name} compares with {most} at most.",
+            f"Ask a question that was asked before, or fewer at once; or let {member.name} raise compared_releases in "
+            "its member.toml: such joins take longer.",
+            party=member.name,
+            compared=found,
+        )

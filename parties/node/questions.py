@@ -1,0 +1,83 @@
+"""What was asked of joins that this node took part in, so that later joins can be compared with it.
+
+A node keeps the query of every join that it approved, or helped with: in its signed approvals an owner names earlier
+ones by their digests only, and who computes a join looks them up here. Nothing is deleted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from mpc.query.compared import Question
+from mpc.query.plan import JoinPool, Plan
+from parties.storage import Database
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS questions (
+    digest TEXT PRIMARY KEY,
+    body BLOB NOT NULL               -- what was asked, canonical JSON
+) STRICT;
+CREATE TABLE IF NOT EXISTS asked (   -- by jobs, in the order in which they were approved here first
+    number INTEGER PRIMARY KEY,
+    job TEXT NOT NULL,
+    question TEXT NOT NULL REFERENCES questions(digest),
+    tables TEXT NOT NULL,            -- of one join: JSON, sorted
+    UNIQUE (job, tables)
+) STRICT;
+"""
+
+#: jobs of which something left this node, or may leave it yet
+_LET_OUT = "(j.state IN ('approved', 'running', 'sending', 'done') OR j.input IS NOT NULL)"
+
+
+def totalled_joins(plan: Plan) -> list[JoinPool]:
+    """The joins of a plan whose totals are exact and shown by group, of which populations are compared."""
+    return [] if plan.noise is not None else [pool for _, pool in plan.hidden_joins if not pool.by_row]
+
+
+class Questions:
+    """Rows of a node's store, over its jobs."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def remember(self, job: str, question: Question, joins: Iterable[JoinPool]) -> None:
+        """What a job asks of these joins."""
+        name = question.digest()
+        with self._db.transaction() as t:
+            for pool in joins:
+                t.execute("INSERT OR IGNORE INTO questions VALUES (?, ?)", (name, question.to_bytes()))
+                t.execute(
+                    "INSERT OR IGNORE INTO asked (job, question, tables) VALUES (?, ?, ?)",
+                    (job, name, json.dumps(_tables(pool))),
+                )
+
+    def before(self, job: str, joins: Iterable[JoinPool]) -> tuple[str, ...]:
+        """The digests of what other jobs asked of tables of one of these joins, in the order of the first of each.
+
+        All owners of the join had a part in such a job: another would be told what was asked behind its back."""
+        wanted = [_tables(pool) for pool in joins]
+        rows = self._db.rows(
+            "SELECT a.question, a.tables FROM asked a JOIN jobs j ON j.id = a.job WHERE a.job <> ? AND "
+            + _LET_OUT
+            + " ORDER BY a.number",
+            job,
+        )
+        of_same = (r["question"] for r in rows if any(_among(json.loads(r["tables"]), w) for w in wanted))
+        return tuple(dict.fromkeys(of_same))
+
+    def of(self, names: Iterable[str]) -> dict[str, Question]:
+        """Those of these digests that are known here."""
+        rows = (self._db.row("SELECT digest, body FROM questions WHERE digest = ?", name) for name in names)
+        return {r["digest"]: Question.from_bytes(r["body"]) for r in rows if r is not None}
+
+
+def _tables(pool: JoinPool) -> list[list[str]]:
+    """Party and tables of each side, sorted."""
+    return sorted([s.party, *sorted(s.query.tables)] for s in pool.sides)
+
+
+def _among(tables: list[list[str]], others: list[list[str]]) -> bool:
+    """Whether all tables are among the others, of the same parties."""
+    return all(t in others for t in tables) and {t[0] for t in tables} == {t[0] for t in others}
