@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from mpc.joint import Joint
+from mpc.joint_setup import Joint
 from mpc.pair import Pair
 from mpc.query.plan import JoinPool, Plan
 from mpc.steps import batches

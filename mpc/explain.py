@@ -10,7 +10,7 @@ from typing import Any
 
 from mpc.crypto.coefficients import off
 from mpc.expected import expected_bytes, expected_seconds
-from mpc.joint import Joint, joint_of
+from mpc.joint_setup import Joint, joint_of
 from mpc.methods import advice, bytes_of, ciphertexts_of, methods
 from mpc.pair import Pair
 from mpc.protocols.ranked import Search

@@ -38,7 +38,8 @@ from mpc.crypto.spread import Spread
 from mpc.crypto.subgroup import key_from_seed
 from mpc.crypto.tags import tags
 from mpc.ids import Bytes, Flags
-from mpc.joint import SideRows, by_slice, first_marks, in_cells
+from mpc.joint_sides import SideRows, first_marks
+from mpc.joint_words import by_slice, in_cells
 from mpc.messages import RingWords
 from mpc.protocols import scoring, size, tally
 from mpc.protocols.blind import Blind, meet

@@ -28,7 +28,8 @@ from mpc.crypto.labels import digest
 from mpc.crypto.paillier import PublicKey
 from mpc.crypto.spread import Spread, one_core
 from mpc.job import Job
-from mpc.joint import Joint, SideRows, joint_of
+from mpc.joint_setup import Joint, joint_of
+from mpc.joint_sides import SideRows
 from mpc.messages import RingWords
 from mpc.pair import Hide, Pair
 from mpc.policy.flow import Limits

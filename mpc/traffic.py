@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from mpc.blocks import BLOCK_BYTES
 from mpc.compared import Compared
 from mpc.crypto.curve import POINT_BYTES
-from mpc.joint import Joint
+from mpc.joint_setup import Joint
 from mpc.pair import Pair
 from mpc.protocols.ciphertexts import CIPHERTEXT_BYTES
 from mpc.protocols.ciphertexts import KEY_BYTES as PAILLIER_BYTES

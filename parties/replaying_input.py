@@ -13,7 +13,7 @@ from mpc.errors import LocalError
 from mpc.evidence import data
 from mpc.evidence.data import Rows
 from mpc.ids import Bytes, Flags
-from mpc.joint import SideRows
+from mpc.joint_sides import SideRows
 from mpc.messages import RingWords
 from mpc.pair import Hide
 from mpc.policy.flow import Limits

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mpc.coins import Coins
 from mpc.evidence.data import Block, Column
 from mpc.ids import Keys, width
-from mpc.joint import SideRows
+from mpc.joint_sides import SideRows
 from mpc.messages import RingWords
 from mpc.policy.disclosure import vector
 from mpc.protocols.ranked import OwnValues

@@ -14,7 +14,8 @@ from mpc.coins import Coins
 from mpc.errors import LocalError
 from mpc.evidence import data
 from mpc.evidence.data import Block
-from mpc.joint import Joint, SideRows
+from mpc.joint_setup import Joint
+from mpc.joint_sides import SideRows
 from mpc.messages import RingWords
 from mpc.pair import Hide, Pair
 from mpc.policy import disclosure

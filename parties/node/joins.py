@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mpc.crypto.tags import tags
 from mpc.errors import LocalError
 from mpc.ids import Flags, Keys
-from mpc.joint import SideRows
+from mpc.joint_sides import SideRows
 from mpc.messages import RingWords
 from mpc.permutation import stable_argsort
 from mpc.protocols.align import verify_once

@@ -12,7 +12,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from mpc.errors import LocalError
-from mpc.joint import joint_of
+from mpc.joint_setup import joint_of
 from mpc.protocols import parts
 from mpc.query.compared import Named, Question
 from mpc.query.plan import ComparedPool

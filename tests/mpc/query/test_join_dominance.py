@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mpc.codec import decode
 from mpc.errors import LocalError
-from mpc.joint import Joint, joint_of
+from mpc.joint_setup import Joint, joint_of
 from mpc.messages import Words
 from mpc.protocols import parts
 from mpc.query.plan import JoinPool

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpc.joint import joint_of, play, play_helper
+from mpc.joint import play, play_helper
+from mpc.joint_setup import joint_of
 from mpc.query.plan import JoinPool, Side
 from mpc.ring import ring
 from mpc.run import Trace, run

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mpc.joint import joint_of
+from mpc.joint_setup import joint_of
 from mpc.protocols import parts
 from mpc.query.plan import Plan, Rounding
 from mpc.run import Trace

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc.errors import LocalError
-from mpc.joint import Joint
+from mpc.joint_setup import Joint
 from mpc.query.finish import finish
 from mpc.query.layout import read
 from mpc.run import Trace

@@ -18,7 +18,8 @@ import pytest
 
 from mpc.codec import decode, encode
 from mpc.errors import HejiError, LocalError, PeerError
-from mpc.joint import SideRows, joint_of
+from mpc.joint_setup import joint_of
+from mpc.joint_sides import SideRows
 from mpc.messages import Agreed, Announce, Many, Message, Positions, Words
 from mpc.query.finish import Result, finish
 from mpc.query.layout import read

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mpc import joint
+from mpc import joint_setup
 from mpc.errors import LocalError
 from mpc.expected import expected_bytes, expected_seconds
 from mpc.ids import INTEGER, Integers, lay_out
-from mpc.joint import Joint
+from mpc.joint_setup import Joint
 from mpc.protocols import parts
 from mpc.query.catalog import Table
 from mpc.query.plan import JoinPool
@@ -397,7 +397,7 @@ def test_entities_of_all_parts_are_counted_together(monkeypatch: pytest.MonkeyPa
 
 def test_a_part_that_overflows_ends_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "PART_ROWS", 30)
-    monkeypatch.setattr(joint, "capacity", lambda rows, _: rows // 3)
+    monkeypatch.setattr(joint_setup, "capacity", lambda rows, _: rows // 3)
     with pytest.raises(LocalError) as caught:
         WORLD.result(WORLD.plan(f"SELECT COUNT(*) AS n {LENT}"))
     assert caught.value.code == "data.skew"

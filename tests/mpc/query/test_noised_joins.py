@@ -18,7 +18,8 @@ from mpc.codec import decode
 from mpc.coins import Coins
 from mpc.errors import LocalError
 from mpc.explain import explain, render
-from mpc.joint import SideRows, joint_of
+from mpc.joint_setup import joint_of
+from mpc.joint_sides import SideRows
 from mpc.messages import Words
 from mpc.policy import disclosure
 from mpc.protocols import parts

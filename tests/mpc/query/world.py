@@ -22,7 +22,9 @@ import pytest
 from mpc import pair
 from mpc.crypto.spread import one_core
 from mpc.errors import LocalError
-from mpc.joint import RoundTo, SideRows, joint_of, play, play_helper
+from mpc.joint import play, play_helper
+from mpc.joint_setup import RoundTo, joint_of
+from mpc.joint_sides import SideRows
 from mpc.messages import RingWords
 from mpc.pair import Pair
 from mpc.protocols import ranked

@@ -1,0 +1,262 @@
+"""One join of an attempt: what its parties and the helper know of it before they begin, from the plan and the policies.
+
+How many rows and parts, which sides are aligned, which steps are totalled, and the parameters of each protocol that
+mpc/joint.py plays. Every participant makes the same of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from types import MappingProxyType
+
+from mpc.ids import width
+from mpc.policy.rounding import step as units_of
+from mpc.protocols.align import Align
+from mpc.protocols.differences import Differences, Pair
+from mpc.protocols.dominance import Dominance
+from mpc.protocols.group_totals import Grouping
+from mpc.protocols.groups import Entities, Groups, Release
+from mpc.protocols.parts import capacity, parts_of
+from mpc.protocols.ranked_rows import RowSearch
+from mpc.protocols.round_totals import Rounded, Rounding
+from mpc.protocols.spine_order import places
+from mpc.query.plan import ComparedPool, Comparison, JoinPool, Side
+from mpc.sharing.circle import Circle
+from mpc.steps import Steps
+
+
+@dataclass(frozen=True)
+class Joint:
+    """One join of an attempt, or one part of it, as ``joint_of`` makes it. ``least``: the strictest of the owners'
+    min_entities; ``most``: that of their max_share in thousandths, None where none has one; ``steps_of``: (measure,
+    word, step in units) of the words that owners round."""
+
+    pool: JoinPool
+    helper: str
+    least: int
+    most: int | None = None
+    piece: int | None = None
+    steps_of: tuple[tuple[int, int, int], ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.pool.name}/join"
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts the tables are taken apart; a result by row is not."""
+        return 1 if self.pool.by_row else parts_of(max(s.rows for s in self.pool.sides), self.words)
+
+    @property
+    def words(self) -> int:
+        """Words of 64 bits that a party has for each row of the spine at most: shares of all columns, and what it
+        brings into an alignment itself, with tags and places, for rows and dummies."""
+        brought = max(2 * (4 + sum(c.bits for c in s.columns) // 64) for s in self.others)
+        return brought + sum(step.bits // 64 for step in self.pool.steps)
+
+    @property
+    def pieces(self) -> Iterator[tuple[str, Joint]]:
+        """The parts with the steps they are under; the whole, without a step of its own, where there is one."""
+        if self.parts == 1:
+            yield "", self
+        else:
+            yield from ((f"part/{p}", replace(self, piece=p)) for p in range(self.parts))
+
+    def rows_of(self, side: Side) -> int:
+        """Rows of a side, padded, of which this part has its share."""
+        return side.rows if self.piece is None else capacity(side.rows, self.parts)
+
+    @property
+    def spine(self) -> Side:
+        return self.pool.sides[0]
+
+    @property
+    def circle(self) -> Circle:
+        return Circle(self.pool.parties, self.helper)
+
+    @property
+    def steps(self) -> Steps:
+        """What is computed row by row."""
+        return Steps(self.circle, self.spine.party, self.rows, self.pool.steps)
+
+    @property
+    def rows(self) -> int:
+        """Rows of shared columns: the spine's, padded, and the marks of the groups."""
+        return places(self.rows_of(self.spine), 0 if self.pool.by_row else self.pool.groups)
+
+    @property
+    def others(self) -> tuple[Side, ...]:
+        """The sides that are aligned to the spine; its party's own other tables it brings in by itself."""
+        return tuple(s for s in self.pool.sides[1:] if s.party != self.spine.party)
+
+    @property
+    def aligns(self) -> tuple[Align, ...]:
+        """The alignments of ``others``, in their order."""
+        return tuple(
+            Align(
+                f"align/{s.name}",
+                self.spine.party,
+                s.party,
+                self.helper,
+                self.rows,
+                self.rows_of(s),
+                width(self.pool.fields),
+                tuple(c.bits for c in s.columns),
+            )
+            for s in self.others
+        )
+
+    @property
+    def decides(self) -> bool:
+        """Whether entities are counted to decide what is let out."""
+        return not self.pool.by_row and self.groups.decides
+
+    @property
+    def groups(self) -> Groups:
+        """The steps that are totalled, each once, and what is let out of them. What counts entities is 1 in one row of
+        each anyway: the spine marks it, or has no key twice."""
+        used = self.totalled()
+        at = {step: i for i, step in enumerate(used)}
+        grouping = Grouping(
+            "groups",
+            self.spine.party,
+            tuple(sorted(self.circle.others(self.spine.party))),
+            self.helper,
+            self.rows,
+            self.pool.groups,
+            tuple(self.pool.steps[step].bits for step in used),
+        )
+        return Groups(
+            grouping,
+            tuple(
+                Release(
+                    tuple(Entities(at[e], marked=True) for e in r.entities),
+                    self.least,
+                    tuple(at[w] for w in r.words),
+                )
+                for r in self.pool.released
+            ),
+        )
+
+    @property
+    def search(self) -> RowSearch | None:
+        """The search for values by their place, where there is one."""
+        if not self.pool.ranked:
+            return None
+        piece = next(self.pieces)[1]
+        return RowSearch(
+            "ranked",
+            self.spine.party,
+            self.circle.holders,
+            self.helper,
+            piece.rows,
+            self.parts,
+            self.pool.groups,
+            tuple(r.searched for r in self.pool.ranked),
+        )
+
+    @property
+    def dominance(self) -> Dominance | None:
+        """The rule about the share of one entity, where it is asked for and the join has sums."""
+        addends = self.addends
+        if not addends or self.most is None:
+            return None
+        at, piece = {step: i for i, step in enumerate(addends)}, next(self.pieces)[1]
+        return Dominance(
+            "dominance",
+            self.spine.party,
+            self.circle,
+            self.parts,
+            piece.rows,
+            self.pool.groups,
+            self.most,
+            tuple(self.pool.steps[step].bits for step in addends),
+            tuple(tuple(at[step] for step in check) for check in self.checks),
+        )
+
+    @property
+    def differences(self) -> Differences | None:
+        """The comparison with earlier populations, where there are any, and few entities are hidden."""
+        comparisons = self.comparisons
+        if not any(comparisons):
+            return None
+        at = {column: i for i, column in enumerate(self.compared_columns)}
+        checks = tuple(
+            tuple(
+                Pair(at[c.differing, c.whole], at[c.earlier, c.whole], tuple(at[s, c.whole] for s in c.settled))
+                for c in found
+            )
+            for found in comparisons
+        )
+        return Differences("differences", self.circle, self.pool.groups, self.least, checks)
+
+    @property
+    def compared_columns(self) -> list[tuple[int, bool]]:
+        """The steps whose totals are compared, by group or (True) of all groups together."""
+        found = (
+            (step, c.whole) for one in self.comparisons for c in one for step in (c.differing, c.earlier, *c.settled)
+        )
+        return list(dict.fromkeys(found))
+
+    @property
+    def comparisons(self) -> tuple[tuple[Comparison, ...], ...]:
+        """Of each release."""
+        compared = isinstance(self.pool, ComparedPool) and self.least > 1
+        return self.pool.comparisons if compared and isinstance(self.pool, ComparedPool) else ()
+
+    @property
+    def rounded(self) -> dict[int, Rounded]:
+        """What is rounded, by its number among the totals."""
+        at = {step: i for i, step in enumerate(self.totalled())}
+        found = {}
+        for m, w, step in self.steps_of:
+            word = self.pool.measures[m].words[w]
+            for r in self.pool.released[m * self.pool.slices : (m + 1) * self.pool.slices]:
+                found[at[r.words[w]]] = Rounded(word.ring, word.bound, step)
+        return found
+
+    @property
+    def rounding(self) -> Rounding | None:
+        """The totals that are rounded, where an owner asks for it."""
+        found = tuple(self.rounded.values())
+        return Rounding(self.circle, self.pool.groups, found) if found else None
+
+    @property
+    def addends(self) -> list[int]:
+        """The steps of all addends whose shares are judged."""
+        return list(dict.fromkeys(step for check in self.checks for step in check))
+
+    @property
+    def checks(self) -> list[tuple[int, ...]]:
+        """The addends that are judged together, each set once."""
+        d = self.pool.dominance
+        return [] if self.most is None or d is None else list(dict.fromkeys(filter(None, d.addends)))
+
+    def totalled(self) -> list[int]:
+        released = (s for r in self.pool.released for s in (*r.words, *r.entities))
+        compared = (step for step, _ in self.compared_columns)
+        return list(dict.fromkeys((*released, *(r.count for r in self.pool.ranked), *self.addends, *compared)))
+
+    def computed_steps(self) -> list[int]:
+        """The steps whose columns are needed in the end: those that are totalled first."""
+        return list(dict.fromkeys((*self.totalled(), *(r.value for r in self.pool.ranked))))
+
+
+#: to what sums of a column are rounded: by party, table and column
+RoundTo = Mapping[tuple[str, str, str], Decimal]
+
+
+def joint_of(
+    pool: JoinPool, helper: str, least: int, most: int | None = None, round_to: RoundTo | None = MappingProxyType({})
+) -> Joint:
+    """The join of a pool, with what is computed besides where an owner limits shares (``most``) or rounds sums; None:
+    as if all that can be were rounded to the smallest unit, which takes longest."""
+    steps = []
+    for side in pool.sides:
+        for s in side.query.rounding.sums:
+            to = round_to.get((side.party, s.table, s.column)) if round_to is not None else None
+            if to is not None or round_to is None:
+                steps.append((s.measure, s.word, 1 if to is None else units_of(to, s.scale)))
+    return Joint(pool if most is None else pool.limiting_shares(), helper, least, most, steps_of=tuple(sorted(steps)))
