@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from mpc import steps
 from mpc.messages import RingWords
-from mpc.query.plan import Step, TallyPool
+from mpc.query.plan_joins import Step, TallyPool
 from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 from mpc.sharing.compare import tree

@@ -12,7 +12,8 @@ from types import MappingProxyType
 
 from mpc.joint_setup import Joint
 from mpc.pair import Pair
-from mpc.query.plan import JoinPool, Plan
+from mpc.query.plan import Plan
+from mpc.query.plan_joins import JoinPool
 from mpc.steps import batches
 from mpc.traffic import search_traffic, traffic
 

@@ -17,7 +17,9 @@ from mpc.protocols.ranked import Search
 from mpc.protocols.total import BLOCK_WORDS
 from mpc.query.accuracy import CONFIDENCE, half_width
 from mpc.query.ledger import ledger
-from mpc.query.plan import JoinPool, Measure, Plan, Pool, TallyPool, Word, beside_one, shows_rows
+from mpc.query.plan import Plan
+from mpc.query.plan_joins import JoinPool, TallyPool, beside_one, shows_rows
+from mpc.query.plan_pools import Measure, Pool, Word
 from mpc.steps import batches
 from mpc.traffic import pair_traffic, search_traffic, traffic
 

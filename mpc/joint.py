@@ -40,7 +40,7 @@ from mpc.protocols.group_totals import Totals
 from mpc.protocols.parts import buckets, share_key
 from mpc.protocols.ranked import Found
 from mpc.protocols.ranked_rows import Part
-from mpc.query.plan import Ring
+from mpc.query.plan_pools import Ring
 from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 

@@ -22,7 +22,7 @@ from mpc.protocols.parts import capacity, parts_of
 from mpc.protocols.ranked_rows import RowSearch
 from mpc.protocols.round_totals import Rounded, Rounding
 from mpc.protocols.spine_order import places
-from mpc.query.plan import ComparedPool, Comparison, JoinPool, Side
+from mpc.query.plan_joins import ComparedPool, Comparison, JoinPool, Side
 from mpc.sharing.circle import Circle
 from mpc.steps import Steps
 

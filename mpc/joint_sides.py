@@ -22,7 +22,7 @@ from mpc.protocols.align import repeated_key
 from mpc.protocols.match import match
 from mpc.protocols.parts import too_many
 from mpc.protocols.spine_order import Order, group_order, key_numbers, table_order
-from mpc.query.plan import Ring
+from mpc.query.plan_pools import Ring
 from mpc.ring import ring, run_sums
 from mpc.rounds import Rounds, Session
 

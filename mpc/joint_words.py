@@ -11,7 +11,8 @@ from mpc.joint_setup import Joint
 from mpc.messages import RingWords
 from mpc.protocols.groups import Groups
 from mpc.protocols.ranked import Found
-from mpc.query.plan import JoinPool, Ring
+from mpc.query.plan_joins import JoinPool
+from mpc.query.plan_pools import Ring
 
 T = TypeVar("T", bound=np.generic)
 

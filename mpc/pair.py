@@ -49,7 +49,8 @@ from mpc.protocols.size import Half, Size
 from mpc.protocols.tally import GroupRows
 from mpc.protocols.tally_terms import Form, Release, Tally
 from mpc.query.bilinear import Met, met, shown_by_themselves
-from mpc.query.plan import Ring, Side, TallyPool
+from mpc.query.plan_joins import Side, TallyPool
+from mpc.query.plan_pools import Ring
 from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 

@@ -41,7 +41,9 @@ from mpc.protocols.dominance import THOUSANDTHS
 from mpc.protocols.ranked import Found, OwnValues, Search
 from mpc.protocols.total import Sum
 from mpc.protocols.verified import Binding
-from mpc.query.plan import ComparedPool, Plan, Ring
+from mpc.query.plan import Plan
+from mpc.query.plan_joins import ComparedPool
+from mpc.query.plan_pools import Ring
 from mpc.rounds import Rounds, Session
 from mpc.traffic import pair_traffic, search_traffic, traffic
 

@@ -17,7 +17,8 @@ from typing import Literal
 import numpy as np
 
 from mpc.messages import RingWords
-from mpc.query.plan import Input, Linear, Low, Product, Ring, Sign, Step
+from mpc.query.plan_joins import Input, Linear, Low, Product, Sign, Step
+from mpc.query.plan_pools import Ring
 from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 from mpc.sharing.circle import Circle

@@ -18,7 +18,8 @@ from mpc.messages import RingWords
 from mpc.pair import Hide
 from mpc.policy.flow import Limits
 from mpc.protocols.ranked import OwnValues
-from mpc.query.plan import Plan, Side, TallyPool
+from mpc.query.plan import Plan
+from mpc.query.plan_joins import Side, TallyPool
 from mpc.roles import Cast
 from mpc.rounds import Session
 from parties.evidence.retained import Retained

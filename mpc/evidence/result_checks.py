@@ -36,7 +36,10 @@ from mpc.protocols import verified
 from mpc.protocols.total import Sum
 from mpc.query import finish, layout
 from mpc.query.layout import Opened
-from mpc.query.plan import ColumnUse, JoinPool, Measure, Plan, Pool, shows_rows
+from mpc.query.plan import Plan
+from mpc.query.plan_joins import JoinPool, shows_rows
+from mpc.query.plan_pools import Measure, Pool
+from mpc.query.plan_reveals import ColumnUse
 from mpc.query.reveals import reach_mask
 from mpc.roles import sums_of
 

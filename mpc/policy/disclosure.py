@@ -19,7 +19,8 @@ from mpc.messages import RingWords
 from mpc.noise import discrete_laplace
 from mpc.protocols.verified import NOISE_BITS
 from mpc.query.layout import Filled
-from mpc.query.plan import Plan, Ring
+from mpc.query.plan import Plan
+from mpc.query.plan_pools import Ring
 from mpc.ring import ring
 
 

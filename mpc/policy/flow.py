@@ -49,7 +49,9 @@ from mpc.policy.needs import (
     organisations,
     outside,
 )
-from mpc.query.plan import JoinPool, JoinReveal, MetReveal, Plan, Reveal, RowReveal, Use
+from mpc.query.plan import Plan
+from mpc.query.plan_joins import JoinPool
+from mpc.query.plan_reveals import JoinReveal, MetReveal, Reveal, RowReveal, Use
 
 __all__ = [
     "BitsShown",

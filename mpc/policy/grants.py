@@ -32,7 +32,7 @@ from mpc.crypto.labels import digest
 from mpc.errors import LocalError
 from mpc.job import MOST_EPSILON
 from mpc.policy.toml_lines import Lines, lines_of
-from mpc.query.plan import Use
+from mpc.query.plan_reveals import Use
 
 VERSION = 1
 USES: tuple[Use, ...] = get_args(Use)

@@ -16,7 +16,8 @@ from math import inf
 from typing import Literal
 
 from mpc.policy.grants import ALL, ANY, Grant, Policy
-from mpc.query.plan import ColumnUse, JoinReveal, MetReveal, Plan, Reveal, RowReveal, Use
+from mpc.query.plan import Plan
+from mpc.query.plan_reveals import ColumnUse, JoinReveal, MetReveal, Reveal, RowReveal, Use
 
 #: uses whose rules this version applies; a plan with another one is refused whatever was granted
 JUDGED: frozenset[Use] = frozenset({"filter", "group", "aggregate", "extreme", "arithmetic"})

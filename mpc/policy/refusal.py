@@ -13,7 +13,7 @@ from decimal import Decimal
 from mpc.errors import LocalError
 from mpc.policy.grants import ALL, USES, Budget, Grant, Policy, write_grant
 from mpc.policy.needs import Need, Obstacle, Request, chosen, not_in_joins, obstacles
-from mpc.query.plan import Use
+from mpc.query.plan_reveals import Use
 
 SHOWN = 12  # lines of a message; the facts hold all
 #: obstacles of a grant that is about something else; the others are limits of one that is about this

@@ -25,7 +25,7 @@ from math import ceil
 from mpc.messages import RingWords
 from mpc.policy.populations import Released
 from mpc.query.layout import Filled
-from mpc.query.plan import Measure, Rounding
+from mpc.query.plan_pools import Measure, Rounding
 from mpc.ring import ring
 
 

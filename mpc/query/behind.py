@@ -51,7 +51,7 @@ from mpc.query.nodes import (
     numeric,
 )
 from mpc.query.pieces import picked_out
-from mpc.query.plan import Behind, BehindMeasure, Number
+from mpc.query.plan_pools import Behind, BehindMeasure, Number
 from mpc.query.printer import identifier, literal, sql, units
 from mpc.query.rules.cancel import constant_factor, linear_terms
 from mpc.query.uses import bare, value_columns

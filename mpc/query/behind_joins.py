@@ -26,7 +26,7 @@ from mpc.query.fold import Draft
 from mpc.query.join_rounding import published
 from mpc.query.local import Scan
 from mpc.query.nodes import Agg, Column, Expr, IsNull, JoinSide, Not
-from mpc.query.plan import Behind
+from mpc.query.plan_pools import Behind
 from mpc.query.polynomials import Factor, Poly, Term
 from mpc.query.printer import sql
 from mpc.query.uses import bare, value_columns

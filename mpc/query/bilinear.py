@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from mpc.query.plan import Input, Linear, Product, Step, TallyPool
+from mpc.query.plan_joins import Input, Linear, Product, Step, TallyPool
 
 #: numbers of columns of the two sides; None: 1 in every row; of the other side -1: its flag
 Pair = tuple[int | None, int | None]

@@ -10,7 +10,7 @@ from mpc.query.fold import Draft
 from mpc.query.linear import Form, part_bounds
 from mpc.query.nodes import Agg, Expr, Ranked, aggregates, numeric, walk
 from mpc.query.parse import Source
-from mpc.query.plan import Ring
+from mpc.query.plan_pools import Ring
 from mpc.query.relations import Totals
 from mpc.query.show import shown
 

@@ -31,7 +31,7 @@ from mpc.query.fold import Draft
 from mpc.query.lowering import Lowering
 from mpc.query.nodes import Agg, Expr, JoinedTerm, JoinSide, rebuild
 from mpc.query.parse import Source
-from mpc.query.plan import Comparison
+from mpc.query.plan_joins import Comparison
 from mpc.query.polynomials import Compared, Factor, Poly, times
 from mpc.query.program import Program
 

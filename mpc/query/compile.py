@@ -31,24 +31,9 @@ from mpc.query.nodes import Expr, JoinedTerm, Term, WordRef, aggregates, rebuild
 from mpc.query.noised import add_noise, read_noise
 from mpc.query.parameters import put_in
 from mpc.query.parse import Source, parse, parties_of, too_deep
-from mpc.query.plan import (
-    ComparedPool,
-    Finish,
-    JoinPool,
-    Key,
-    LocalQuery,
-    Measure,
-    Noise,
-    Output,
-    Plan,
-    Pool,
-    RankedMeasure,
-    Ranking,
-    Reach,
-    TallyPool,
-    Word,
-    shows_rows,
-)
+from mpc.query.plan import Finish, Noise, Output, Plan
+from mpc.query.plan_joins import ComparedPool, JoinPool, TallyPool, shows_rows
+from mpc.query.plan_pools import Key, LocalQuery, Measure, Pool, RankedMeasure, Ranking, Reach, Word
 from mpc.query.relations import GroupKey, QueryBinder, Rows, Scalars, Totals
 from mpc.query.reveals import reveals_of
 from mpc.query.rounding import rounding

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from mpc.errors import LocalError
 from mpc.lifted import MOST_VECTORS
-from mpc.query.plan import Plan, shows_rows
+from mpc.query.plan import Plan
+from mpc.query.plan_joins import shows_rows
 
 
 def as_deposit(plan: Plan, recipients: tuple[str, ...]) -> Plan:

@@ -15,7 +15,7 @@ from mpc.query.catalog import Catalog, Value
 from mpc.query.evaluate import Datum, NotEvaluable, constant, evaluate
 from mpc.query.nodes import Case, Column, Const, Expr, Logic, columns
 from mpc.query.parse import Source
-from mpc.query.plan import Box, Key
+from mpc.query.plan_pools import Box, Key
 from mpc.query.relations import GroupKey
 from mpc.query.rules.constants import constant_of
 from mpc.query.show import shown

@@ -14,7 +14,7 @@ from mpc.protocols.dominance import THOUSANDTHS
 from mpc.query import build
 from mpc.query.behind import addends
 from mpc.query.nodes import Agg, Arith, Case, Cast, Coalesce, Const, Expr, JoinedTerm, Neg, columns, is_null
-from mpc.query.plan import Ring
+from mpc.query.plan_pools import Ring
 from mpc.query.uses import bare
 
 

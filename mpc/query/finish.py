@@ -30,7 +30,8 @@ from mpc.query.evaluate import Datum, constant, evaluate, to_double
 from mpc.query.exact import half_away
 from mpc.query.layout import Opened, cells
 from mpc.query.nodes import Const, Expr, KeyRef, NodeKind, WordRef, walk
-from mpc.query.plan import Plan, shows_rows
+from mpc.query.plan import Plan
+from mpc.query.plan_joins import shows_rows
 
 
 @dataclass(frozen=True)

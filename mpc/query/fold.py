@@ -28,7 +28,7 @@ from mpc.query.nodes import (
     rebuild,
     walk,
 )
-from mpc.query.plan import WordKind
+from mpc.query.plan_pools import WordKind
 from mpc.query.show import shown
 
 

@@ -38,24 +38,10 @@ from mpc.query.nodes import (
     walk,
 )
 from mpc.query.parse import Source
-from mpc.query.plan import (
-    ColumnUse,
-    ComparedPool,
-    Dominance,
-    JoinPool,
-    JoinReveal,
-    Key,
-    LocalQuery,
-    Measure,
-    Noise,
-    RankedRows,
-    Released,
-    RowReveal,
-    Side,
-    SideColumn,
-    Use,
-    sources_of,
-)
+from mpc.query.plan import Noise
+from mpc.query.plan_joins import ComparedPool, Dominance, JoinPool, RankedRows, Released, Side, SideColumn, sources_of
+from mpc.query.plan_pools import Key, LocalQuery, Measure
+from mpc.query.plan_reveals import ColumnUse, JoinReveal, RowReveal, Use
 from mpc.query.polynomials import Compared, Factor, Poly, plus, scaled, times
 from mpc.query.printer import identifier, sql, units
 from mpc.query.program import Program

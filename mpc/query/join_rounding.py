@@ -14,7 +14,7 @@ from mpc.query.catalog import Table
 from mpc.query.fold import Draft, DraftWord
 from mpc.query.local_joins import LocalJoin
 from mpc.query.nodes import Agg, Case, Column, Const, Expr, JoinSide, aggregates, is_null, numeric
-from mpc.query.plan import ColumnSum, Measure, Rounding
+from mpc.query.plan_pools import ColumnSum, Measure, Rounding
 from mpc.query.uses import bare, value_columns
 
 

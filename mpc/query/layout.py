@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from mpc.errors import LocalError
 from mpc.messages import RingWords
 from mpc.query.catalog import Value
-from mpc.query.plan import JoinPool, Measure, Plan, Pool, Rounding, Word
+from mpc.query.plan import Plan
+from mpc.query.plan_joins import JoinPool
+from mpc.query.plan_pools import Measure, Pool, Rounding, Word
 from mpc.query.reveals import reach_mask
 from mpc.ring import ring
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mpc.protocols import size
-from mpc.query.plan import JoinPool, Key, Measure, Plan, Pool, TallyPool
+from mpc.query.plan import Plan
+from mpc.query.plan_joins import JoinPool, TallyPool
+from mpc.query.plan_pools import Key, Measure, Pool
 
 _KINDS = {
     "rows": "the number of rows",

@@ -25,7 +25,7 @@ from mpc.query.fold import Draft, DraftWord
 from mpc.query.linear import part_of
 from mpc.query.nodes import Agg, Case, Column, Const, Expr, aggregates, is_null
 from mpc.query.pieces import picked_out
-from mpc.query.plan import LocalQuery
+from mpc.query.plan_pools import LocalQuery
 from mpc.query.printer import identifier, sql, sql_type, units
 from mpc.query.rules.cancel import linear_terms
 

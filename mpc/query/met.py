@@ -23,7 +23,8 @@ from mpc.query.catalog import Catalog
 from mpc.query.fold import Draft
 from mpc.query.join_pool import published
 from mpc.query.nodes import Column, JoinedTerm, JoinSide, columns
-from mpc.query.plan import ColumnUse, MetReveal, TallyPool
+from mpc.query.plan_joins import TallyPool
+from mpc.query.plan_reveals import ColumnUse, MetReveal
 from mpc.query.show import show, shown
 from mpc.query.uses import condition_columns, value_columns
 

@@ -42,7 +42,8 @@ from mpc.query.local import rows_an_entity
 from mpc.query.local_joins import LocalJoin
 from mpc.query.nodes import Agg, Expr, JoinedTerm, JoinSide, Ranked, aggregates
 from mpc.query.parse import Source
-from mpc.query.plan import Measure, Noise, PartyNoise, Word
+from mpc.query.plan import Noise
+from mpc.query.plan_pools import Measure, PartyNoise, Word
 
 #: the noise of all words of a job stays within their bounds but with probability 2^-TAIL
 TAIL = 40

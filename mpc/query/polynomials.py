@@ -15,7 +15,7 @@ from typing import Any
 from mpc.query import build
 from mpc.query.build import TRUE
 from mpc.query.nodes import Expr
-from mpc.query.plan import Ring
+from mpc.query.plan_pools import Ring
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import Literal
 from mpc.errors import LocalError
 from mpc.query.nodes import Expr, JoinSide
 from mpc.query.parse import Source
-from mpc.query.plan import Input, Linear, Low, Product, Released, Ring, SideColumn, Sign, Step
+from mpc.query.plan_joins import Input, Linear, Low, Product, Released, SideColumn, Sign, Step
+from mpc.query.plan_pools import Ring
 from mpc.query.polynomials import Compared, Factor, Poly, Term, either, joined
 
 #: what a step is for: a value added up over rows, or 0 or 1 in one row of each entity (``once``: in the same row of a

@@ -11,7 +11,9 @@ from mpc.query.catalog import Catalog
 from mpc.query.fold import Draft
 from mpc.query.join_pool import join_reveal
 from mpc.query.met import met_reveal
-from mpc.query.plan import JoinPool, Measure, Pool, Reveal, TallyPool
+from mpc.query.plan_joins import JoinPool, TallyPool
+from mpc.query.plan_pools import Measure, Pool
+from mpc.query.plan_reveals import Reveal
 from mpc.query.separate import contributors
 from mpc.query.uses import uses_of
 

@@ -19,7 +19,7 @@ from mpc.query.linear import part_bounds, part_of
 from mpc.query.local import Scan, key_sql, rows_of
 from mpc.query.nodes import Agg, Column, aggregates, numeric
 from mpc.query.pieces import parts_of
-from mpc.query.plan import ColumnSum, Rounding
+from mpc.query.plan_pools import ColumnSum, Rounding
 from mpc.query.printer import sql, units
 from mpc.query.uses import value_columns
 

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from mpc.errors import LocalError
 from mpc.query.bilinear import NotBilinear, met, shown_by_themselves
 from mpc.query.nodes import JoinSide
-from mpc.query.plan import JoinPool, TallyPool
+from mpc.query.plan_joins import JoinPool, TallyPool
 
 
 def without_helper(pool: JoinPool, family: Sequence[JoinSide], ones: Sequence[Sequence[int]]) -> TallyPool:

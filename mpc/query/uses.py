@@ -33,7 +33,7 @@ from mpc.query.nodes import (
     columns,
     numeric,
 )
-from mpc.query.plan import ColumnUse, Use
+from mpc.query.plan_reveals import ColumnUse, Use
 from mpc.query.show import shown
 
 _CONDITIONS = (Compare, Logic, Not, IsNull, InList, Like)

@@ -18,7 +18,8 @@ from mpc.policy.disclosure import dominated
 from mpc.policy.numbers import Word
 from mpc.policy.populations import Words
 from mpc.query.layout import Filled
-from mpc.query.plan import Behind, BehindMeasure, JoinPool, Key, Number, Pool, Side
+from mpc.query.plan_joins import JoinPool, Side
+from mpc.query.plan_pools import Behind, BehindMeasure, Key, Number, Pool
 from mpc.ring import ring
 from parties.node.joins import cells_of
 

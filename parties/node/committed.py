@@ -25,7 +25,8 @@ from mpc.messages import RingWords
 from mpc.policy.disclosure import vector
 from mpc.protocols.ranked import OwnValues
 from mpc.query.layout import Filled
-from mpc.query.plan import JoinPool, Plan, Side
+from mpc.query.plan import Plan
+from mpc.query.plan_joins import JoinPool, Side
 from mpc.roles import Cast, pool_of, ring_of
 
 

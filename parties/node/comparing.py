@@ -15,7 +15,8 @@ from mpc.job import Job
 from mpc.query.catalog import Catalog
 from mpc.query.compared import Named, Question
 from mpc.query.compile import compile_compared
-from mpc.query.plan import ComparedPool, Plan
+from mpc.query.plan import Plan
+from mpc.query.plan_joins import ComparedPool
 from parties.member import Member
 from parties.node.questions import totalled_joins
 from parties.node.sizes import verify_memory

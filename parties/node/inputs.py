@@ -25,7 +25,9 @@ from mpc.protocols.ranked import OwnValues
 from mpc.query.behind import without_addends
 from mpc.query.catalog import Catalog
 from mpc.query.layout import Filled, Rows, column_sums, fill
-from mpc.query.plan import Behind, Plan, Side
+from mpc.query.plan import Plan
+from mpc.query.plan_joins import Side
+from mpc.query.plan_pools import Behind
 from mpc.roles import Cast
 from parties.member import Member
 from parties.node.behind import dominated_measures, measured, measured_side

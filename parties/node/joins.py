@@ -19,7 +19,8 @@ from mpc.permutation import stable_argsort
 from mpc.protocols.align import verify_once
 from mpc.query.catalog import Kind
 from mpc.query.layout import Rows
-from mpc.query.plan import ComparedPool, JoinPool, Key, Side, SideColumn
+from mpc.query.plan_joins import ComparedPool, JoinPool, Side, SideColumn
+from mpc.query.plan_pools import Key
 from mpc.ring import run_sums
 from parties.node.keys import keys_of
 

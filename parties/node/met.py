@@ -22,7 +22,7 @@ from mpc.crypto.tags import tags
 from mpc.ids import Bytes, Flags, Keys
 from mpc.policy.differencing import Measured
 from mpc.protocols.match import match
-from mpc.query.plan import JoinPool, Side, TallyPool
+from mpc.query.plan_joins import JoinPool, Side, TallyPool
 from parties.node.behind import entities_of, in_all_cells
 from parties.node.joins import cells_of
 from parties.node.keys import keys_of

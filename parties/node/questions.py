@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterable
 
 from mpc.query.compared import Question
-from mpc.query.plan import JoinPool, Plan
+from mpc.query.plan import Plan
+from mpc.query.plan_joins import JoinPool
 from parties.storage import Database
 
 SCHEMA = """

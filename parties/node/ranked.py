@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from mpc.protocols.ranked import Marks, OwnValues
-from mpc.query.plan import Pool
+from mpc.query.plan_pools import Pool
 from parties.node.joins import cells_of
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mpc.errors import LocalError
-from mpc.query.plan import Plan, shows_rows
+from mpc.query.plan import Plan
+from mpc.query.plan_joins import shows_rows
 from parties.member import Member
 
 

@@ -173,8 +173,8 @@ class LocalDatabase:
         raise LocalError("data.local_query", "local query failed")
 
     def behind(self, sql: str) -> pa.Table:
-        """The answer of a query for who is behind numbers (mpc.query.plan.Behind), with digests in the place of texts.
-        Raises LocalError data.local_query."""
+        """The answer of a query for who is behind numbers (mpc.query.plan_pools.Behind), with digests in the place of
+        texts. Raises LocalError data.local_query."""
         return fingerprints.of_texts(self._key, self.rows(sql))
 
     def rows(self, sql: str) -> pa.Table:

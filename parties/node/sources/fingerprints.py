@@ -63,8 +63,8 @@ def fingerprints(key: bytes, texts: pa.ChunkedArray | pa.Array) -> Words:
 
 
 def of_texts(key: bytes, answer: pa.Table) -> pa.Table:
-    """An answer of mpc.query.plan.Behind with fingerprints in the place of the texts in ``x`` and ``p0 …``; what is
-    NULL stays so."""
+    """An answer of mpc.query.plan_pools.Behind with fingerprints in the place of the texts in ``x`` and ``p0 …``; what
+    is NULL stays so."""
     for i, name in enumerate(answer.column_names):
         column = answer.column(name)
         if re.fullmatch(r"x|p\d+", name) and not pa.types.is_integer(column.type):

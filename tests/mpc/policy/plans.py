@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 
 from mpc.policy.flow import Recipient, Request
-from mpc.query.plan import ColumnUse, Finish, LocalQuery, Plan, Pool, Reveal, Use
+from mpc.query.plan import Finish, Plan
+from mpc.query.plan_pools import LocalQuery, Pool
+from mpc.query.plan_reveals import ColumnUse, Reveal, Use
 
 TODAY = dt.date(2026, 3, 1)
 ANALYST = Recipient("analyst", "institute", ("modeler",))

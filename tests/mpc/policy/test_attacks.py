@@ -14,7 +14,9 @@ import pytest
 from mpc.errors import LocalError
 from mpc.policy.flow import ContributorSet, Recipient, Request, check, contributor_sets_conflict
 from mpc.policy.grants import parse_policy
-from mpc.query.plan import LocalQuery, Plan, Use
+from mpc.query.plan import Plan
+from mpc.query.plan_pools import LocalQuery
+from mpc.query.plan_reveals import Use
 from tests.mpc.policy.plans import ANALYST, BANK_B, COURT, grant, plan, pooled_balance, request, reveal, use
 
 AGGREGATE_ONLY = grant('["balance", "overdue_days", "region"]')

@@ -13,7 +13,9 @@ from mpc.policy.budget import Spent, balances, columns_shown, spendings
 from mpc.policy.flow import Limits, check, several_wanted, suggest
 from mpc.policy.grants import Budget, parse_policy, write_grant
 from mpc.policy.needs import Request
-from mpc.query.plan import JoinReveal, LocalQuery, Noise, Plan
+from mpc.query.plan import Noise, Plan
+from mpc.query.plan_pools import LocalQuery
+from mpc.query.plan_reveals import JoinReveal
 from tests.mpc.policy import plans
 from tests.mpc.policy.plans import ANALYST, COURT, TODAY, grant, plan, reveal, use
 

@@ -11,7 +11,9 @@ import pytest
 from mpc.errors import LocalError
 from mpc.policy.flow import ContributorSet, Limits, Request, check, contributor_sets_conflict, suggest
 from mpc.policy.grants import parse_policy
-from mpc.query.plan import JoinReveal, LocalQuery, Plan
+from mpc.query.plan import Plan
+from mpc.query.plan_pools import LocalQuery
+from mpc.query.plan_reveals import JoinReveal
 from tests.mpc.policy.plans import (
     ANALYST,
     BANK_A,

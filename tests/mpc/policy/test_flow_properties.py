@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from mpc.errors import LocalError
 from mpc.policy.flow import Limits, Recipient, Request, check, contributor_sets_conflict, suggest
 from mpc.policy.grants import Grant, Policy, parse_policy, write_grant
-from mpc.query.plan import ColumnUse, Plan, Use
+from mpc.query.plan import Plan
+from mpc.query.plan_reveals import ColumnUse, Use
 from tests.mpc.policy.plans import ANALYST, BANK_A, BANK_B, COURT, TODAY, plan, reveal
 
 PARTIES = ("bank_a", "bank_b", "tax")

@@ -22,7 +22,8 @@ from mpc.policy.numbers import Numbers
 from mpc.policy.populations import Words
 from mpc.policy.rounding import round_words
 from mpc.query.layout import column_sums
-from mpc.query.plan import JoinPool, Plan
+from mpc.query.plan import Plan
+from mpc.query.plan_joins import JoinPool
 from mpc.ring import ring
 from parties.node.behind import measured, measured_side
 from tests.mpc.policy.plans import ANALYST, TODAY

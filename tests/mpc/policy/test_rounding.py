@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mpc.policy.rounding import round_words, rounded, step
 from mpc.query.layout import Filled
-from mpc.query.plan import ColumnSum, Measure, Rounding, Word
+from mpc.query.plan_pools import ColumnSum, Measure, Rounding, Word
 from mpc.ring import ring
 
 UNITS = st.integers(-(10**20), 10**20)

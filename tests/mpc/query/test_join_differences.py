@@ -15,7 +15,7 @@ from mpc.errors import LocalError
 from mpc.joint_setup import joint_of
 from mpc.protocols import parts
 from mpc.query.compared import Named, Question
-from mpc.query.plan import ComparedPool
+from mpc.query.plan_joins import ComparedPool
 from mpc.run import Trace
 from tests.mpc.query.test_joins import LENT, QUERIES, TWO, WORLD, table, verify_links
 from tests.mpc.query.world import HELPER, World, integer, text

@@ -17,7 +17,7 @@ from mpc.errors import LocalError
 from mpc.joint_setup import Joint, joint_of
 from mpc.messages import Words
 from mpc.protocols import parts
-from mpc.query.plan import JoinPool
+from mpc.query.plan_joins import JoinPool
 from mpc.run import Trace
 from tests.mpc.query import test_join_unions as unions
 from tests.mpc.query.test_joins import LENT, QUERIES, TWO, WORLD, table, verify_links, worlds

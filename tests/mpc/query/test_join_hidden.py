@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mpc.joint import play, play_helper
 from mpc.joint_setup import joint_of
-from mpc.query.plan import JoinPool, Side
+from mpc.query.plan_joins import JoinPool, Side
 from mpc.ring import ring
 from mpc.run import Trace, run
 from parties.node.behind import in_all_cells, measured_side

@@ -9,7 +9,8 @@ import pytest
 
 from mpc.joint_setup import joint_of
 from mpc.protocols import parts
-from mpc.query.plan import Plan, Rounding
+from mpc.query.plan import Plan
+from mpc.query.plan_pools import Rounding
 from mpc.run import Trace
 from mpc.traffic import traffic
 from tests.mpc.query.test_joins import LENT, QUERIES, THREE, TWO, WORLD, verify_links

@@ -19,7 +19,7 @@ from mpc.ids import INTEGER, Integers, lay_out
 from mpc.joint_setup import Joint
 from mpc.protocols import parts
 from mpc.query.catalog import Table
-from mpc.query.plan import JoinPool
+from mpc.query.plan_joins import JoinPool
 from mpc.run import Trace
 from mpc.traffic import traffic
 from tests.mpc.query.world import HELPER, Held, World, date, decimal, integer, refusal, text

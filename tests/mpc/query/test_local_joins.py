@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mpc.query.plan import JoinPool
+from mpc.query.plan_joins import JoinPool
 from tests.mpc.query.test_joins import firm, table
 from tests.mpc.query.world import World, decimal, integer, refusal, text
 

@@ -27,7 +27,8 @@ from mpc.query.catalog import Table
 from mpc.query.compile import compile_plan
 from mpc.query.finish import Result, finish
 from mpc.query.layout import read
-from mpc.query.plan import JoinPool, Plan
+from mpc.query.plan import Plan
+from mpc.query.plan_joins import JoinPool
 from mpc.ring import ring
 from mpc.run import Trace
 from mpc.traffic import traffic

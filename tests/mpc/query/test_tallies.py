@@ -20,7 +20,8 @@ from mpc.pair import Pair
 from mpc.policy.needs import Recipient, Request, needs_of
 from mpc.protocols import size
 from mpc.protocols.tally_terms import Tally
-from mpc.query.plan import MetReveal, Plan
+from mpc.query.plan import Plan
+from mpc.query.plan_reveals import MetReveal
 from mpc.replay import replay
 from mpc.run import Trace, run
 from mpc.traffic import pair_traffic

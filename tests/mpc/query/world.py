@@ -36,7 +36,8 @@ from mpc.query.compared import Earlier, Named, Question
 from mpc.query.compile import asked_of, compile_plan
 from mpc.query.finish import Result, finish
 from mpc.query.layout import Filled, fill, read
-from mpc.query.plan import JoinPool, Plan, TallyPool
+from mpc.query.plan import Plan
+from mpc.query.plan_joins import JoinPool, TallyPool
 from mpc.ring import ring
 from mpc.roles import Places, searches_of
 from mpc.rounds import Rounds
