@@ -22,13 +22,13 @@ from typing import Any
 import parties.coordinator.attempt as attempt
 import parties.coordinator.deposit_store as taken
 import parties.coordinator.store as coordinator_store
+import parties.node.attempts as attempts
 import parties.node.budgets as budgets
 import parties.node.deposit_store as made
 import parties.node.inputs as inputs
 import parties.node.met as met
 import parties.node.noise_seeds as noise_seeds
 import parties.node.releases as releases
-import parties.node.service as service
 import parties.node.store as node_store
 from mpc.codec import decode
 from mpc.messages import Words
@@ -86,7 +86,7 @@ def around(owner: Any, name: str, before: str, after: str) -> None:
     setattr(owner, name, mortal)
 
 
-service.drive = mortal_drive
+attempts.drive = mortal_drive
 attempt.drive = mortal_drive
 around(node_store.Store, "approve", "approve", "approved")
 around(budgets.Budgets, "reserve", "reserve", "reserved")

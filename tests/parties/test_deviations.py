@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import parties.coordinator.attempt as attempt
-import parties.node.service as service
+import parties.node.attempts as attempts
 from mpc.codec import decode
 from mpc.crypto.agree import public_key
 from mpc.errors import HejiError
@@ -150,7 +150,7 @@ async def test_nodes_compile_the_job_and_not_the_coordinators_plan(tmp_path: Pat
 
 
 def other_words(change) -> Any:
-    honest = service.play_party
+    honest = attempts.play_party
 
     def play(session, *given):
         role = honest(session, *given)
@@ -178,7 +178,7 @@ def other_words(change) -> Any:
     ],
 )
 async def test_a_party_that_sends_something_else_is_blamed(tmp_path: Path, monkeypatch, change, code: str):
-    monkeypatch.setattr(service, "play_party", other_words(change))
+    monkeypatch.setattr(attempts, "play_party", other_words(change))
     async with serving(world.make(tmp_path)) as running:
         error = await refusal(running.query(world.TOGETHER))
         assert (error.code, error.facts["party"]) == (code, "bank_b")
