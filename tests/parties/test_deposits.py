@@ -16,6 +16,7 @@ from mpc.errors import HejiError
 from parties.clock import now
 from parties.coordinator import deposits as at_coordinator
 from parties.failures import decode
+from parties.node import deposit_making
 from parties.node import deposits as at_node
 from parties.node.decisions import Word
 from parties.node.store import Store
@@ -150,13 +151,13 @@ async def test_a_stop_while_it_encrypts_lets_nothing_out(tmp_path: Path, monkeyp
     async with banks(make(tmp_path)) as (running, _):
         job = await submit(running)
         store = Store(running.folder / "bank_a" / "state" / "node.db", b"\x00" * 32)
-        real = at_node.encrypted
+        real = deposit_making.encrypted
 
         def encrypt(*args: Any) -> bytes:
             store.decisions.stop(Word("Li Na", now(), "", "command"), now=True)
             return real(*args)
 
-        monkeypatch.setattr(at_node, "encrypted", encrypt)
+        monkeypatch.setattr(deposit_making, "encrypted", encrypt)
         assert (await refusal(at(running, "bank_a", "Make", job))).code == "policy.stopped"
         assert bodies(running) == []
         [told] = (await at(running, "bank_a", "List")).deposits
