@@ -1,4 +1,4 @@
-"""The pool of a join: local queries of the sides, steps on shares, what is released, and the uses of columns."""
+"""The pool of a join: its sides with their columns, steps on shares, and what is released."""
 
 from __future__ import annotations
 
@@ -7,52 +7,27 @@ from dataclasses import replace
 from itertools import product
 
 from mpc.errors import LocalError
-from mpc.ids import INTEGER, Field
 from mpc.protocols.ranked import Searched
 from mpc.query import build
 from mpc.query.behind_joins import behind_side, chosen, summed
-from mpc.query.catalog import Catalog, Table, Value
-from mpc.query.catalog import Column as Declared
+from mpc.query.catalog import Catalog, Value
 from mpc.query.compared import Beside, Slice
 from mpc.query.dominance import absolute_addends, ring_of_shares
 from mpc.query.fold import Draft
 from mpc.query.join_rounding import rounding_of_side
-from mpc.query.local import key_sql, row_counts, row_text
-from mpc.query.local_joins import LocalJoin
+from mpc.query.join_sides import declared_key, key_field, own_sql, side_query, table_of
+from mpc.query.local import key_sql
 from mpc.query.lowering import Lowering
-from mpc.query.nodes import (
-    Abs,
-    Agg,
-    Arith,
-    Column,
-    Compare,
-    Expr,
-    Extreme,
-    InList,
-    JoinedTerm,
-    JoinSide,
-    NullIf,
-    Ranked,
-    columns,
-    numeric,
-    walk,
-)
+from mpc.query.nodes import Agg, Expr, JoinedTerm, JoinSide, Ranked, columns
 from mpc.query.parse import Source
 from mpc.query.plan import Noise
-from mpc.query.plan_joins import ComparedPool, Dominance, JoinPool, RankedRows, Released, Side, SideColumn, sources_of
-from mpc.query.plan_pools import Key, LocalQuery, Measure
-from mpc.query.plan_reveals import ColumnUse, JoinReveal, RowReveal, Use
+from mpc.query.plan_joins import ComparedPool, Dominance, JoinPool, RankedRows, Released, Side, sources_of
+from mpc.query.plan_pools import Key, Measure
 from mpc.query.polynomials import Compared, Factor, Poly, plus, scaled, times
-from mpc.query.printer import identifier, sql, units
 from mpc.query.program import Program
 from mpc.query.rules import simplify_filter
-from mpc.query.separate import formal
-from mpc.query.show import show, shown
 from mpc.query.tally_pool import without_helper
-from mpc.query.uses import bare, condition_columns, conditions, value_columns
 
-#: bytes of a text key whose owner says nothing: with its length two AES blocks
-DEFAULT_SIZE = 30
 #: values of GROUP BY keys that others than the spine hold: each costs products for all rows
 MAX_SLICES = 64
 
@@ -63,7 +38,8 @@ def term_of(drafts: Sequence[Draft]) -> JoinedTerm | None:
     return next((t for t in found if isinstance(t, JoinedTerm)), None)
 
 
-def _terms(agg: Agg) -> Iterator[JoinedTerm]:
+def terms_of(agg: Agg) -> Iterator[JoinedTerm]:
+    """The combinations of the join that an aggregate over it is of."""
     for t in agg.terms:
         assert isinstance(t, JoinedTerm)
         yield t
@@ -90,7 +66,7 @@ def join_pool(
     first = term_of(drafts)
     assert first is not None
     family, by_row = first.family, first.by_row
-    every = {t for d in drafts for a in d.aggregates for t in _terms(a)}
+    every = {t for d in drafts for a in d.aggregates for t in terms_of(a)}
     branches = frozenset(s.name for s in family if any(s not in t.sides for t in every))
     compared: dict[str, Compared] = {}
     lowerings: dict[JoinedTerm, Lowering] = {}
@@ -136,7 +112,7 @@ def join_pool(
             ranked.append(RankedRows(len(released), program.word(value, 64, []), program.word(count, 64, []), searched))
         for drafted, word in zip(draft.words, measure.words, strict=True) if searched is None else ():
             if word.kind == "present":
-                words.append(program.present([lowering(t).rows for t in _terms(draft.aggregates[0])]))
+                words.append(program.present([lowering(t).rows for t in terms_of(draft.aggregates[0])]))
                 continue
             totals, distinct = [], []
             for k, (a, t) in ((k, pair) for k, atom in drafted.form.terms for pair in _joined(atom)):
@@ -147,7 +123,7 @@ def join_pool(
             words.append(program.word(plus(*totals), word.ring, distinct))
         counted = [] if by_row or noise is not None else list(_counted(draft, lowering))
         released.append(program.released(words, [program.entities(within(p, t)) for p, t in counted]))
-    fields = tuple(_field([_declared(catalogs, s, i) for s in family]) for i in range(len(family[0].key)))
+    fields = tuple(key_field([declared_key(catalogs, s, i) for s in family]) for i in range(len(family[0].key)))
 
     comparisons = None
     if beside is not None:
@@ -160,14 +136,14 @@ def join_pool(
         """The sides with the columns that the program has so far."""
         found = []
         for i, (side, computed, factors) in enumerate(zip(family, sides_, program.factors, strict=True)):
-            shown_keys = [(_own_sql if by_row else key_sql)(key_values[k]) for k in grouped if i == 0]
-            query = _local_query(_table(catalogs, side), computed, list(factors), shown_keys, noise)
+            shown_keys = [(own_sql if by_row else key_sql)(key_values[k]) for k in grouped if i == 0]
+            query = side_query(table_of(catalogs, side), computed, list(factors), shown_keys, noise)
             columns_ = tuple(c for _, c in factors)
             own = () if by_row else _keys_of(side, key_values)
             if not by_row and noise is None:
                 absent = side.optional or side.name in branches
                 catalog = next(c for c in catalogs.values() if c.party == side.party)
-                table = _table(catalogs, side)
+                table = table_of(catalogs, side)
                 assert table is not None
                 query = replace(
                     query,
@@ -213,7 +189,7 @@ def _counted(draft: Draft, lowering: Callable[[JoinedTerm], Lowering]) -> Iterat
     """What counts the entities behind a measure: each owner's rows by themselves must pass, so of a UNION ALL each
     branch."""
     for a in draft.aggregates:
-        for t in _terms(a):
+        for t in terms_of(a):
             yield from ((p, t) for p in lowering(t).behind(a, t.value))
 
 
@@ -234,7 +210,7 @@ def _addend_steps(
         for draft, within, lowering in drafts:
             steps: dict[int, None] = {}
             for a in draft.aggregates:
-                for t in _terms(a):
+                for t in terms_of(a):
                     for e in absolute_addends(a, t):
                         bits = ring_of_shares(e, t)
                         if bits is None:
@@ -259,7 +235,7 @@ def searched_of(draft: Draft) -> Searched | None:
 
 def _only_term(source: Source, draft: Draft) -> JoinedTerm:
     """The rows among which a place is searched for: each row of the spine once."""
-    terms = list(dict.fromkeys(t for a in draft.aggregates for t in _terms(a)))
+    terms = list(dict.fromkeys(t for a in draft.aggregates for t in terms_of(a)))
     (name, *_) = draft.names or ["A quantile"]
     if len(terms) > 1 or len(terms[0].family) > len(terms[0].sides):
         raise source.unsupported(None, f"{name} over a join with UNION ALL", "Ask for it over each branch by itself.")
@@ -301,215 +277,4 @@ def _is(key: Expr, value: Value) -> Expr:
 def _joined(atom: Expr) -> Iterator[tuple[Agg, JoinedTerm]]:
     """An aggregate with each of its terms."""
     assert isinstance(atom, Agg)
-    yield from ((atom, t) for t in _terms(atom))
-
-
-def _declared(catalogs: Mapping[str, Catalog], side: JoinSide, i: int) -> Declared:
-    table = _table(catalogs, side)
-    column = table.column(side.key[i].name) if table else None
-    assert column is not None
-    return column
-
-
-def _table(catalogs: Mapping[str, Catalog], of: JoinSide | ColumnUse) -> Table | None:
-    return next(c for c in catalogs.values() if c.party == of.party).table(of.table)
-
-
-def published(use: ColumnUse, catalogs: Mapping[str, Catalog]) -> Iterator[ColumnUse]:
-    """A use of a column where the owner publishes it and grants it."""
-    table = _table(catalogs, use)
-    if not isinstance(table, LocalJoin):
-        yield use
-    elif use.column == "*":
-        yield from (replace(use, table=part) for part in table.parts)
-    else:
-        name, column = table.source_of(use.column)
-        yield replace(use, table=name, column=column)
-
-
-def _field(declared: Sequence[Declared]) -> Field:
-    """Form and size of a column of the key: the same for all. An id to one owner is an id to all."""
-    if declared[0].kind != "text":
-        return INTEGER
-    forms = {c.form or ("id" if c.key else "text") for c in declared}
-    form = forms.pop() if len(forms) == 1 else "id"
-    if form == "credit_code":
-        return Field("credit_code", 18)
-    return Field("text" if form == "text" else "id", max(c.size or DEFAULT_SIZE for c in declared))
-
-
-# ---- local queries
-
-
-def _local_query(
-    table: Table | None,
-    side: JoinSide,
-    factors: Sequence[tuple[Factor, SideColumn]],
-    keys: Sequence[str],
-    noise: Noise | None,
-) -> LocalQuery:
-    """Every row of the table, whatever the conditions: the number of rows that take part is that of the table."""
-    assert table is not None
-    items = [f"{identifier(c.name)} AS j{i}" for i, c in enumerate(side.key)]
-    items += [f"{k} AS g{i}" for i, k in enumerate(keys)]
-    items.append(f"{row_counts(table, side.where, None if noise is None else noise.entity_rows)} AS pass")
-    items += [f"{_factor_sql(f)} AS c{i}" for i, (f, _) in enumerate(factors)]
-    if noise is not None and not side.unique:
-        items.append(f"md5_number_lower({row_text(table)}) AS d")
-    rows, tables = (table.sql, table.parts) if isinstance(table, LocalJoin) else (identifier(side.table), (side.table,))
-    return LocalQuery(side.party, f"SELECT {', '.join(items)} FROM {rows}", tables)
-
-
-def _own_sql(e: Expr) -> str:
-    """A value of the recipient's own, of any width."""
-    return f"CAST({sql(e)} AS DECIMAL(38,0))" if numeric(e) else key_sql(e)
-
-
-def _factor_sql(f: Factor) -> str:
-    value = "1" if f.value is None else units(f.value)
-    if f.value is not None and f.value.kind == "boolean":
-        value = f"CAST({value} AS BIGINT)"
-    tests = " AND ".join(sorted(f"({sql(c)})" for c in f.conditions))
-    text = f"CASE WHEN {tests} THEN {value} ELSE 0 END" if tests else value
-    narrow = f.value is None or (
-        f.value.low is not None and f.value.high is not None and f.value.low > -(2**63) and f.value.high < 2**63
-    )
-    return f"CAST({text} AS {'BIGINT' if narrow else 'DECIMAL(38,0)'})"
-
-
-# ---- what is revealed, and from what
-
-
-def join_reveal(pool: JoinPool, draft: Draft, measure: Measure, catalogs: Mapping[str, Catalog]) -> JoinReveal:
-    """A measure over a join with every column it derives from."""
-    term = term_of([draft])
-    assert term is not None
-    used = {
-        use
-        for a in draft.aggregates
-        for t in _terms(a)
-        for u in (_row_uses(a, t, catalogs) if term.by_row else _uses(a, t, draft.folded, catalogs))
-        for use in published(u, catalogs)
-    }
-    uses = tuple(sorted(used, key=lambda u: (u.party, u.table, u.column, u.use, u.where)))
-    joined = tuple(sorted({s.party for s in term.family}))
-    sets = [
-        {c.party for unit in formal(w) if unit.atom is not None for c in value_columns(unit.atom)}
-        for w in draft.words
-        if w.kind in ("sum", "squares", "ranked")
-    ]
-    adding = tuple(sorted(set.intersection(*sets))) if sets else ()
-    if term.by_row:
-        what = "which rows are in the join" if measure.words[0].kind == "present" else measure.name
-        # values of several tables are pooled; of one row each is granted by itself
-        pooled = adding if any(len(a.terms) > 1 for a in draft.aggregates) else ()
-        return RowReveal(what, pool.name, uses, pooled, len(pooled) > 1, (), joined, (term.party,))
-    grouped = tuple(sorted({c.party for k in term.keys for c in columns(k)}))
-    return JoinReveal(
-        measure.name,
-        pool.name,
-        uses,
-        adding,
-        len(adding) > 1,
-        joined if any(w.kind == "ranked" for w in draft.words) else (),
-        joined,
-        grouped,
-    )
-
-
-def _uses(agg: Agg, term: JoinedTerm, folded: bool, catalogs: Mapping[str, Catalog]) -> Iterator[ColumnUse]:
-    def use(of: Column | JoinSide, column: str, kind: Use, where: str) -> ColumnUse:
-        return ColumnUse(of.party, of.table, column, kind, where)
-
-    value = term.value
-    for side in term.sides:
-        for c in side.key:
-            yield use(c, c.name, "join", "JOIN")
-        if side.where is not None:
-            for c in columns(side.where):
-                yield use(c, c.name, "filter", f"WHERE {show(side.where)}")
-    for condition in term.crossing:
-        for c in columns(condition):
-            yield use(c, c.name, "filter", f"WHERE {show(condition)}")
-            if len({c.party for c in columns(condition)}) > 1:
-                yield use(c, c.name, "product", f"WHERE {shown(condition)}")
-    for key in term.keys:
-        for c in columns(key):
-            yield use(c, c.name, "group", f"GROUP BY {shown(key)}")
-            if len({c.party for c in columns(key)}) > 1:
-                yield use(c, c.name, "product", f"GROUP BY {shown(key)}")
-    valued = list(value_columns(value)) if value is not None else []
-    asked = list(condition_columns(value)) if value is not None else []
-    if not valued:
-        for side in term.sides:
-            for name in _entity_columns(side, catalogs):
-                yield use(side, name, "aggregate", agg.name)
-    if value is None:
-        return
-    product = _multiplied(value)
-    for c in valued:
-        yield use(c, c.name, "extreme" if agg.func in ("ranked", "known") else "aggregate", agg.name)
-        if folded or bare(value) != c:
-            yield use(c, c.name, "arithmetic", shown(value))
-        if c.party in product or any(a.party != c.party for a in asked):
-            yield use(c, c.name, "product", shown(value))
-    compared = _compared(value)
-    for c in asked:
-        yield use(c, c.name, "filter", show(value))
-    for c in compared:
-        yield use(c, c.name, "product", shown(value))
-
-
-def _row_uses(agg: Agg, term: JoinedTerm, catalogs: Mapping[str, Catalog]) -> Iterator[ColumnUse]:
-    """What a value of single rows derives from: columns shown, and columns of which only conditions are shown, each
-    condition by itself and in full, since they are counted.
-
-    A total over several rows of an entity shows how many of them a condition holds for, which is more than a bit.
-    """
-    totalled = set() if agg.func in ("present", "value") else {(s.party, s.table) for s in term.sides if not s.unique}
-
-    def asked(condition: Expr, where: str) -> Iterator[ColumnUse]:
-        for c in columns(condition):
-            yield ColumnUse(c.party, c.table, c.name, "threshold", where)
-            if (c.party, c.table) in totalled:
-                yield ColumnUse(c.party, c.table, c.name, "row", where)
-
-    for side in term.sides:
-        for c in side.key:
-            yield ColumnUse(side.party, side.table, c.name, "join", "JOIN")
-            yield ColumnUse(side.party, side.table, c.name, "join_reveal", "which rows are in the join")
-    for condition in (*(s.where for s in term.sides if s.where is not None), *term.crossing):
-        yield from asked(condition, f"WHERE {show(condition)}")  # whether all hold is one bit
-    if agg.func == "rows":  # how many rows met, of sides that can have several
-        for side in term.sides:
-            for name in _entity_columns(side, catalogs) if not side.unique else ():
-                yield ColumnUse(side.party, side.table, name, "row", agg.name)
-    if term.value is None:
-        return
-    for c in value_columns(term.value):
-        yield ColumnUse(c.party, c.table, c.name, "row", shown(term.value))
-    for condition in conditions(term.value):
-        yield from asked(condition, show(condition))
-
-
-def _entity_columns(side: JoinSide, catalogs: Mapping[str, Catalog]) -> tuple[str, ...]:
-    table = _table(catalogs, side)
-    return tuple(c.name for c in table.keys) if table and table.keys else ("*",)
-
-
-def _compared(e: Expr) -> set[Column]:
-    """Columns that are compared with another owner's: who holds the other one can choose it."""
-    compares = (Compare, Extreme, Abs, NullIf, InList)
-    crossing = [n for n in walk(e) if isinstance(n, compares) and len({c.party for c in columns(n)}) > 1]
-    return {c for n in crossing for c in columns(n)}
-
-
-def _multiplied(e: Expr) -> set[str]:
-    """Parties whose values are multiplied by another party's."""
-    found: set[str] = set()
-    for n in walk(e):
-        if isinstance(n, Arith) and n.op == "*":
-            left, right = ({c.party for c in columns(x)} for x in (n.left, n.right))
-            if left and right and len(left | right) > 1:
-                found |= left | right
-    return found
+    yield from ((atom, t) for t in terms_of(atom))

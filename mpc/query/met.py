@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mpc.query.catalog import Catalog
 from mpc.query.fold import Draft
-from mpc.query.join_pool import published
+from mpc.query.join_reveals import published
 from mpc.query.nodes import Column, JoinedTerm, JoinSide, columns
 from mpc.query.plan_joins import TallyPool
 from mpc.query.plan_reveals import ColumnUse, MetReveal

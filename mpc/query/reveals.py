@@ -9,7 +9,7 @@ import numpy as np
 
 from mpc.query.catalog import Catalog
 from mpc.query.fold import Draft
-from mpc.query.join_pool import join_reveal
+from mpc.query.join_reveals import join_reveal
 from mpc.query.met import met_reveal
 from mpc.query.plan_joins import JoinPool, TallyPool
 from mpc.query.plan_pools import Measure, Pool
