@@ -264,5 +264,5 @@ def test_keys_at_rest(tmp_path: Path) -> None:
     with pytest.raises(HejiError, match="cannot be opened"):
         keys.secret(paillier.PublicKey.from_bytes(second.key).fingerprint)
     path.unlink()
-    with pytest.raises(HejiError, match="Restore the keys"):
+    with pytest.raises(HejiError, match="Put keys/deposits back"):
         keys.secret(paillier.PublicKey.from_bytes(second.key).fingerprint)

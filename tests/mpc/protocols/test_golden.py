@@ -35,7 +35,7 @@ def transcript(roles: dict[str, Any]) -> str:
         ),
         (
             lambda: test_tally.roles(test_tally.tally(), *test_tally.DATA),
-            "90c07f3f10047f5a17777242a3b0a21f524970a388e0a105e8853c6a4319ed8f",
+            "a3f953b433544e60bf64730b62ff6bf3021d7f62d3d75eeab6f7c9d7c601d71b",
         ),
     ],
     ids=["align", "joined totals", "blind", "tally"],
