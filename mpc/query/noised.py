@@ -80,7 +80,7 @@ def add_noise(
     """
     if not helped and any(_joined(word.form) for drafts, _, _ in pools for d in drafts for word in d.words):
         raise refused(
-            "in a join without a helper both parties learn exactly which keys they share",
+            "in a join without a helper the parties learn which keys they share, or how many, without noise",
             "Ask with --trust helper: over a hidden join every owner adds its noise before anything is opened.",
         )
     changes = {
