@@ -55,26 +55,21 @@ class Rest:
     def closing(self, lines: Lines, hidden: NDArray[np.bool_]) -> list[int]:
         """Cells to be hidden besides, so that a table and all its margins give none that is small or dominated."""
         found: set[int] = set()
-        if len(self.shape) < 2 or not hidden.any():
-            return []
-        for sizes in self._sizes:
-            needs = np.where(sizes < self.least, self.least, 0)
-            if self.carried is not None:
-                needs[self._dominated] = sizes[self._dominated] + self.least
-            needs[~hidden | (sizes == 0)] = 0
-            if needs.any():
-                found.update(
-                    closing(self.shape, sizes, hidden, needs, lambda x: self.told(lines.hidden(x), lines.cells(x)))
-                )
+        if len(self.shape) > 1 and hidden.any():
+            for sizes, needs in self._mixed:
+                wanted = np.where(hidden, needs, 0)
+                if wanted.any():
+                    told = lambda line: self.told(lines.hidden(line), lines.cells(line))  # noqa: E731
+                    found.update(closing(self.shape, sizes, hidden, wanted, told))
         return sorted(found)
 
     @cached_property
-    def _sizes(self) -> list[NDArray[np.int64]]:
-        """How many entities are in each cell, by column, (cells,) each; equal ones once."""
-        found = [np.bincount(b.cells, minlength=prod(self.shape)) for b in self.behind]
-        return list({sizes.tobytes(): sizes for sizes in found}.values())
-
-    @cached_property
-    def _dominated(self) -> NDArray[np.bool_]:
-        assert self.carried is not None
-        return self.carried.dominated(prod(self.shape))
+    def _mixed(self) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Of each column how many entities are in each cell, and of each addend what it adds up to there; and of how
+        much a sum with this cell has to be, 0: of any, (cells,) each. Equal ones once."""
+        count = prod(self.shape)
+        found = [np.bincount(b.cells, minlength=count).astype(np.float64) for b in self.behind]
+        mixed = [(sizes, np.where((sizes > 0) & (sizes < self.least), self.least, 0.0)) for sizes in found]
+        if self.carried is not None:
+            mixed.extend(self.carried.needed(count))
+        return list({(a.tobytes(), b.tobytes()): (a, b) for a, b in mixed}.values())
