@@ -298,8 +298,8 @@ def _let_out(found: Sequence[tuple[Released, Population]], over: Over, known: Ea
 
 
 def _unexplained(column: Released, p: Population, over: Over, known: Earlier, least: int) -> int:
-    """In how many entities it differs from the nearest one that was let out."""
-    return known[column, over].unexplained(p, least) if (column, over) in known else len(p)
+    """In how many entities it differs from the nearest one that was let out; none that is too small was."""
+    return known[column, over].unexplained(p, least) if len(p) >= least and (column, over) in known else len(p)
 
 
 def _remember(

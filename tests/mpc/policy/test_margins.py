@@ -219,7 +219,7 @@ def test_two_measures_of_one_job_or_of_two_give_no_small_set_away(counts: Counts
 
 
 @given(COUNTS, COUNTS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_two_owners_of_whom_one_receives_the_sum(ours: Counts, theirs: Counts) -> None:
     """A tally of both tables: each hides by its own ledger, which takes for let out what only the other hid. The other
     takes its own part off, and so sees ours of the cells that neither hides."""
