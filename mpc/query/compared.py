@@ -26,6 +26,7 @@ from typing import Literal
 import rfc8785
 
 from mpc.crypto.labels import digest
+from mpc.job import MAX_JOB_BYTES
 from mpc.query.behind_joins import chosen
 from mpc.query.catalog import Catalog, Table
 from mpc.query.disjoint import exclude
@@ -40,24 +41,53 @@ from mpc.query.program import Program
 
 @dataclass(frozen=True)
 class Question:
-    """What a job asked of a join, as far as its populations depend on it: the same for jobs that ask the same."""
+    """What a job asked of a join, as far as its populations depend on it.
+
+    ``nonce``: of the first job that asked it, as far as a member knows, which only those know that had a part in that
+    job: who guesses the question cannot tell by its digest that it was asked. Questions of equal ``content`` are one.
+    """
 
     sql: str
     parameters: tuple[tuple[str, str], ...]
     recipients: tuple[str, ...]
+    nonce: str = ""
 
     def to_bytes(self) -> bytes:
+        """RFC 8785 canonical JSON."""
+        nonce = {"nonce": self.nonce} if self.nonce else {}
         parameters = dict(self.parameters)
-        return rfc8785.dumps({"v": 1, "sql": self.sql, "parameters": parameters, "recipients": list(self.recipients)})
+        return rfc8785.dumps(
+            {"v": 1, "sql": self.sql, "parameters": parameters, "recipients": list(self.recipients), **nonce}
+        )
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Question:
-        told = json.loads(raw)
-        return cls(told["sql"], tuple(sorted(told["parameters"].items())), tuple(told["recipients"]))
+        """Strict inverse. Raises ValueError."""
+        try:
+            told = json.loads(raw) if len(raw) <= MAX_JOB_BYTES else {}
+            parameters, recipients = tuple(sorted(told["parameters"].items())), tuple(told["recipients"])
+            found = cls(told["sql"], parameters, recipients, told.get("nonce", ""))
+            texts = [found.sql, found.nonce, *recipients, *(t for pair in parameters for t in pair)]
+            if not all(isinstance(t, str) for t in texts) or found.to_bytes() != raw:
+                raise ValueError("not the canonical form of a question")
+        except (TypeError, KeyError, AttributeError, RecursionError) as problem:
+            raise ValueError("bytes that are no question") from problem
+        return found
 
     def digest(self) -> str:
         """SHA-256 (hex), by which approvals name it."""
         return digest("question", self.to_bytes()).hex()
+
+    @property
+    def content(self) -> str:
+        """The digest without the nonce: the same for jobs that ask the same."""
+        return replace(self, nonce="").digest()
+
+
+def named_by(approvals: Mapping[str, bytes]) -> dict[str, tuple[str, ...]]:
+    """The digests that each owner names in its approval; not of those that ask for no comparison."""
+    told = {p: json.loads(raw).get("compared") for p, raw in sorted(approvals.items())}
+    return {p: tuple(map(str, names)) for p, names in told.items() if names is not None}
 
 
 @dataclass(frozen=True)
@@ -69,9 +99,12 @@ class Named:
     @classmethod
     def in_approvals(cls, approvals: Mapping[str, bytes]) -> Named | None:
         """None where no owner asks for a comparison."""
-        told = [json.loads(raw).get("compared") for _, raw in sorted(approvals.items())]
-        lists = tuple(tuple(map(str, names)) for names in told if names is not None)
+        lists = tuple(named_by(approvals).values())
         return cls(lists) if lists else None
+
+    def renamed(self, names: Mapping[str, str]) -> Named:
+        """The same by other names, of which several may be one."""
+        return Named(tuple(tuple(dict.fromkeys(names[n] for n in of)) for of in self.lists))
 
     @property
     def every(self) -> tuple[str, ...]:
@@ -84,7 +117,8 @@ class Named:
 
 @dataclass(frozen=True)
 class Asked:
-    """An earlier question, read: its aggregates with the source and the catalogs that they were bound by."""
+    """An earlier question, read: its aggregates with the source and the catalogs that they were bound by. ``name``: its
+    content."""
 
     name: str
     source: Source
