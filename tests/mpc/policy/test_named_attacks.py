@@ -1,7 +1,7 @@
 """The attacks that issue and design name, from SQL to the code that stops them (or the cell that is spoiled).
 
-Each docstring says what the attacker does and which rule is in its way. What is attacked stands in attacked.py; weights,
-many numbers and roundings are attacked in files of their own (test_*_attacks.py).
+Each docstring says what the attacker does and which rule is in its way. What is attacked stands in attacked.py;
+weights, many numbers and roundings are attacked in files of their own (test_*_attacks.py).
 """
 
 from __future__ import annotations
