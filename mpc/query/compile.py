@@ -333,7 +333,7 @@ def _pools(
     def pool(name: str, chosen: list[Draft], keys: tuple[Key, ...], measures: tuple[Measure, ...]) -> Pool:
         if term_of(chosen) is not None:
             held = own if keys else ()
-            known = None if earlier is None or not helped else beside(chosen, held, catalogs, earlier)
+            known = None if earlier is None or not helped else beside(source, chosen, held, catalogs, earlier)
             made = join_pool(source, name, keys, held, chosen, measures, catalogs, noise, helped=helped, beside=known)
             return size_alone(made, recipients) if isinstance(made, TallyPool) else made
         parties = tuple(sorted({party for d in chosen for party in d.parties}))

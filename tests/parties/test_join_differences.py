@@ -111,6 +111,18 @@ async def test_more_than_an_owner_compares_is_refused(tmp_path: Path) -> None:
     assert error.code == "job.limits" and "compared_releases" in str(error)
 
 
+@pytest.mark.slow
+async def test_questions_that_exclude_each_other_take_up_none_of_what_an_owner_compares(tmp_path: Path) -> None:
+    folder = make(tmp_path, least=10)
+    set_in(folder / "tax", "compared_releases = 1")
+    ranges = [f"b.balance >= {n} AND b.balance < {n + 15}" for n in range(0, 60, 15)]
+    async with serving(folder) as running:
+        counts = [(await shown(running, f"SELECT COUNT(*) AS n {BANKED} WHERE {r}"))[0]["n"] for r in ranges]
+        error = await refused(running, f"SELECT COUNT(*) AS n {BANKED} WHERE b.balance >= 14")
+    assert counts == [sum(1 for i, _ in enumerate(FIRMS) if i % 4 and n <= i + 0.5 < n + 15) for n in range(0, 60, 15)]
+    assert error.code == "job.limits"
+
+
 @pytest.mark.parametrize("member", [pytest.param("tax", marks=pytest.mark.slow), "helper"])
 async def test_who_has_lost_an_earlier_question_computes_nothing(tmp_path: Path, member: str) -> None:
     folder = make(tmp_path, least=10)
