@@ -13,6 +13,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from mpc.errors import LocalError
+from mpc.job import MAX_JOB_BYTES
 from mpc.joint_setup import joint_of
 from mpc.protocols import parts
 from mpc.query.compared import Named, Question
@@ -421,4 +422,34 @@ def test_questions_are_told_apart_by_what_they_ask() -> None:
     q = Question("SELECT 1", (("month", "2026-11"),), ("analyst",))
     assert Question.from_bytes(q.to_bytes()) == q
     others = [replace(q, sql="SELECT 2"), replace(q, parameters=()), replace(q, recipients=("tax",))]
-    assert len({x.digest() for x in (q, *others)}) == 4
+    assert len({x.digest() for x in (q, *others)}) == len({x.content for x in (q, *others)}) == 4
+    known = replace(q, nonce="ab" * 16)
+    assert Question.from_bytes(known.to_bytes()) == known
+    assert known.digest() != q.digest() and known.content == q.content == q.digest()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"[" * 100_000,
+        Question("SELECT 1", (), ("analyst",)).to_bytes() + b" ",
+        Question("SELECT 1", (), ("analyst",)).to_bytes().replace(b'"v":1', b'"v":2'),
+        Question("SELECT 1", (), ("analyst",)).to_bytes().replace(b'"SELECT 1"', b"1"),
+        Question("SELECT 1", (), ("analyst",)).to_bytes().replace(b'["analyst"]', b'"analyst"'),
+        Question("SELECT 1", (("a", "b"),), ("analyst",)).to_bytes().replace(b'"b"', b"2"),
+        Question("SELECT 1", (), ("analyst",), "x").to_bytes().replace(b'"x"', b'""'),
+        Question("SELECT 1" + " " * MAX_JOB_BYTES, (), ("analyst",)).to_bytes(),
+    ],
+)
+def test_bytes_that_are_no_question(raw: bytes) -> None:
+    with pytest.raises(ValueError):
+        Question.from_bytes(raw)
+
+
+def test_questions_by_several_names_are_one() -> None:
+    named = Named((("a", "b"), ("b", "c"))).renamed({"a": "x", "b": "y", "c": "x"})
+    assert named == Named((("x", "y"), ("y", "x")))
+    assert Named((("a", "c", "b"),)).renamed({"a": "x", "b": "y", "c": "x"}) == Named((("x", "y"),))
