@@ -88,8 +88,9 @@ def _verify_few(member: Member, joins: Iterable[ComparedPool]) -> None:
             "job.limits",
             f"A number of this join would be compared with {found} others that were asked for over its tables; "
             f"{member.name} compares with {most} at most.",
-            f"Ask a question that was asked before, or fewer at once; or let {member.name} raise compared_releases in "
-            "its member.toml: such joins take longer.",
+            "Ask a question that was asked before, or one that shares no row with the earlier ones by its constants "
+            f"(another month), or fewer at once; or let {member.name} raise compared_releases in its member.toml: such "
+            "joins take longer.",
             party=member.name,
             compared=found,
         )
