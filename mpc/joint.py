@@ -122,8 +122,13 @@ def _close(here: Session, j: Joint, sums: Totals) -> Rounds[list[RingWords | Non
     if d is None:
         return [None] * len(j.pool.released)
     at = {step: i for i, step in enumerate(j.totalled())}
-    columns = [(sums.rows[at[step]], whole) for step, whole in j.compared_columns]
-    totals = [np.full_like(x, x.sum(dtype=np.uint64)) if whole else x for x, whole in columns]
+    totals = []
+    for c in j.compared_columns:
+        x = sums.rows[at[c.step]]
+        if c.beside is not None:
+            earlier = sums.rows[at[c.beside]]
+            x = x + earlier.sum(dtype=np.uint64) - earlier
+        totals.append(np.full_like(x, x.sum(dtype=np.uint64)) if c.whole else x)
     return (yield from differences.play(here, d, totals))
 
 

@@ -5,8 +5,9 @@
     for each released measure and each earlier population: a step, 1 in one row of each entity in which they differ
 
 Compared are cells with the same cells; and a total, or all cells of a table together, with what has other cells: where
-that is too close, all cells are hidden. Two populations with the same polynomial are the same in public, and nothing is
-computed; nor where constants exclude that a row is in both (mpc/query/disjoint.py). What is found is judged on shares
+that is too close, all cells are hidden. Where the keys are the spine's, each cell is compared with all of what has
+other cells as well. Two populations with the same polynomial are the same in public, and nothing is computed; nor where
+constants exclude that a row is in both (mpc/query/disjoint.py). What is found is judged on shares
 (mpc/protocols/differences.py).
 
 **Order.** The first of two populations that are close is let out, and the other is not. So a question that is asked
@@ -238,6 +239,8 @@ class Beside:
             for s in slices
         ]
         whole, found = _merged(program, every), []
+        # of a key that repeats an entity may be in several groups, and of slices each would need columns of its own
+        singly = _merged(program, [k for k in every if k.apart]) if len(slices) == 1 and self.joined[0].unique else []
         for m, populations in enumerate(asked):
             mine = [p for p, _ in populations]
             of_all = self._beside(program, mine, whole, "across", [k for k in whole if k.apart or not self.keys])
@@ -249,7 +252,7 @@ class Beside:
                     continue
                 own = self._own(program, m, [(cell(s, p, low), low) for p, low in populations])
                 by_cell = self._beside(program, [k.poly for k in own], cells[v], "once", cells[v])
-                found.append((*of_all, *by_cell))
+                found.append((*of_all, *by_cell, *self._singly(program, mine, own, cells[v], singly)))
                 cells[v] = _merged(program, [*cells[v], *own])
         return tuple(found)
 
@@ -306,6 +309,37 @@ class Beside:
                     step = program.differing(p, k.guards, k.poly, how)
                     earlier = program.under(k.guards).once(k.poly, how)
                     found.append(Comparison(step, earlier, how == "across", settled))
+        return tuple(dict.fromkeys(found))
+
+    def _singly(
+        self,
+        program: Program,
+        populations: Sequence[Poly],
+        own: Sequence[_Known],
+        cells: Sequence[_Known],
+        judged: Sequence[_Known],
+    ) -> tuple[Comparison, ...]:
+        """Each cell of populations by itself beside all of those ``judged``, which have other cells. ``own``: the same
+        populations, of cells; those in the same ``cells`` may settle it. What all cells together are the same as gives
+        back what is not shown of them: that is for mpc/protocols/complement.py."""
+        found: list[Comparison] = []
+        for p, mine in zip(populations, own, strict=True):
+            cell, whole = program.guarded(mine.poly), program.guarded(p)
+            polys = [(k, program.under(k.guards).guarded(k.poly)) for k in cells]
+            same = [k for k, q in polys if q == cell]
+            others = [k for k, q in polys if k not in same and not exclude(cell, q)]
+            for k in judged:
+                theirs = program.under(k.guards).guarded(k.poly)
+                if theirs == whole or exclude(whole, theirs) or any(self._before(s, k) for s in same):
+                    continue
+                settled = tuple(
+                    program.differing(mine.poly, other.guards, other.poly, "once")
+                    for other in others
+                    if self._before(other, k)
+                )
+                step = program.differing(p, k.guards, k.poly, "across")
+                earlier = program.under(k.guards).once(k.poly, "across")
+                found.append(Comparison(step, earlier, False, settled, single=True))
         return tuple(dict.fromkeys(found))
 
     def _before(self, first: _Known, other: _Known) -> bool:

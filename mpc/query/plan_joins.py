@@ -193,12 +193,16 @@ class JoinPool(Pool):
 class Comparison:
     """An earlier population beside one of a released measure: the step that is 1 in one row of each entity in which
     they differ, and the one that counts the entities of the earlier. ``whole``: populations of all cells together, not
-    cell by cell. ``settled``: steps of other differences, each of which makes it needless where it is nowhere 1."""
+    cell by cell. ``settled``: steps of other differences, each of which makes it needless where it is nowhere 1.
+
+    ``single``: each cell by itself beside all of the earlier population. Then ``differing`` is of all cells together,
+    with an entity in its own group, and ``settled`` is cell by cell."""
 
     differing: int
     earlier: int
     whole: bool
     settled: tuple[int, ...]
+    single: bool = False
 
 
 @dataclass(frozen=True)
