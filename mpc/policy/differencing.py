@@ -15,12 +15,16 @@ Of a join whose owner does not know what met, those are compared whom its own co
 knows, those that met as well. Of these two neither tells anything about the other, so they are compared with what they
 are alike and with totals of rows, and these with all.
 
+Where nobody knows who met (``part``), whoever was behind the join may be any few less than were chosen. So a total of
+rows that comes later and is of the very same, or nearly, is spoiled too; unless it was let out before the join, which
+then was compared with it on shares (mpc/query/plain.py).
+
 Entities and contributions are keyed 64-bit fingerprints: pseudorandom to whoever has no key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import combinations
@@ -37,8 +41,9 @@ Flags = NDArray[np.bool_]
 
 #: what each kind of population is compared with
 COMPARED: Mapping[Over, tuple[Over, ...]] = {
-    "rows": ("rows", "chosen", "met"),
-    "chosen": ("rows", "chosen"),
+    "rows": ("rows", "chosen", "part", "met"),
+    "chosen": ("rows", "chosen", "part"),
+    "part": ("rows", "chosen", "part"),
     "met": ("rows", "met"),
 }
 #: what is known of a column, for a population of a kind to be compared with
@@ -54,18 +59,24 @@ def differing(a: Population, b: Population) -> int:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Earlier:
-    """A population that was released, loaded where it must be looked at."""
+    """A population that was released, loaded where it must be looked at. ``part``: what was let out may be of any few
+    less; ``settled``: the digests of populations that were let out before."""
 
     load: Callable[[], Population]
     least: int
     size: int
     digest: bytes
+    part: bool = False
+    settled: Container[bytes] = ()
 
     def close_to(self, population: Population, least: int) -> bool:
-        """Whether they differ by at least one entity, and by fewer than the larger of both min_entities."""
+        """Whether they differ by at least one entity, or a part of the earlier one may, and by fewer than the larger of
+        both min_entities."""
         most = max(least, self.least)
-        if abs(self.size - len(population)) >= most or self.digest == population.digest:
+        if abs(self.size - len(population)) >= most or self.part and population.digest in self.settled:
             return False
+        if self.digest == population.digest:
+            return self.part
         return 0 < differing(population, self.load()) < most
 
 
@@ -83,13 +94,23 @@ class Known:
     _by_mark: dict[int, list[int]] = field(default_factory=dict)
     _strictest: int = 0
 
-    def add(self, marks: Iterable[int], load: Callable[[], Population], least: int, size: int, digest: bytes) -> None:
+    def add(
+        self,
+        marks: Iterable[int],
+        load: Callable[[], Population],
+        least: int,
+        size: int,
+        digest: bytes,
+        *,
+        part: bool = False,
+        settled: Container[bytes] = (),
+    ) -> None:
         """``load`` gives the population of ``size`` entities whose ``marks`` and ``digest`` they are; ``least``:
-        min_entities when it was released."""
+        min_entities when it was released; ``part``, ``settled``: as ``_Earlier`` has them."""
         self._strictest = max(self._strictest, least)
         for mark in marks:
             self._by_mark.setdefault(mark, []).append(len(self._populations))
-        self._populations.append(_Earlier(load, least, size, digest))
+        self._populations.append(_Earlier(load, least, size, digest, part, settled))
 
     def too_close(self, population: Population, least: int) -> bool:
         """Whether one of them differs by at least one entity, and by fewer than the larger of both min_entities."""
@@ -239,7 +260,8 @@ def _remember(found: Iterable[tuple[Released, Population]], over: Over, known: E
     for column, p in found:
         for other in COMPARED[over]:
             there = known.setdefault((column, other), Known())
-            there.add(p.marks, partial(_itself, p), least, len(p), p.digest)
+            part = over == "part" and other == "rows"
+            there.add(p.marks, partial(_itself, p), least, len(p), p.digest, part=part)
 
 
 def _itself(p: Population) -> Population:

@@ -208,6 +208,29 @@ def beside_one(pool: JoinPool) -> ComparedPool:
     return ComparedPool(**{**vars(pool), "steps": tuple(steps)}, comparisons=tuple(found))
 
 
+def others_decide(pool: JoinPool, side: int, measure: int) -> bool:
+    """Whether rows of other sides decide which rows of a side are behind a measure: unless it is the spine, and what
+    counts entities reads nothing else."""
+    n = pool.slices
+    todo = [e for r in pool.released[measure * n : (measure + 1) * n] for e in r.entities]
+    seen: set[int] = set()
+    while todo:
+        at = todo.pop()
+        if at in seen:
+            continue
+        seen.add(at)
+        step = pool.steps[at]
+        if isinstance(step, Input) and step.side != side:
+            return True
+        if isinstance(step, Linear):
+            todo += [s for _, s in step.terms]
+        elif isinstance(step, Product):
+            todo += [step.left, step.right]
+        elif isinstance(step, Sign | Low):
+            todo.append(step.arg)
+    return side != 0
+
+
 def sources_of(sides: Iterable[Side]) -> tuple[LocalQuery, ...]:
     """The local queries of a join in the order of ``Pool.sources``."""
     return tuple(sorted((s.query for s in sides), key=lambda q: (q.party, q.tables)))

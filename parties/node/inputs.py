@@ -219,19 +219,17 @@ class Inputs:
         ledger = self._releases
         if not (behind or at_sides) or ledger is None:
             return {}
-        measures = []
-        for p, (query, answer) in behind.items():
-            measures += measured(plan.pools[p], query, answer, filled[p], ledger.fingerprints, ledger.seal)
-        joints = joins_of(cast)
+        measures, joints = [], joins_of(cast)
+        # sides first: of a total of the same rows in this job nobody could tell by whom it differs
         for (p, side), answer in at_sides.items():
             j = joints[p]
             measures += measured_side(j.pool, side, answer, j.least, ledger.fingerprints, ledger.seal)
+        for p, (query, answer) in behind.items():
+            measures += measured(plan.pools[p], query, answer, filled[p], ledger.fingerprints, ledger.seal)
         recipients = sorted({s.recipient for s in cast.sums})
         # a side is looked at for the other owners too, whose totals its conditions choose: by the strictest of all
         job, least = cast.context.job.hex(), max([limits.min_entities, *(joints[p].least for p, _ in at_sides)])
         spoiled = iter(ledger.decide(job, snapshot.hex(), recipients, measures, least, limits.max_numbers))
-        for p in behind:
-            filled[p] = filled[p].spoiling([next(spoiled) for _ in filled[p].small])
         pairs = dict(cast.pairs)
         hiding: dict[int, Hide] = {}
         for (p, side), answer in at_sides.items():
@@ -243,4 +241,6 @@ class Inputs:
                 hiding[p] = WhatMet(
                     ledger, job, snapshot.hex(), recipients, pairs[p].pool, side, answer, own, strictest
                 )
+        for p in behind:
+            filled[p] = filled[p].spoiling([next(spoiled) for _ in filled[p].small])
         return hiding

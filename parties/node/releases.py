@@ -60,7 +60,7 @@ CREATE TABLE IF NOT EXISTS releases (    -- jobs whose cells were decided about
 CREATE TABLE IF NOT EXISTS released (
     release INTEGER NOT NULL REFERENCES releases(id), population INTEGER NOT NULL REFERENCES populations(id),
     table_name TEXT NOT NULL, column_name TEXT NOT NULL,
-    over TEXT NOT NULL,              -- whom the population holds: 'rows', 'chosen', 'met'
+    over TEXT NOT NULL,              -- whom the population holds: 'rows', 'chosen', 'part', 'met'
     min_entities INTEGER NOT NULL,   -- of the job
     PRIMARY KEY (release, population, table_name, column_name, over)
 ) STRICT;
@@ -174,17 +174,27 @@ class Releases:
     def _known(self, column: Released, over: Over, job: str) -> Known:
         """What other jobs than this released of a column that such a population is compared with."""
         known, alike = Known(), COMPARED[over]
-        for row in self._db.rows(
-            "SELECT p.id, p.digest, p.marks, p.size, MAX(r.min_entities) AS least FROM released r"
-            " JOIN populations p ON p.id = r.population JOIN releases j ON j.id = r.release"
+        found = self._db.rows(
+            "SELECT p.id, p.digest, p.marks, p.size, MAX(r.min_entities) AS least, r.over, MIN(j.id) AS first"
+            " FROM released r JOIN populations p ON p.id = r.population JOIN releases j ON j.id = r.release"
             " WHERE r.table_name = ? AND r.column_name = ? AND j.job <> ?"
-            f" AND r.over IN ({', '.join('?' for _ in alike)}) GROUP BY p.id",
+            f" AND r.over IN ({', '.join('?' for _ in alike)}) GROUP BY p.id, r.over",
             *column,
             job,
             *alike,
-        ):
-            marks = np.frombuffer(row["marks"], "<u8").tolist()
-            known.add(marks, partial(self._load, row["id"]), row["least"], row["size"], bytes(row["digest"]))
+        )
+        first = {bytes(row["digest"]): row["first"] for row in found if row["over"] == "rows"}
+        for row in found:
+            part = over == "rows" and row["over"] == "part"
+            known.add(
+                np.frombuffer(row["marks"], "<u8").tolist(),
+                partial(self._load, row["id"]),
+                row["least"],
+                row["size"],
+                bytes(row["digest"]),
+                part=part,
+                settled={d for d, release in first.items() if release < row["first"]} if part else (),
+            )
         return known
 
     def _load(self, population: int) -> Population:
