@@ -183,22 +183,18 @@ class Joint:
         if not any(comparisons):
             return None
         at = {column: i for i, column in enumerate(self.compared_columns)}
-        checks = tuple(
-            tuple(
-                Pair(at[c.differing, c.whole], at[c.earlier, c.whole], tuple(at[s, c.whole] for s in c.settled))
-                for c in found
-            )
-            for found in comparisons
-        )
+
+        def pair(c: Comparison) -> Pair:
+            differing, earlier, *settled = _columns(c)
+            return Pair(at[differing], at[earlier], tuple(at[s] for s in settled))
+
+        checks = tuple(tuple(pair(c) for c in found) for found in comparisons)
         return Differences("differences", self.circle, self.pool.groups, self.least, checks)
 
     @property
-    def compared_columns(self) -> list[tuple[int, bool]]:
-        """The steps whose totals are compared, by group or (True) of all groups together."""
-        found = (
-            (step, c.whole) for one in self.comparisons for c in one for step in (c.differing, c.earlier, *c.settled)
-        )
-        return list(dict.fromkeys(found))
+    def compared_columns(self) -> list[ComparedColumn]:
+        """What is compared."""
+        return list(dict.fromkeys(column for one in self.comparisons for c in one for column in _columns(c)))
 
     @property
     def comparisons(self) -> tuple[tuple[Comparison, ...], ...]:
@@ -236,12 +232,28 @@ class Joint:
 
     def totalled(self) -> list[int]:
         released = (s for r in self.pool.released for s in (*r.words, *r.entities))
-        compared = (step for step, _ in self.compared_columns)
+        compared = (column.step for column in self.compared_columns if column.step is not None)
         return list(dict.fromkeys((*released, *(r.count for r in self.pool.ranked), *self.addends, *compared)))
 
     def computed_steps(self) -> list[int]:
         """The steps whose columns are needed in the end: those that are totalled first."""
         return list(dict.fromkeys((*self.totalled(), *(r.value for r in self.pool.ranked))))
+
+
+@dataclass(frozen=True)
+class ComparedColumn:
+    """The totals of a step, by group or, the ``whole``, of all groups together; with the number of entities in an
+    earlier population that an owner ``brought``, or that number alone."""
+
+    step: int | None
+    whole: bool
+    brought: int | None = None
+
+
+def _columns(c: Comparison) -> list[ComparedColumn]:
+    """What a pair needs: differing, earlier, settled."""
+    settled = [ComparedColumn(step, c.whole, brought) for step, brought in c.settled]
+    return [ComparedColumn(c.differing, c.whole, c.brought), ComparedColumn(c.earlier, c.whole, c.brought), *settled]
 
 
 #: to what sums of a column are rounded: by party, table and column

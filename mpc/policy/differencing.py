@@ -24,7 +24,7 @@ Entities and contributions are keyed 64-bit fingerprints: pseudorandom to whoeve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import combinations
@@ -33,9 +33,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.permutation import stable_argsort
-from mpc.policy.margins import Line, Lines
+from mpc.policy.margins import ALL_CELLS, Line, Lines
 from mpc.policy.numbers import Counted, Numbers, Word
-from mpc.policy.populations import MARKS, Apart, Over, Population, Released, Words
+from mpc.policy.populations import ALL, MARKS, Apart, Over, Population, Released, Words
 
 Flags = NDArray[np.bool_]
 
@@ -73,7 +73,7 @@ class _Earlier:
         """Whether they differ by at least one entity, or a part of the earlier one may, and by fewer than the larger of
         both min_entities."""
         most = max(least, self.least)
-        if abs(self.size - len(population)) >= most or self.part and population.digest in self.settled:
+        if abs(self.size - len(population)) >= most or (self.part and population.digest in self.settled):
             return False
         if self.digest == population.digest:
             return self.part
@@ -180,13 +180,24 @@ class Entities:
 @dataclass(frozen=True, eq=False, repr=False)
 class Measured:
     """A measure of this job: who is ``behind`` it, column by column, its cells that are ``hidden`` already, (cells,),
-    the ``words`` it lets out, of the table's ``shape`` how many values each key has, and whom its populations hold."""
+    the ``words`` it lets out, of the table's ``shape`` how many values each key has, and whom its populations hold.
+    ``names``: of each population, by which joins are compared with it later (mpc/query/plain.py); "", (): with none."""
 
     behind: Sequence[Entities]
     hidden: Flags
     words: Sequence[Word] = ()
     shape: tuple[int, ...] = ()
     over: Over = "rows"
+    names: Sequence[str] = ()
+
+    def named(self, spoiled: Flags) -> Iterator[tuple[str, int, Population]]:
+        """Its populations with a name as far as they are let out: each cell by its number, and all of them together."""
+        shown = ~(self.hidden | spoiled)
+        for name, b in zip(self.names, self.behind, strict=False):
+            cells = tuple(cell for cell in b.present.tolist() if shown[cell]) if name else ()
+            if cells:
+                yield from ((name, cell, b.cell(cell)) for cell in cells)
+                yield name, ALL, b.union(ALL_CELLS, cells)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

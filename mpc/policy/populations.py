@@ -21,6 +21,8 @@ Released = tuple[str, str]
 #: ("chosen"; "part": of whom others decide who counts, and nobody knows how many do), or those of them that met
 #: ("met"), behind the number but for others' conditions
 Over = Literal["rows", "chosen", "part", "met"]
+#: the number that all cells together have among the cells of a table
+ALL = -1
 
 
 class Population:

@@ -74,7 +74,7 @@ def compile_compared(
     and with each other, by the number of their pool; none where there is nothing to compare. ``question``: by digest.
     Raises LocalError policy.earlier for one that is not there, or that cannot be planned today."""
     asked = tuple(_asked(name, question, catalogs) for name in named.every)
-    plan = compile_job(job, catalogs, Earlier(asked, named.settles))
+    plan = compile_job(job, catalogs, Earlier(asked, named.settles, named.plain))
     return {p: pool for p, pool in plan.joins if isinstance(pool, ComparedPool) and any(pool.comparisons)}
 
 

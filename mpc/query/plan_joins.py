@@ -171,16 +171,46 @@ class JoinPool(Pool):
         return replace(self, sources=sources_of(d.sides), sides=d.sides, steps=self.steps + d.steps)
 
 
+#: the step of where two populations differ, and the number of the earlier one if an owner brings it
+Difference = tuple[int, int | None]
+
+
 @dataclass(frozen=True)
 class Comparison:
     """An earlier population beside one of a released measure: the step that is 1 in one row of each entity in which
     they differ, and the one that counts the entities of the earlier. ``whole``: populations of all cells together, not
-    cell by cell. ``settled``: steps of other differences, each of which makes it needless where it is nowhere 1."""
+    cell by cell. ``settled``: steps of other differences, each of which makes it needless where it is nowhere 1.
+
+    ``brought``, and beside each step that settles it: the number of an earlier population that one owner brings, who
+    adds how many are in it to the totals; then no step counts them, and what differs is 1 for each entity of the new
+    one, less 2 where it is in both.
+    """
 
     differing: int
-    earlier: int
+    earlier: int | None
     whole: bool
-    settled: tuple[int, ...]
+    settled: tuple[Difference, ...]
+    brought: int | None = None
+
+
+#: a population of one cell by its number, of the cell that a row of the spine is in, or of all cells together
+Of = int | Literal["group", "all"]
+
+
+@dataclass(frozen=True)
+class Brought:
+    """An earlier population of a side's rows without a join, which its owner alone knows (mpc/query/plain.py).
+
+    Of the side ``column`` is 1 in rows of its entities; ``otherwise``: the column that is 1 in those which had other
+    rows in it than count in the join, None of a key that does not repeat. In the answer to the side's query they are 0,
+    and 1 where a row counts.
+    """
+
+    side: int
+    name: str
+    of: Of
+    column: int
+    otherwise: int | None
 
 
 @dataclass(frozen=True)
@@ -189,10 +219,15 @@ class ComparedPool(JoinPool):
     (mpc/protocols/differences.py): the same measures, with columns and steps that the comparison needs.
 
     ``comparisons``: of each of ``released``. Sides let rows pass that an earlier job counted: what they are in this one
-    stands in their columns.
+    stands in their columns. ``brought``: earlier populations that their owners bring.
     """
 
     comparisons: tuple[tuple[Comparison, ...], ...] = ()
+    brought: tuple[Brought, ...] = ()
+
+    def brought_by(self, side: Side) -> list[int]:
+        """The numbers of what a side's owner brings beside it."""
+        return [i for i, b in enumerate(self.brought) if self.sides[b.side] == side]
 
 
 def beside_one(pool: JoinPool) -> ComparedPool:

@@ -97,8 +97,10 @@ def measured(
     filled: Filled,
     fingerprints: Callable[[Words], Words],
     seal: Callable[[Words, Words], Words],
+    names: Sequence[str],
 ) -> list[Measured]:
-    """Of each measure who is behind it, column by column, and what it lets out. ``answer``: that of ``behind.sql``.
+    """Of each measure who is behind it, column by column, and what it lets out. ``answer``: that of ``behind.sql``;
+    ``names``: of its populations (mpc/query/plain.py).
 
     Raises LocalError data.bounds.
     """
@@ -114,6 +116,7 @@ def measured(
                 for n in said.numbers
             ],
             tuple(len(k.domain) for k in pool.keys),
+            names=[names[i] for i in said.populations],
         )
         for m, (measure, said) in enumerate(zip(pool.measures, behind.measures, strict=True))
     ]
