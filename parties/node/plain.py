@@ -10,6 +10,7 @@ that the rows which count now would make.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +22,20 @@ from mpc.policy.populations import ALL, Population, Words
 from mpc.query.plan_joins import Brought, ComparedPool, Side
 from mpc.query.plan_pools import Key
 from parties.node.joins import cells_of, in_domains
-from parties.node.releases import Releases
+
+
+class Ledger(Protocol):
+    """What is asked of the release ledger."""
+
+    def fingerprints(self, digests: Words) -> Words: ...
+
+    def seal(self, entities: Words, sums: Words) -> Words: ...
+
+    def total(self, name: str, job: str, snapshot: str) -> dict[int, Population]: ...
 
 
 def beside_totals(
-    ledger: Releases, job: str, snapshot: str, pool: ComparedPool, side: Side, answer: pa.Table
+    ledger: Ledger, job: str, snapshot: str, pool: ComparedPool, side: Side, answer: pa.Table
 ) -> tuple[pa.Table, tuple[RingWords, ...]]:
     """The answer to a side's query with the columns that only its owner can fill; and how many entities are in each of
     the populations it brings, (groups,). Raises LocalError data.bounds, store.*."""
@@ -69,7 +79,7 @@ def _of(b: Brought, found: Mapping[int, Population], groups: int) -> dict[int, P
     return {0: found[cell]} if cell in found else {}
 
 
-def _same_rows(ledger: Releases, entities: Words, counted: Flags, population: Population) -> Flags:
+def _same_rows(ledger: Ledger, entities: Words, counted: Flags, population: Population) -> Flags:
     """Where as many rows of a row's entity count as did in the population, (n,)."""
     who, of = np.unique(entities, return_inverse=True)
     rows = np.bincount(of, weights=counted, minlength=len(who)).astype(np.uint64)

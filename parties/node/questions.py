@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS questions (
     body BLOB NOT NULL               -- what was asked, canonical JSON
 ) STRICT;
 CREATE TABLE IF NOT EXISTS asked (   -- by jobs, in the order in which they were approved here first
-    number INTEGER PRIMARY KEY,
+    number INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again, since totals say after which they came
     job TEXT NOT NULL,
     question TEXT NOT NULL REFERENCES questions(digest),
     tables TEXT NOT NULL,            -- of one join: JSON, sorted
