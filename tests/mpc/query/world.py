@@ -44,13 +44,13 @@ from mpc.ring import ring
 from mpc.roles import Places, searches_of
 from mpc.rounds import Rounds
 from mpc.run import Trace, run
-from parties.node.behind import dominated_measures, measured
+from parties.node.behind import carried, measured
 from parties.node.joins import own_values, side_rows
 from parties.node.plain import beside_totals
 from parties.node.ranked import own_values_of
-from parties.node.sources.canonical import canonical
+from parties.node.sources.canonical import converted
 from parties.node.sources.database import LocalDatabase
-from parties.node.sources.reading import lock
+from tests.duck import local, locked, plain
 from tests.mpc.joining import sessions
 
 Rows = Sequence[Sequence[Any]]
@@ -92,7 +92,7 @@ class Held:
         """Through the checks that a node makes when it reads a table."""
         columns = list(zip(*self.rows, strict=True)) or [()] * len(self.table.columns)
         raw = {c.name: _raw(c, values) for c, values in zip(self.table.columns, columns, strict=True)}
-        return canonical(pa.table(raw), self.table)
+        return converted(locked(), pa.table(raw), self.table)
 
 
 def _raw(column: Column, values: Sequence[Any]) -> pa.Array:
@@ -143,9 +143,8 @@ class World:
     @cached_property
     def pooled(self) -> duckdb.DuckDBPyConnection:
         """Everybody's plaintext in one database; decimals of 18 digits, as people declare them."""
-        database = duckdb.connect(":memory:")
+        database = plain(self, (h.party for h in self.tables))
         for h in self.tables:
-            database.execute(f'CREATE SCHEMA IF NOT EXISTS "{h.party}"')
             database.register("given", h.arrow)
             columns = ", ".join(_plain(c) for c in h.table.columns)
             database.execute(f'CREATE TABLE "{h.party}"."{h.table.name}" AS SELECT {columns} FROM given')
@@ -153,14 +152,9 @@ class World:
         return database
 
     def local(self, party: str) -> LocalDatabase:
-        """What a node has: one locked database with its own tables and nothing else."""
+        """A node's database, with its own tables and nothing else."""
         if party not in self._local:
-            database = duckdb.connect(":memory:")
-            lock(database, memory_limit="1GB", threads="1")
-            for h in self.tables:
-                if h.party == party:
-                    database.register(h.table.name, h.arrow)
-            self._local[party] = LocalDatabase(database, ())
+            self._local[party] = local(self, [(h.table.name, h.arrow) for h in self.tables if h.party == party])
         return self._local[party]
 
     def plan(
@@ -197,7 +191,8 @@ class World:
         if not behind.sql:
             return [[False] * plan.pools[pool].cells] * len(behind.measures)
         answer = self.local(party).behind(behind.sql)
-        return [list(map(bool, m)) for m in dominated_measures(plan.pools[pool], behind, answer, Decimal(most))]
+        of = plan.pools[pool]
+        return [c.dominated(of.cells).tolist() for c in carried(of, behind, answer, Decimal(most))]
 
     def totals(
         self,
@@ -271,7 +266,7 @@ class World:
                     self.filled(plan, p, source.party, min_entities=least),
                 )
                 answer = self.local(source.party).behind(source.behind.sql)
-                for m in measured(pool, source.behind, answer, filled, lambda x: x, seal, names):
+                for m in measured(pool, source.behind, answer, filled, lambda x: x, seal, names=names):
                     for name, cell, population in m.named(np.zeros(pool.cells, dtype=bool)):
                         self.ledger.totals.setdefault(name, {})[cell] = population
                 found += plain_totals(plan, source.party, b"")
