@@ -31,11 +31,13 @@ from mpc.steps import Steps
 @dataclass(frozen=True)
 class ComparedColumn:
     """A step whose totals are compared: by group, or (``whole``) of all groups together. ``beside``: the step of an
-    earlier population, all of which is beside a single group: its entities in other groups differ."""
+    earlier population, all of which is beside a single group: its entities in other groups differ. ``brought``: the
+    number of one that an owner brings, whose entities are counted besides, or (without a step) alone."""
 
-    step: int
+    step: int | None
     whole: bool
     beside: int | None = None
+    brought: int | None = None
 
 
 @dataclass(frozen=True)
@@ -266,7 +268,7 @@ class Joint:
 
     def totalled(self) -> list[int]:
         released = (s for r in self.pool.released for s in (*r.words, *r.entities))
-        compared = (column.step for column in self.compared_columns)
+        compared = (column.step for column in self.compared_columns if column.step is not None)
         return list(dict.fromkeys((*released, *(r.count for r in self.pool.ranked), *self.addends, *compared)))
 
     def computed_steps(self) -> list[int]:
@@ -277,9 +279,9 @@ class Joint:
 def _columns_of(c: Comparison) -> list[ComparedColumn]:
     """What a comparison needs: the difference, the earlier population, and what settles it."""
     return [
-        ComparedColumn(c.differing, c.whole, c.earlier if c.single else None),
-        ComparedColumn(c.earlier, c.whole or c.single),
-        *(ComparedColumn(step, c.whole) for step in c.settled),
+        ComparedColumn(c.differing, c.whole, c.earlier if c.single else None, c.brought),
+        ComparedColumn(c.earlier, c.whole or c.single, brought=c.brought),
+        *(ComparedColumn(step, c.whole, brought=brought) for step, brought in c.settled),
     ]
 
 

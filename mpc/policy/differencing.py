@@ -15,12 +15,16 @@ Of a join whose owner does not know what met, those are compared whom its own co
 knows, those that met as well. Of these two neither tells anything about the other, so they are compared with what they
 are alike and with totals of rows, and these with all.
 
+Where nobody knows who met (``part``), whoever was behind the join may be any few less than were chosen. So a total of
+rows that comes later and is of the very same, or nearly, is spoiled too; unless it was let out before the join, which
+then was compared with it on shares (mpc/query/plain.py).
+
 Entities and contributions are keyed 64-bit fingerprints: pseudorandom to whoever has no key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import combinations
@@ -30,17 +34,18 @@ from numpy.typing import NDArray
 
 from mpc.permutation import stable_argsort
 from mpc.policy.carried import Carried
-from mpc.policy.margins import Line, Lines
+from mpc.policy.margins import ALL_CELLS, Line, Lines
 from mpc.policy.numbers import Counted, Numbers, Word
-from mpc.policy.populations import MARKS, Apart, Over, Population, Released, Words
+from mpc.policy.populations import ALL, MARKS, Apart, Over, Population, Released, Words
 from mpc.policy.rest import Rest
 
 Flags = NDArray[np.bool_]
 
 #: what each kind of population is compared with
 COMPARED: Mapping[Over, tuple[Over, ...]] = {
-    "rows": ("rows", "chosen", "met"),
-    "chosen": ("rows", "chosen"),
+    "rows": ("rows", "chosen", "part", "met"),
+    "chosen": ("rows", "chosen", "part"),
+    "part": ("rows", "chosen", "part"),
     "met": ("rows", "met"),
 }
 #: what is known of a column, for a population of a kind to be compared with
@@ -56,18 +61,24 @@ def differing(a: Population, b: Population) -> int:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Earlier:
-    """A population that was released, loaded where it must be looked at."""
+    """A population that was released, loaded where it must be looked at. ``part``: what was let out may be of any few
+    less; ``settled``: the digests of populations that were let out before."""
 
     load: Callable[[], Population]
     least: int
     size: int
     digest: bytes
+    part: bool = False
+    settled: Container[bytes] = ()
 
     def close_to(self, population: Population, least: int) -> bool:
-        """Whether they differ by at least one entity, and by fewer than the larger of both min_entities."""
+        """Whether they differ by at least one entity, or a part of the earlier one may, and by fewer than the larger of
+        both min_entities."""
         most = max(least, self.least)
-        if abs(self.size - len(population)) >= most or self.digest == population.digest:
+        if abs(self.size - len(population)) >= most or (self.part and population.digest in self.settled):
             return False
+        if self.digest == population.digest:
+            return self.part
         return 0 < differing(population, self.load()) < most
 
     def apart_from(self, population: Population, least: int) -> int:
@@ -93,13 +104,24 @@ class Known:
     _by_mark: dict[int, list[int]] = field(default_factory=dict)
     _strictest: int = 0
 
-    def add(self, marks: Iterable[int], load: Callable[[], Population], least: int, size: int, digest: bytes) -> int:
+    def add(
+        self,
+        marks: Iterable[int],
+        load: Callable[[], Population],
+        least: int,
+        size: int,
+        digest: bytes,
+        *,
+        part: bool = False,
+        settled: Container[bytes] = (),
+    ) -> int:
         """``load`` gives the population of ``size`` entities whose ``marks`` and ``digest`` they are; ``least``:
-        min_entities when it was released. Returns a number by which it is taken out again."""
+        min_entities when it was released; ``part``, ``settled``: as ``_Earlier`` has them. Returns a number by which it
+        is taken out again."""
         self._strictest = max(self._strictest, least)
         for mark in marks:
             self._by_mark.setdefault(mark, []).append(len(self._populations))
-        self._populations.append(_Earlier(load, least, size, digest))
+        self._populations.append(_Earlier(load, least, size, digest, part, settled))
         return len(self._populations) - 1
 
     def take_out(self, number: int) -> None:
@@ -189,7 +211,8 @@ class Entities:
 class Measured:
     """A measure of this job: who is ``behind`` it, column by column, its cells that are ``hidden`` already, (cells,),
     the ``words`` it lets out, of the table's ``shape`` how many values each key has, whom its populations hold, and
-    what each of its entities carries where that is limited."""
+    what each of its entities carries where that is limited. ``names``: of each population, by which joins are compared
+    with it later (mpc/query/plain.py); "", (): with none."""
 
     behind: Sequence[Entities]
     hidden: Flags
@@ -197,6 +220,16 @@ class Measured:
     shape: tuple[int, ...] = ()
     over: Over = "rows"
     carried: Carried | None = None
+    names: Sequence[str] = ()
+
+    def named(self, spoiled: Flags) -> Iterator[tuple[str, int, Population]]:
+        """Its populations with a name as far as they are let out: each cell by its number, and all of them together."""
+        shown = ~(self.hidden | spoiled)
+        for name, b in zip(self.names, self.behind, strict=False):
+            cells = tuple(cell for cell in b.present.tolist() if shown[cell]) if name else ()
+            if cells:
+                yield from ((name, cell, b.cell(cell)) for cell in cells)
+                yield name, ALL, b.union(ALL_CELLS, cells)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -310,7 +343,8 @@ def _remember(
     for column, p in found:
         for other in COMPARED[over]:
             there = known.setdefault((column, other), Known())
-            at.append((there, there.add(p.marks, partial(_itself, p), least, len(p), p.digest)))
+            part = over == "part" and other == "rows"
+            at.append((there, there.add(p.marks, partial(_itself, p), least, len(p), p.digest, part=part)))
     return at
 
 

@@ -16,6 +16,8 @@ import numpy as np
 
 #: which keys are given, and the number of their values among all there can be
 Line: TypeAlias = tuple[tuple[int, ...], int]
+#: the line of all cells
+ALL_CELLS: Line = ((), 0)
 
 
 class Lines:
