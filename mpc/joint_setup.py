@@ -14,6 +14,7 @@ from types import MappingProxyType
 from mpc.ids import width
 from mpc.policy.rounding import step as units_of
 from mpc.protocols.align import Align
+from mpc.protocols.complement import Complement, Table
 from mpc.protocols.differences import Differences, Pair
 from mpc.protocols.dominance import Dominance
 from mpc.protocols.group_totals import Grouping
@@ -25,6 +26,16 @@ from mpc.protocols.spine_order import places
 from mpc.query.plan_joins import ComparedPool, Comparison, JoinPool, Side
 from mpc.sharing.circle import Circle
 from mpc.steps import Steps
+
+
+@dataclass(frozen=True)
+class ComparedColumn:
+    """A step whose totals are compared: by group, or (``whole``) of all groups together. ``beside``: the step of an
+    earlier population, all of which is beside a single group: its entities in other groups differ."""
+
+    step: int
+    whole: bool
+    beside: int | None = None
 
 
 @dataclass(frozen=True)
@@ -185,20 +196,39 @@ class Joint:
         at = {column: i for i, column in enumerate(self.compared_columns)}
         checks = tuple(
             tuple(
-                Pair(at[c.differing, c.whole], at[c.earlier, c.whole], tuple(at[s, c.whole] for s in c.settled))
-                for c in found
+                Pair(at[differing], at[earlier], tuple(at[s] for s in settled))
+                for differing, earlier, *settled in map(_columns_of, found)
             )
             for found in comparisons
         )
         return Differences("differences", self.circle, self.pool.groups, self.least, checks)
 
     @property
-    def compared_columns(self) -> list[tuple[int, bool]]:
-        """The steps whose totals are compared, by group or (True) of all groups together."""
-        found = (
-            (step, c.whole) for one in self.comparisons for c in one for step in (c.differing, c.earlier, *c.settled)
+    def complement(self) -> Complement | None:
+        """The rule about the lines of a table, where cells are hidden that it could give back. What is found by its
+        place does not add up."""
+        pool, searched = self.pool, {r.released for r in self.pool.ranked}
+        # a dominated cell is not given back by itself, though each single entity may be seen
+        least = max(self.least, 2) if self.least and self.dominance is not None else self.least
+        measures = [range(m * pool.slices, (m + 1) * pool.slices) for m in range(len(pool.measures))]
+        tables = tuple(
+            Table(tuple(those), len(pool.released[those[0]].entities), any(map(self._must_not_be_given_back, those)))
+            for those in measures
+            if those[0] not in searched
         )
-        return list(dict.fromkeys(found))
+        if not self.decides or least < 2 or pool.cells < 2 or not tables:
+            return None
+        return Complement("complement", self.circle, pool.shape_of_slices, least, pool.apart, tables)
+
+    def _must_not_be_given_back(self, released: int) -> bool:
+        """Whether a cell of a release may be hidden although it has enough entities, which all may know."""
+        d = self.pool.dominance if self.dominance is not None else None
+        return bool(d is not None and d.addends[released]) or bool(self.comparisons and self.comparisons[released])
+
+    @property
+    def compared_columns(self) -> list[ComparedColumn]:
+        """What is compared."""
+        return list(dict.fromkeys(column for one in self.comparisons for c in one for column in _columns_of(c)))
 
     @property
     def comparisons(self) -> tuple[tuple[Comparison, ...], ...]:
@@ -236,12 +266,21 @@ class Joint:
 
     def totalled(self) -> list[int]:
         released = (s for r in self.pool.released for s in (*r.words, *r.entities))
-        compared = (step for step, _ in self.compared_columns)
+        compared = (column.step for column in self.compared_columns)
         return list(dict.fromkeys((*released, *(r.count for r in self.pool.ranked), *self.addends, *compared)))
 
     def computed_steps(self) -> list[int]:
         """The steps whose columns are needed in the end: those that are totalled first."""
         return list(dict.fromkeys((*self.totalled(), *(r.value for r in self.pool.ranked))))
+
+
+def _columns_of(c: Comparison) -> list[ComparedColumn]:
+    """What a comparison needs: the difference, the earlier population, and what settles it."""
+    return [
+        ComparedColumn(c.differing, c.whole, c.earlier if c.single else None),
+        ComparedColumn(c.earlier, c.whole or c.single),
+        *(ComparedColumn(step, c.whole) for step in c.settled),
+    ]
 
 
 #: to what sums of a column are rounded: by party, table and column

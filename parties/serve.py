@@ -85,7 +85,7 @@ async def serve_node(folder: Path, clock: Clock = now, **hooks: Any) -> tuple[gr
         deposits.take_back_soon()
         await service.end_all(reason)
 
-    watch = Watch(member.name, store.decisions, recorder, end_all, webhook.node)
+    watch = Watch(member.name, store.decisions, store.questions, recorder, end_all, webhook.node)
     watch.start()
     server = _server(member)
     node_pb2_grpc.add_NodeServicer_to_server(service, server)

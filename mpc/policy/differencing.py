@@ -20,7 +20,7 @@ Entities and contributions are keyed 64-bit fingerprints: pseudorandom to whoeve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import combinations
@@ -29,9 +29,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.permutation import stable_argsort
+from mpc.policy.carried import Carried
 from mpc.policy.margins import Line, Lines
 from mpc.policy.numbers import Counted, Numbers, Word
 from mpc.policy.populations import MARKS, Apart, Over, Population, Released, Words
+from mpc.policy.rest import Rest
 
 Flags = NDArray[np.bool_]
 
@@ -68,6 +70,14 @@ class _Earlier:
             return False
         return 0 < differing(population, self.load()) < most
 
+    def apart_from(self, population: Population, least: int) -> int:
+        """In how many entities they differ, as far as these are fewer than there are."""
+        if self.digest == population.digest:
+            return 0
+        if abs(self.size - len(population)) >= max(least, self.least):
+            return len(population)
+        return min(differing(population, self.load()), len(population))
+
 
 @dataclass(eq=False, repr=False)
 class Known:
@@ -79,25 +89,42 @@ class Known:
     of at least d is never too close to one without a mark in common. Otherwise all are looked at.
     """
 
-    _populations: list[_Earlier] = field(default_factory=list)
+    _populations: list[_Earlier | None] = field(default_factory=list)
     _by_mark: dict[int, list[int]] = field(default_factory=dict)
     _strictest: int = 0
 
-    def add(self, marks: Iterable[int], load: Callable[[], Population], least: int, size: int, digest: bytes) -> None:
+    def add(self, marks: Iterable[int], load: Callable[[], Population], least: int, size: int, digest: bytes) -> int:
         """``load`` gives the population of ``size`` entities whose ``marks`` and ``digest`` they are; ``least``:
-        min_entities when it was released."""
+        min_entities when it was released. Returns a number by which it is taken out again."""
         self._strictest = max(self._strictest, least)
         for mark in marks:
             self._by_mark.setdefault(mark, []).append(len(self._populations))
         self._populations.append(_Earlier(load, least, size, digest))
+        return len(self._populations) - 1
+
+    def take_out(self, number: int) -> None:
+        self._populations[number] = None
+
+    def has(self, population: Population) -> bool:
+        """Whether it is one of them."""
+        near = {i for mark in population.marks for i in self._by_mark.get(mark, ())}
+        return any(p is not None and p.digest == population.digest for p in (self._populations[i] for i in near))
 
     def too_close(self, population: Population, least: int) -> bool:
         """Whether one of them differs by at least one entity, and by fewer than the larger of both min_entities."""
+        return any(earlier.close_to(population, least) for earlier in self._near(population, least))
+
+    def unexplained(self, population: Population, least: int) -> int:
+        """In how many entities it differs from the nearest of them, from none: how many it has."""
+        near = self._near(population, least)
+        return min((earlier.apart_from(population, least) for earlier in near), default=len(population))
+
+    def _near(self, population: Population, least: int) -> Iterator[_Earlier]:
         near: Iterable[int] = range(len(self._populations))
         most = max(least, self._strictest)
         if 2 * most - 1 <= MARKS and len(population) >= most:
             near = sorted({i for mark in population.marks for i in self._by_mark.get(mark, ())})
-        return any(self._populations[i].close_to(population, least) for i in near)
+        return (earlier for i in near if (earlier := self._populations[i]) is not None)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -116,7 +143,7 @@ class Entities:
     seal: Callable[[Words, Words], Words]
     apart: bool = False
     _by_cell: dict[int, Population] = field(default_factory=dict)
-    _by_line: dict[Line, tuple[tuple[int, ...], Population]] = field(default_factory=dict)
+    _by_line: dict[tuple[Line, str], tuple[tuple[int, ...], Population]] = field(default_factory=dict)
 
     @cached_property
     def _contributions(self) -> Words:
@@ -134,11 +161,13 @@ class Entities:
             self._by_cell[cell] = Population(self.entities[start:end], self._contributions[start:end], plain=plain)
         return self._by_cell[cell]
 
-    def union(self, line: Line, cells: tuple[int, ...]) -> Population:
-        """Of these ``cells`` of a line, ascending: an entity in several of them has the rows of all."""
-        if self._by_line.get(line, ((), None))[0] != cells:
-            self._by_line[line] = cells, self._apart(cells) if self.apart else self._union(cells)
-        return self._by_line[line][1]
+    def union(self, line: Line, cells: tuple[int, ...], which: str = "shown") -> Population:
+        """Of these ``cells`` of a line, ascending: an entity in several of them has the rows of all. ``which`` of its
+        cells they are."""
+        at = line, which
+        if self._by_line.get(at, ((), None))[0] != cells:
+            self._by_line[at] = cells, self._apart(cells) if self.apart else self._union(cells)
+        return self._by_line[at][1]
 
     def _apart(self, cells: tuple[int, ...]) -> Population:
         parts = [p for p in map(self.cell, cells) if len(p)]
@@ -159,13 +188,15 @@ class Entities:
 @dataclass(frozen=True, eq=False, repr=False)
 class Measured:
     """A measure of this job: who is ``behind`` it, column by column, its cells that are ``hidden`` already, (cells,),
-    the ``words`` it lets out, of the table's ``shape`` how many values each key has, and whom its populations hold."""
+    the ``words`` it lets out, of the table's ``shape`` how many values each key has, whom its populations hold, and
+    what each of its entities carries where that is limited."""
 
     behind: Sequence[Entities]
     hidden: Flags
     words: Sequence[Word] = ()
     shape: tuple[int, ...] = ()
     over: Over = "rows"
+    carried: Carried | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -181,42 +212,68 @@ def spoil(measures: Sequence[Measured], known: Earlier, numbers: Numbers, least:
 
     ``known``, ``numbers``: what was let out before; what this job lets out is added to both.
     """
-    spoiled, out = [], LetOut()
-    for m in measures:
-        shown = ~m.hidden
-        said: dict[int, list[tuple[Released, Population]]] = {}
-        counted: dict[int, list[Counted]] = {}
-        for cell in np.unique(np.concatenate([b.present for b in m.behind])).tolist() if m.behind else ():
-            if shown[cell]:
-                found = [(b.column, b.cell(cell)) for b in m.behind]
-                there, over = _there(found), numbers.of(m.words, found, [cell])
-                if _too_close(there, m.over, known, least) or numbers.too_many(over):
-                    shown[cell] = False
-                else:
-                    _remember(there, m.over, known, least)
-                    numbers.add(over)
-                    said[cell], counted[cell] = there, over
-        lines = Lines(m.shape, said)
-        unions: dict[Line, list[tuple[Released, Population]]] = {}
-        sums: dict[Line, list[Counted]] = {}
+    out = LetOut()
+    return [_spoiled(m, known, numbers, least, out) for m in measures], out
+
+
+def _spoiled(m: Measured, known: Earlier, numbers: Numbers, least: int, out: LetOut) -> Flags:
+    """Which cells of a measure are spoiled besides, (cells,)."""
+    shown, present = ~m.hidden, np.unique(np.concatenate([np.zeros(0, np.int64), *(b.present for b in m.behind)]))
+    said: dict[int, list[tuple[Released, Population]]] = {}
+    counted: dict[int, list[Counted]] = {}
+    remembered: dict[int, list[tuple[Known, int]]] = {}
+    too_close = partial(_too_close, over=m.over, known=known, least=least)
+    rest = Rest(m.shape, m.behind, m.carried, least, too_close, partial(_let_out, over=m.over, known=known))
+    for cell in present.tolist():
+        found = [(b.column, b.cell(cell)) for b in m.behind]
+        there = _there(found)
+        rest.look_at(cell, [_unexplained(c, p, m.over, known, least) for c, p in found])
+        if not shown[cell]:
+            continue
+        over = numbers.of(m.words, found, [cell])
+        if too_close(there) or numbers.too_many(over):
+            shown[cell] = False
+        else:
+            remembered[cell] = _remember(there, m.over, known, least)
+            numbers.add(over)
+            said[cell], counted[cell] = there, over
+    lines = Lines(m.shape, said, present[~shown[present]].tolist())
+    unions: dict[Line, list[tuple[Released, Population]]] = {}
+    sums: dict[Line, list[Counted]] = {}
+
+    def hide(cell: int) -> None:
+        shown[cell] = False
+        for there, number in remembered[cell]:
+            there.take_out(number)
+        del said[cell], counted[cell]
+        lines.hide(cell)
+
+    while True:
         while (line := lines.next()) is not None:
-            cells = lines.cells(line)
-            found = [(b.column, b.union(line, cells)) for b in m.behind]
-            unions[line], sums[line] = _there(found), numbers.of(m.words, found, cells)
-            if _too_close(unions[line], m.over, known, least) or numbers.too_many(sums[line]):
-                smallest = min(cells, key=lambda cell: max(len(p) for _, p in said[cell]))
-                shown[smallest] = False
-                del said[smallest], counted[smallest]
-                lines.hide(smallest)
-        for line in lines.found:
-            _remember(unions[line], m.over, known, least)
-            numbers.add(sums[line])
-        for of_one in (*said.values(), *(unions[line] for line in lines.found)):
-            out.populations.extend((column, m.over, p) for column, p in of_one)
-        for of_many in (*counted.values(), *(sums[line] for line in lines.found)):
-            out.numbers.extend(of_many)
-        spoiled.append(~shown & ~m.hidden)
-    return spoiled, out
+            cells, close = lines.cells(line), False
+            if lines.adds_up(line):
+                found = [(b.column, b.union(line, cells)) for b in m.behind]
+                unions[line], sums[line] = _there(found), numbers.of(m.words, found, cells)
+                close = too_close(unions[line]) or numbers.too_many(sums[line])
+            from_ = cells if close else rest.to_hide(line, cells, lines.hidden(line))
+            if from_:
+                hide(min(from_, key=lambda cell: (not rest.fresh(cell), max(len(p) for _, p in said[cell]))))
+        more = rest.closing(lines, ~shown)
+        if not more:
+            break
+        for cell in more:
+            hide(cell)
+    for line in lines.found:
+        _remember(unions[line], m.over, known, least)
+        numbers.add(sums[line])
+    told = [_there(of) for of in rest.told_of(lines)]
+    for of_one in told:
+        _remember(of_one, m.over, known, least)
+    for of_one in (*said.values(), *(unions[line] for line in lines.found), *told):
+        out.populations.extend((column, m.over, p) for column, p in of_one)
+    for of_many in (*counted.values(), *(sums[line] for line in lines.found)):
+        out.numbers.extend(of_many)
+    return ~shown & ~m.hidden
 
 
 def _there(found: Iterable[tuple[Released, Population]]) -> list[tuple[Released, Population]]:
@@ -235,11 +292,26 @@ def _earlier(p: Population, least: int) -> _Earlier:
     return _Earlier(partial(_itself, p), least, len(p), p.digest)
 
 
-def _remember(found: Iterable[tuple[Released, Population]], over: Over, known: Earlier, least: int) -> None:
+def _let_out(found: Sequence[tuple[Released, Population]], over: Over, known: Earlier) -> bool:
+    """Whether all of them were let out before."""
+    return all((c, over) in known and known[c, over].has(p) for c, p in found)
+
+
+def _unexplained(column: Released, p: Population, over: Over, known: Earlier, least: int) -> int:
+    """In how many entities it differs from the nearest one that was let out."""
+    return known[column, over].unexplained(p, least) if (column, over) in known else len(p)
+
+
+def _remember(
+    found: Iterable[tuple[Released, Population]], over: Over, known: Earlier, least: int
+) -> list[tuple[Known, int]]:
+    """Returns where they stand, to be taken out again."""
+    at = []
     for column, p in found:
         for other in COMPARED[over]:
             there = known.setdefault((column, other), Known())
-            there.add(p.marks, partial(_itself, p), least, len(p), p.digest)
+            at.append((there, there.add(p.marks, partial(_itself, p), least, len(p), p.digest)))
+    return at
 
 
 def _itself(p: Population) -> Population:

@@ -163,6 +163,24 @@ class JoinPool(Pool):
     def slices(self) -> int:
         return 1 if self.by_row else self.cells // self.groups
 
+    @property
+    def order_of_slices(self) -> list[int]:
+        """The numbers of the keys in the order of slices, and of the groups in each."""
+        return [i for i in range(len(self.keys)) if i not in self.grouped] + list(self.grouped)
+
+    @property
+    def shape_of_slices(self) -> tuple[int, ...]:
+        """How many values each key has, in this order."""
+        return tuple(len(self.keys[i].domain) for i in self.order_of_slices)
+
+    @property
+    def apart(self) -> bool:
+        """Whether an entity is in one cell at most: of those who decide in which, nobody has a key twice."""
+        sliced = {*range(len(self.keys))} - {*self.grouped}
+        known = {k for s in self.sides for k in s.keys}
+        deciding = (s for s in self.sides[1:] if sliced & {*s.keys} or not sliced <= known)
+        return self.sides[0].unique and all(s.unique for s in deciding)
+
     def limiting_shares(self) -> JoinPool:
         """The pool as it is computed where an owner limits the share of one entity."""
         d = self.dominance
@@ -175,12 +193,16 @@ class JoinPool(Pool):
 class Comparison:
     """An earlier population beside one of a released measure: the step that is 1 in one row of each entity in which
     they differ, and the one that counts the entities of the earlier. ``whole``: populations of all cells together, not
-    cell by cell. ``settled``: steps of other differences, each of which makes it needless where it is nowhere 1."""
+    cell by cell. ``settled``: steps of other differences, each of which makes it needless where it is nowhere 1.
+
+    ``single``: each cell by itself beside all of the earlier population. Then ``differing`` is of all cells together,
+    with an entity in its own group, and ``settled`` is cell by cell."""
 
     differing: int
     earlier: int
     whole: bool
     settled: tuple[int, ...]
+    single: bool = False
 
 
 @dataclass(frozen=True)
