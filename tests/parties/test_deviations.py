@@ -172,8 +172,10 @@ def other_words(change) -> Any:
     ("change", "code"),
     [
         (lambda w: Words(64, w.words[:-1]), "protocol.size"),
-        (lambda w: Words(64, np.repeat(w.words, 2)), "protocol.size"),
-        (lambda w: Words(128, np.zeros((len(w.words), 2), np.uint64)), "protocol.size"),
+        pytest.param(lambda w: Words(64, np.repeat(w.words, 2)), "protocol.size", marks=pytest.mark.slow),
+        pytest.param(
+            lambda w: Words(128, np.zeros((len(w.words), 2), np.uint64)), "protocol.size", marks=pytest.mark.slow
+        ),
         (lambda _: Announce(bytes(32), bytes(64)), "protocol.malformed"),
     ],
 )

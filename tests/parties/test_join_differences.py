@@ -180,6 +180,7 @@ async def evidence(folder: Path, name: str, job: str) -> Document:
         await member.close()
 
 
+@pytest.mark.slow
 async def test_sums_of_the_cells_of_a_table_are_no_way_around(tmp_path: Path) -> None:
     """A total and a table, or tables by different keys: what all cells together are of is compared."""
     left_out = ", ".join(map(repr, [MET[7], *UNMET[:10]]))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,49 @@ async def ran(folder: Path, sql: str, trust: str = "helper") -> str:
         return str(result.statement["job"])
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A job that is over, in a folder of its own: its consortium (nobody serves any more) and the tables' files."""
+
+    top: Path
+    story: Story
+    job: str
+
+    @property
+    def folder(self) -> Path:
+        return self.top / "consortium"
+
+
+@pytest.fixture(scope="module")
+def runs() -> dict[Story, Finished]:
+    return {}
+
+
+@pytest.fixture
+def finished(
+    request: pytest.FixtureRequest, runs: dict[Story, Finished], tmp_path_factory: pytest.TempPathFactory
+) -> Finished:
+    """A story that is run once for all tests that look back at it."""
+    story: Story = request.param
+    if story not in runs:
+        top = tmp_path_factory.mktemp("finished")
+        runs[story] = Finished(top, story, asyncio.run(ran(story.make(top), story.sql, story.trust)))
+    return runs[story]
+
+
+@pytest.fixture
+def over(finished: Finished, tmp_path: Path) -> Iterator[Finished]:
+    """The same for one test, which may change what lies there."""
+    shutil.copytree(finished.top, tmp_path / "before")
+    yield finished
+    shutil.rmtree(finished.top)  # the path stays: members know where their tables lie
+    shutil.copytree(tmp_path / "before", finished.top)
+
+
+def of_story(which: int) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("finished", [STORIES[which]], ids=[""], indirect=True)
+
+
 async def again(
     folder: Path, name: str, job: str, change: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> list[Replayed]:
@@ -73,15 +118,14 @@ async def again(
 
 
 @pytest.mark.parametrize(
-    "story",
-    [*STORIES[:-1], pytest.param(STORIES[-1], marks=pytest.mark.slow)],
+    "finished",
+    [*STORIES[:-2], *(pytest.param(s, marks=pytest.mark.slow) for s in STORIES[-2:])],
     ids=["sum", "join", "search", "join without a helper", "comparison", "size alone"],
+    indirect=True,
 )
-async def test_every_role_says_the_same_again(tmp_path: Path, story: Story) -> None:
-    folder = story.make(tmp_path)
-    job = await ran(folder, story.sql, story.trust)
-    for name in story.members:
-        [found] = await again(folder, name, job)
+async def test_every_role_says_the_same_again(finished: Finished) -> None:
+    for name in finished.story.members:
+        [found] = await again(finished.folder, name, finished.job)
         assert found.attempt == 1 and found.messages > 2
         assert found.role == (name if name in ("helper", "coordinator") else "party")
 
@@ -115,46 +159,47 @@ def change(table: Path, old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("story", "name", "old", "new", "where"),
+    ("finished", "name", "old", "new", "where"),
     [
-        (0, "bank_a", ",0.01", ",1.00", "pool0: SUM(balance), word 0 (sum), rows 1 to 1"),
-        (1, "bank", ",2.50,", ",3.50,", "pool0: bank, column 0, rows 2 to 2"),
-        pytest.param(1, "tax", "F0007,B,", "F0007,A,", "pool0: tax, groups, rows 8 to 8", marks=pytest.mark.slow),
-        (1, "telecom", "F0049,50\n", "", "pool0: telecom, keys, rows 1 to 50"),
-        (2, "bank_b", None, "", "measure 0, values"),
-        pytest.param(3, "bank", ",2.50,", ",3.50,", "pool0: bank, column 0, rows 2 to 2", marks=pytest.mark.slow),
+        (STORIES[0], "bank_a", ",0.01", ",1.00", "pool0: SUM(balance), word 0 (sum), rows 1 to 1"),
+        (STORIES[1], "bank", ",2.50,", ",3.50,", "pool0: bank, column 0, rows 2 to 2"),
+        pytest.param(
+            STORIES[1], "tax", "F0007,B,", "F0007,A,", "pool0: tax, groups, rows 8 to 8", marks=pytest.mark.slow
+        ),
+        (STORIES[1], "telecom", "F0049,50\n", "", "pool0: telecom, keys, rows 1 to 50"),
+        (STORIES[2], "bank_b", None, "", "measure 0, values"),
+        pytest.param(
+            STORIES[3], "bank", ",2.50,", ",3.50,", "pool0: bank, column 0, rows 2 to 2", marks=pytest.mark.slow
+        ),
     ],
     ids=["sum", "join", "spine", "fewer rows", "search", "tally"],
+    indirect=["finished"],
 )
 async def test_other_data_is_named_and_the_kept_input_replayed(
-    tmp_path: Path, story: int, name: str, old: str | None, new: str, where: str
+    over: Finished, name: str, old: str | None, new: str, where: str
 ) -> None:
     """Tables go on; the role is judged by the input that the log bound it to."""
-    folder = STORIES[story].make(tmp_path)
-    job = await ran(folder, STORIES[story].sql, STORIES[story].trust)
-    [before] = await again(folder, name, job)
-    table = tmp_path / f"{name}.csv"
+    [before] = await again(over.folder, name, over.job)
+    table = over.top / f"{name}.csv"
     change(table, old if old is not None else table.read_text().splitlines(True)[-1], new)
-    [after] = await again(folder, name, job)
+    [after] = await again(over.folder, name, over.job)
     assert before.remark == "" and where in after.remark
     assert (after.messages, after.bytes) == (before.messages, before.bytes)
 
 
-async def test_tables_that_are_gone(tmp_path: Path) -> None:
-    folder = world.make(tmp_path)
-    job = await ran(folder, world.TOGETHER)
-    (tmp_path / "bank_a.csv").unlink()
-    [found] = await again(folder, "bank_a", job)
+@of_story(0)
+async def test_tables_that_are_gone(over: Finished) -> None:
+    (over.top / "bank_a.csv").unlink()
+    [found] = await again(over.folder, "bank_a", over.job)
     assert found.messages > 2 and "bank_a.csv" in found.remark
 
 
-async def test_a_deviation_is_found_on_the_kept_input_too(tmp_path: Path) -> None:
+@of_story(0)
+async def test_a_deviation_is_found_on_the_kept_input_too(over: Finished) -> None:
     """A node that sent other words than its committed input gives, and changed its tables since."""
-    folder = world.make(tmp_path)
-    job = await ran(folder, world.TOGETHER)
-    change(tmp_path / "bank_a.csv", ",0.01", ",1.00")
+    change(over.top / "bank_a.csv", ",0.01", ",1.00")
     with pytest.raises(LocalError, match=r"pool0/.* to coordinator differs"):
-        await again(folder, "bank_a", job, said_something_else(folder))
+        await again(over.folder, "bank_a", over.job, said_something_else(over.folder))
 
 
 async def test_other_data_without_the_input_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,10 +215,10 @@ async def test_other_data_without_the_input_kept(tmp_path: Path, monkeypatch: py
     assert refused.value.code == "data.changed"
 
 
-async def test_kept_input_that_is_not_the_committed_one_explains_nothing(tmp_path: Path) -> None:
+@of_story(0)
+async def test_kept_input_that_is_not_the_committed_one_explains_nothing(over: Finished) -> None:
     """Whoever holds the keys could put other blocks in place of those kept, to explain a change away."""
-    folder = world.make(tmp_path)
-    job = await ran(folder, world.TOGETHER)
+    folder, job = over.folder, over.job
     member = Member(folder / "bank_a")
     kept = Retained(member.folder, member.identity, 1 << 20)
     key = (bytes.fromhex(job), 1)
@@ -188,7 +233,7 @@ async def test_kept_input_that_is_not_the_committed_one_explains_nothing(tmp_pat
         keeping.heard(sent)
     keeping.close()
     await again(folder, "bank_a", job)  # the tables are the same: what is kept of them is not looked at
-    change(tmp_path / "bank_a.csv", ",0.01", ",1.00")
+    change(over.top / "bank_a.csv", ",0.01", ",1.00")
     with pytest.raises(LocalError, match="input kept is not the one") as refused:
         await again(folder, "bank_a", job)
     assert refused.value.code == "protocol.replay"
@@ -209,16 +254,15 @@ def said_something_else(folder: Path) -> Callable[[dict[str, Any]], None]:
     return rewrite
 
 
-async def test_a_message_other_than_the_role_says_is_named(tmp_path: Path) -> None:
-    folder = world.make(tmp_path)
-    job = await ran(folder, world.TOGETHER)
+@of_story(0)
+async def test_a_message_other_than_the_role_says_is_named(finished: Finished) -> None:
     with pytest.raises(LocalError, match=r"pool0/.* to coordinator differs"):
-        await again(folder, "bank_a", job, said_something_else(folder))
+        await again(finished.folder, "bank_a", finished.job, said_something_else(finished.folder))
 
 
-async def test_another_seed_or_heard_message_is_refused(tmp_path: Path) -> None:
-    folder = world.make(tmp_path)
-    job = await ran(folder, world.TOGETHER)
+@of_story(0)
+async def test_another_seed_or_heard_message_is_refused(over: Finished) -> None:
+    folder, job = over.folder, over.job
     [kept] = (folder / "bank_a" / "state" / "retained").iterdir()
     raw = kept.read_bytes()
     kept.write_bytes(raw[:10] + bytes([raw[10] ^ 1]) + raw[11:])

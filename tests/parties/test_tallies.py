@@ -114,6 +114,7 @@ async def test_a_score_whose_weights_stay_with_the_recipient(firms: Running) -> 
     assert [(r["score"], r["x"]) for r in rows] == expected
 
 
+@pytest.mark.slow
 async def test_columns_of_both_are_compared(firms: Running) -> None:
     met = [i for i in range(60) if i % 4]
     sql = f"SELECT t.industry, COUNT(*) AS n, SUM(b.balance) AS held {COMPARED} GROUP BY t.industry ORDER BY 1"

@@ -58,7 +58,7 @@ async def shown(running: Running, sql: str, to: str = "analyst") -> bool:
     return values[0] is not None
 
 
-@pytest.mark.parametrize("asked_by", ["tax", "bank"])
+@pytest.mark.parametrize("asked_by", ["tax", pytest.param("bank", marks=pytest.mark.slow)])
 async def test_ten_ids_nine_of_which_nobody_else_has(tmp_path: Path, asked_by: str) -> None:
     """In a join with a helper ten firms differ, as far as their owner knows; here it knows that one of them met."""
     name: Callable[[int], str] = {"tax": tax, "bank": bank}[asked_by]

@@ -17,7 +17,7 @@ from tests.parties import test_joins, world
 from tests.parties.conftest import serving
 
 
-@pytest.mark.parametrize("recipient", ["analyst", "bank_a"])
+@pytest.mark.parametrize("recipient", ["analyst", pytest.param("bank_a", marks=pytest.mark.slow)])
 async def test_a_total_is_verified_and_says_so(tmp_path: Path, recipient: str) -> None:
     folder = world.make(tmp_path)
     async with serving(folder) as running:

@@ -165,9 +165,20 @@ def shown_with(pool: JoinPool, hidden: dict[str, Any], most: int | None = None) 
 BY_BOTH = f"SELECT t.industry, b.branch, COUNT(*) AS n, SUM(t.paid) AS s {TWO} GROUP BY 1, 2"
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(st.data())
 def test_a_cell_is_hidden_where_some_side_hides_it(data: st.DataObject) -> None:
+    hidden_where_some_side_hides_it(data)
+
+
+@pytest.mark.slow
+@settings(max_examples=40)
+@given(st.data())
+def test_many_cells_are_hidden_where_some_side_hides_them(data: st.DataObject) -> None:
+    hidden_where_some_side_hides_it(data)
+
+
+def hidden_where_some_side_hides_it(data: st.DataObject) -> None:
     sql = data.draw(st.sampled_from([BY_BOTH, f"SELECT b.branch, t.late, SUM(b.balance) AS s {LEFT} GROUP BY 1, 2"]))
     plan = WORLD.plan(sql)
     ((p, pool),) = plan.joins

@@ -152,9 +152,20 @@ def test_one_column_is_as_wide_as_it_must_be() -> None:
     assert "pool0/w128" in traced(sql)[2]
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(st.data())
 def test_random_rows_equal_duckdb(data: st.DataObject) -> None:
+    equals_duckdb(data)
+
+
+@pytest.mark.slow
+@settings(max_examples=40)
+@given(st.data())
+def test_many_random_rows_equal_duckdb(data: st.DataObject) -> None:
+    equals_duckdb(data)
+
+
+def equals_duckdb(data: st.DataObject) -> None:
     numbers = st.integers(-50, 50) | st.none()
     keys = st.integers(0, 12)
 

@@ -122,9 +122,20 @@ def test_how_many_rows_of_an_entity_pass_is_more_than_a_bit() -> None:
     assert ("late", "threshold") in asked and ("late", "row") not in asked
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(st.data())
 def test_random_unions_equal_duckdb(data: st.DataObject) -> None:
+    equals_duckdb(data)
+
+
+@pytest.mark.slow
+@settings(max_examples=40)
+@given(st.data())
+def test_many_random_unions_equal_duckdb(data: st.DataObject) -> None:
+    equals_duckdb(data)
+
+
+def equals_duckdb(data: st.DataObject) -> None:
     numbers = st.integers(-50, 50) | st.none()
 
     def rows_of(unique: bool) -> list[tuple[Any, ...]]:

@@ -542,9 +542,20 @@ def conditions(draw: st.DrawFn, names: list[str]) -> str:
     return draw(st.sampled_from([" AND ", " OR "])).join(one)
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(st.data())
 def test_random_joins_equal_duckdb(data: st.DataObject) -> None:
+    equals_duckdb(data)
+
+
+@pytest.mark.slow
+@settings(max_examples=200)
+@given(st.data())
+def test_many_random_joins_equal_duckdb(data: st.DataObject) -> None:
+    equals_duckdb(data)
+
+
+def equals_duckdb(data: st.DataObject) -> None:
     world, names, _ = data.draw(worlds())
     joined = f"FROM {names[0]}.t {names[0]} " + " ".join(
         f"{data.draw(st.sampled_from(['', '', 'LEFT ']))}JOIN {n}.t {n} USING (id)" for n in names[1:]
