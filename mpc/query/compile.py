@@ -41,7 +41,7 @@ from mpc.query.separate import check_weights
 from mpc.query.tally_pool import size_alone
 
 #: goes into every job and plan; a change of what is compiled changes the number
-PLANNER = f"heji-8/sqlglot-{version('sqlglot')}"
+PLANNER = f"heji-9/sqlglot-{version('sqlglot')}"
 
 __all__ = ["PLANNER", "asked_of", "compile_compared", "compile_job", "compile_plan", "parties_of", "question_of"]
 
