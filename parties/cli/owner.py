@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -50,21 +51,21 @@ def register(jobs: App, node: App, policy: App) -> None:
 def jobs_pending(
     job: str | None = None, /, *, consortium: Consortium = None, as_: As = None, json: bool = False
 ) -> None:
-    """What waits for a person at this owner: its grants say approval = "manual" or "two". With a job: all about it.
+    """What waits for a person at this owner: its grants say approval = "manual" or "two". With a job: all about it,
+    also if it was decided before or is over.
 
     Example: heji jobs pending --as tax --consortium demo
     """
     with _store(consortium, as_) as store:
-        found = store.decisions.waiting(clock())
-        if job is not None:
-            found = [_one(found, job)]
+        found = store.decisions.waiting(clock()) if job is None else [_one(store.decisions.all(), job)]
         related = {d.job: store.earlier.related(d.job, d.recipients) for d in found}
     if json:
         plain(json_text([{**d.to_dict(), "related": [r.to_dict() for r in related[d.job]]} for d in found]))
         return
     for d in found:
         said(f"{d.job[:SHOWN_DIGITS]}  {d.submitter} -> {', '.join(d.recipients)}  {d.purpose or 'no purpose'}")
-        said(f"  {' '.join(d.sql.split())}")
+        # in full the lines stay as they are: what "--" makes a comment of ends with its line
+        said(f"  {' '.join(d.sql.split())}" if job is None else indent(d.sql, "  "))
         for line in _words(d):
             said(f"  {line}")
         if job is not None:
@@ -234,11 +235,19 @@ def _when(seconds: int) -> str:
 
 
 def _words(d: Decision) -> Iterator[str]:
-    """Who has approved, and who is missing."""
+    """How long it waits, who has approved, who is missing, and whether anything is left to decide."""
+    yield f"asked {_when(d.asked)}; expires {_when(d.expires)}"
     for w in d.approvals:
         yield f"approved by {w.person}, {_when(w.at)}" + (f": {w.reason}" if w.reason else "")
     if d.needed > 1:
         yield f"{d.needed} persons have to approve; {d.missing} missing"
+    if d.rejection:
+        yield f"rejected by {d.rejection.person}, {_when(d.rejection.at)}: {d.rejection.reason}"
+    if d.over:
+        why = f" ({' at '.join(filter(None, (d.over.code, d.over.party)))})" if d.over.code else ""
+        yield f"over: it ended elsewhere{why}, as the coordinator said {_when(d.over.at)}; nothing is left to decide"
+    elif d.expires <= clock():
+        yield "over: it has expired"
 
 
 @contextmanager

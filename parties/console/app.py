@@ -167,8 +167,8 @@ class Console:
         )
 
     async def _pending(self, request: Request, session: Session) -> Response:
-        decided = [d for d in reversed(self._store.decisions.all()) if d.state != "pending"][:20]
-        return self._page(request, "pending.html", session, waiting=self._waiting(), decided=decided)
+        decided = [d for d in reversed(self._store.decisions.all()) if d.state != "pending" or d.over][:20]
+        return self._page(request, "pending.html", session, waiting=self._waiting(), decided=decided, over=self._over)
 
     async def _request(self, request: Request, session: Session) -> Response:
         found = self._store.decisions.of(request.path_params["job"])
@@ -185,6 +185,7 @@ class Console:
             session,
             status=status,
             d=found,
+            over=self._over,
             problem=problem,
             told=told,
             related=related[:MOST],
@@ -252,6 +253,13 @@ class Console:
         return Response(text, media_type="text/css", headers={**_HEADERS, "Cache-Control": "max-age=600"})
 
     # -- what they do
+
+    def _over(self, d: Decision, say: Callable[..., str]) -> str:
+        """Why nothing is left to decide about a job; "" while something is."""
+        if d.over is not None:
+            why = ", ".join(filter(None, (d.over.party, d.over.code)))
+            return say("over, ended elsewhere") + (f" ({why})" if why else "")
+        return say("over, it has expired") if d.expires <= self._member.clock() else ""
 
     def _waiting(self) -> list[Decision]:
         return self._store.decisions.waiting(self._member.clock())

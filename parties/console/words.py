@@ -92,6 +92,8 @@ CHINESE: Mapping[str, str] = {
     "approved": "已批准",
     "rejected": "已拒绝",
     "pending": "等待中",
+    "over, ended elsewhere": "已了结：任务已在别处结束",
+    "over, it has expired": "已了结：请求已过期",
     "The text of policy.toml as it stands now. Change the file; the next job is judged by it.": (
         "policy.toml 的现行文本。修改该文件即可；下一个任务即按新文本判断。"
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -26,7 +27,7 @@ from parties.coordinator.catalogs import Catalogs
 from parties.coordinator.deposits import Deposits
 from parties.coordinator.store import FINAL, JobRow, Store
 from parties.evidence.recorder import Recorder
-from parties.failures import abort, encode, is_transient
+from parties.failures import abort, decode, encode, is_transient
 from parties.mail import FRAME_BYTES, PostOffice
 from parties.member import Member
 from parties.metrics import Metrics
@@ -42,6 +43,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 ATTEMPTS, PAUSE, SEEN_BYTES = 5, 0.5, 4 << 20
 #: seconds between questions whether owners that decide by hand have decided
 WAIT = 5.0
+#: jobs that an owner asks about at once
+MOST_ASKED = 1000
 
 
 class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
@@ -193,6 +196,15 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
                     continue
                 for offset in range(0, len(body), FRAME_BYTES):
                     yield pb.Sealed(total=pb.Total(sum=name, offset=offset, data=body[offset : offset + FRAME_BYTES]))
+        except HejiError as error:
+            await abort(context, error)
+
+    async def Over(self, request: pb.OverRequest, context: Context) -> pb.OverReply:
+        try:
+            caller = self._member.caller(context)
+            rows = [r for job in request.jobs[:MOST_ASKED] if (r := self._store.get(job)) is not None]
+            ended = [r for r in rows if r.state in FINAL and caller in Job.from_bytes(r.raw).catalogs]
+            return pb.OverReply(over={r.id: _why(r) for r in ended})
         except HejiError as error:
             await abort(context, error)
 
@@ -392,3 +404,11 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         for task in list(self._tasks.values()):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+
+def _why(row: JobRow) -> bytes:
+    """Of why a job ended what its owners are told: no reason, which is for whoever asked."""
+    if not row.error:
+        return b"{}"
+    error = decode(row.error)
+    return json.dumps({"code": error.code, "party": str(error.facts.get("party", ""))}).encode()

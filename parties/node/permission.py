@@ -81,7 +81,8 @@ class Permission:
 
     def check(self, store: Store, proposed: Proposed, *, ask: bool) -> Given:
         """Under what this owner approves. Raises LocalError policy.*: what is missing and what to grant, or that
-        persons have to decide, who are asked then (``ask``)."""
+        persons have to decide, who are asked then (``ask``); job.state where the job was said to be over."""
+        store.decisions.verify_open(proposed.job.id)
         policy = self.policy()
         try:
             return self._given(store, proposed, policy)
@@ -91,7 +92,9 @@ class Permission:
             decision, needed = self._decision(store, proposed, policy), int(refused.facts["persons"])
             if decision is not None and decision.rejection is not None:
                 because = f": {decision.rejection.reason}" if decision.rejection.reason else "."
-                raise LocalError("policy.rejected", f"{self._member.name} rejected the job{because}") from None
+                raise LocalError(
+                    "policy.rejected", f"{self._member.name} rejected the job{because}", party=self._member.name
+                ) from None
             known = store.decisions.of(proposed.job.id) is not None
             # a question that was asked is asked again where the policy changed since, or asks for more persons now
             if (decision is None or decision.needed < needed) and (ask or known):
