@@ -22,6 +22,7 @@ from parties.cli.output import As, Consortium, err, limits, out, plain, said, ta
 from parties.clock import now
 from parties.config import locate
 from parties.failures import decode
+from parties.job_ids import SHOWN_DIGITS
 from parties.modeler.client import Client
 from parties.modeler.coordinator import FINAL
 from parties.modeler.deposits import Collecting
@@ -66,9 +67,6 @@ EntityRows = Annotated[int, Parameter(help="with --epsilon: how many rows of one
 
 #: rows of a made-up table
 MOST_MADE_UP = 1_000_000
-
-#: digits of a job's id in lists; `heji jobs show` takes them for the whole id
-SHOWN_DIGITS = 16
 
 
 def register(app: App) -> App:
@@ -328,7 +326,8 @@ def jobs_show(job: str, /, *, consortium: Consortium = None, as_: As = None, jso
         return
     for name, value in told.items():
         if name == "error" and value:
-            said(f"{name}: {value['message']}\n{indent(value['advice'], '  ')}\n  [{value['code']}]")
+            advice = f"{indent(value['advice'], '  ')}\n" if value["advice"] else ""
+            said(f"{name}: {value['message']}\n{advice}  [{value['code']}]")
         elif name in ("created", "updated", "expires"):
             plain(f"{name}: {dt.datetime.fromtimestamp(value).astimezone().isoformat(sep=' ')}")
         elif value not in ("", None):
@@ -338,7 +337,10 @@ def jobs_show(job: str, /, *, consortium: Consortium = None, as_: As = None, jso
 def jobs_wait(job: str, /, *, consortium: Consortium = None, as_: As = None) -> None:
     """Wait until a job is done; fails if the job fails."""
     with client(consortium, as_) as heji, progress() as watch:
-        plain(heji.wait(heji.job_id(job), watch).state)
+        try:
+            plain(heji.wait(heji.job_id(job), watch).state)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("Only the waiting: the job goes on.") from None
 
 
 def jobs_result(

@@ -20,7 +20,7 @@ from mpc.errors import HejiError, LocalError
 from parties.cli.output import As, Consortium, plain, said
 from parties.clock import now as clock
 from parties.config import load_config, locate
-from parties.job_ids import whole_id
+from parties.job_ids import SHOWN_DIGITS, whole_id
 from parties.node.decisions import Decision, Word
 from parties.node.earlier import MOST, Release
 from parties.node.permission import read_policy
@@ -34,8 +34,6 @@ Folder = Annotated[Path, Parameter(help="the member's own folder")]
 
 #: characters of a reason; it goes with a rejection to whoever asked
 LONGEST_REASON = 500
-#: digits of a job's id in lists
-SHOWN_DIGITS = 16
 
 
 def register(jobs: App, node: App, policy: App) -> None:
