@@ -26,6 +26,7 @@ from parties.node.earlier import MOST, Release
 from parties.node.permission import read_policy
 from parties.node.standing import named, read_standing, state_of
 from parties.node.store import Store
+from parties.node.unknown_names import Known
 from parties.results import json_text
 from parties.roster import Roster
 
@@ -168,7 +169,7 @@ def policy_standing(
     found = read_standing(folder) if name is None else (named(folder, name),)
     if (approve or withdraw) and (name is None or approve == withdraw):
         raise LocalError("config.invalid", "Name one standing approval, and --approve or --withdraw.")
-    policy = read_policy(folder)
+    policy, known = read_policy(folder), Known.of(folder)
     with _open(folder) as store:
         if approve:
             store.standing.approve(found[0], policy.digest, _word(by, reason))
@@ -188,6 +189,8 @@ def policy_standing(
         said(f"  {s.used} of {s.what.runs} used ({s.what.per}); until {s.what.expires}")
         for w in s.words:
             said(f"  approved by {w.person}, {_when(w.at)}" + (f": {w.reason}" if w.reason else ""))
+        if nobody := known.strangers(s.what):
+            said(f"  no job runs by it: no member is called {', '.join(nobody)}")
         if not s.words:
             said("  not in force: nobody has approved it under the policy as it stands")
     if not told:

@@ -30,7 +30,7 @@ from starlette.routing import Route
 from mpc.errors import HejiError, LocalError
 from mpc.evidence.note import Checkpoint
 from mpc.policy.budget import balances, decimal
-from mpc.policy.grants import BITS_DAYS, Grant
+from mpc.policy.grants import BITS_DAYS, Grant, Policy
 from mpc.policy.standing import Standing
 from parties import files
 from parties.console.session import LASTS, Session, Sessions
@@ -44,6 +44,7 @@ from parties.node.inputs import Inputs
 from parties.node.permission import read_policy
 from parties.node.standing import read_standing, state_of
 from parties.node.store import Store
+from parties.node.unknown_names import Known
 from parties.visible import visible
 
 COOKIE, LANGUAGE = "__Host-heji", "heji-language"
@@ -156,6 +157,7 @@ class Console:
             "overview.html",
             session,
             waiting=len(self._waiting()),
+            problem=self._in_force() is None,
             stop=self._store.decisions.stopped(),
             roster=member.roster,
             tables=self._inputs.catalog().tables,
@@ -219,24 +221,25 @@ class Console:
 
     def _budgets(self, today: dt.date) -> list[tuple[Grant, str, str]]:
         """What is left of each grant's budget, for whom; nothing where policy.toml cannot be read."""
-        try:
-            policy = read_policy(self._member.folder)
-        except HejiError:
+        policy = self._in_force()
+        if policy is None:
             return []
         return [(g, who, decimal(left)) for g, who, left in balances(self._store.budgets.all(), policy, today)]
 
     async def _standing(self, request: Request, session: Session) -> Response:
         folder, words = self._member.folder, self._store.standing
-        problem, policy, found = "", "", []
+        problem, policy, found, nobody = "", "", [], {}
+        known = Known(self._member.roster, None)
         try:
             policy, listed = read_policy(folder).digest, read_standing(folder)
             if request.method == "POST":
                 problem = self._approve_standing(listed, policy, request.state.form, session)
             found = [state_of(s, words, policy, self._member.clock()) for s in listed]
+            nobody = {s.name: known.strangers(s) for s in listed}
         except LocalError as error:
             problem = error.message
         status = 409 if problem else 200
-        return self._page(request, "standing.html", session, status=status, found=found, problem=problem)
+        return self._page(request, "standing.html", session, status=status, found=found, problem=problem, nobody=nobody)
 
     async def _stop(self, request: Request, session: Session) -> Response:
         problem = self._stop_or_resume(request.state.form, session) if request.method == "POST" else ""
@@ -260,6 +263,13 @@ class Console:
             why = ", ".join(filter(None, (d.over.party, d.over.code)))
             return say("over, ended elsewhere") + (f" ({why})" if why else "")
         return say("over, it has expired") if d.expires <= self._member.clock() else ""
+
+    def _in_force(self) -> Policy | None:
+        """None where policy.toml cannot be read: then nothing is approved."""
+        try:
+            return read_policy(self._member.folder)
+        except HejiError:
+            return None
 
     def _waiting(self) -> list[Decision]:
         return self._store.decisions.waiting(self._member.clock())

@@ -66,6 +66,7 @@ CHINESE: Mapping[str, str] = {
     "all": "总计",
     "Until": "至",
     "Withdraw": "撤回",
+    "No job runs by it: no member is called {}.": "不会有任务据此运行：没有名为 {} 的成员。",
     "Released here before": "本节点此前已释放",
     "The same": "相同之处",
     "may have been released": "可能已释放",

@@ -358,6 +358,20 @@ async def test_stopping_and_resuming(scene: Scene) -> None:
     assert status == 409 and "not stopped" in page
 
 
+async def test_what_an_operator_has_to_mend_is_shown(scene: Scene) -> None:
+    await scene.apart(scene.browser.login, scene.folder)
+    assert "cannot be read" not in await scene.apart(scene.browser.get, "/")
+    policy = scene.folder / "policy.toml"
+    policy.write_text(policy.read_text() + "\n[[grant]\n")
+    assert "policy.toml cannot be read: nothing is approved." in await scene.apart(scene.browser.get, "/")
+    policy.write_text("")
+    (scene.folder / "standing.toml").write_text(
+        '[[standing]]\nname = "x"\nsql = "SELECT 1"\nto = ["analist"]\npurpose = "p"\nruns = 1\nper = "day"\n'
+        "expires = 2999-01-01\n"
+    )
+    assert "no member is called analist" in await scene.apart(scene.browser.get, "/standing")
+
+
 async def test_what_is_over_is_no_question_any_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(over, "LOOK", 0.05)
     browser = scene.browser
