@@ -40,6 +40,8 @@ log = structlog.get_logger("heji.coordinator")
 
 #: a refusal that a person may still turn into an approval
 PENDING = "policy.pending"
+#: an owner's policy that cannot be read now; a job that has been put before persons waits until it can
+MENDED = "policy.invalid"
 
 
 @dataclass

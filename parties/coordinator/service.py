@@ -22,7 +22,7 @@ import structlog
 from mpc.errors import HejiError, LocalError
 from mpc.job import Job, job_id
 from mpc.run import Sent
-from parties.coordinator.attempt import PENDING, AttemptRun, Finished, News, proof_bytes
+from parties.coordinator.attempt import MENDED, PENDING, AttemptRun, Finished, News, proof_bytes
 from parties.coordinator.catalogs import Catalogs
 from parties.coordinator.deposits import Deposits
 from parties.coordinator.store import FINAL, JobRow, Store
@@ -241,21 +241,32 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         await self._tell(job)
 
     async def _decided(self, row: JobRow, pending: HejiError) -> None:
-        """Wait until no owner has a decision left to make by hand. Raises job.expired, and what they refuse by."""
+        """Wait until no owner has a decision left to make by hand, a policy to mend that cannot be read (somebody may
+        be writing it), or a node that is away. Raises job.expired, and what they refuse by."""
         signed = node_pb2.SignedJob(job=row.raw, signature=row.signature)
-        waiting = [pending.message]
+        waiting, pause = [pending.message], 0.0  # of one owner; at once the others are asked whether they wait too
         while waiting:
             self._store.transition(row.id, "waiting", self._member.clock())
             log.info("waiting", job=row.id)
             await self._tell(row.id, News(" ".join(waiting)))
-            await asyncio.sleep(WAIT)
+            await asyncio.sleep(pause)
+            pause = WAIT
             if self._member.clock() >= row.expires:
                 raise LocalError("job.expired", f"The job expired while it waited: {' '.join(waiting)}")
-            run, _ = await self._attempt(signed, row.attempt + 1, None)
-            verdicts = [e for e in (await run.verdicts()).values() if e is not None]
-            waiting = [e.message for e in verdicts if e.code == PENDING]
-            for refused in (e for e in verdicts if e.code != PENDING and not is_transient(e)):
+            against = await self._against(signed, row.attempt + 1)
+            for refused in (e for e in against if e.code not in (PENDING, MENDED) and not is_transient(e)):
                 raise refused
+            waiting = [e.message for e in against]
+
+    async def _against(self, signed: node_pb2.SignedJob, number: int) -> list[HejiError]:
+        """What participants have against an attempt now, or that they are away."""
+        try:
+            run, _ = await self._attempt(signed, number, None)
+        except HejiError as away:
+            if not is_transient(away):
+                raise
+            return [away]
+        return [e for e in (await run.verdicts()).values() if e is not None]
 
     async def _fail(self, job: str, error: HejiError) -> None:
         with contextlib.suppress(HejiError):

@@ -16,6 +16,7 @@ import pytest
 import parties.coordinator.service as coordinator
 from mpc.errors import HejiError, LocalError
 from mpc.policy.flow import Request
+from mpc.policy.grants import parse_policy
 from parties.cli.main import main
 from parties.clock import now
 from parties.coordinator.store import Store as CoordinatorStore
@@ -184,6 +185,68 @@ async def test_it_waits_through_restarts_and_can_be_cancelled(tmp_path: Path, st
         await waiting(running, job.id)
         assert (await running.ask("analyst", "cancel", job.id)).state == "cancelled"
         assert (await failure(running, job.id)).code == "job.cancelled"
+
+
+async def phase(running: Running, job: str, words: str) -> str:
+    """What whoever asked sees, once it has ``words``."""
+    for _ in range(600):
+        status = await running.ask("analyst", "show", job)
+        assert status.state == "waiting", status
+        if words in status.phase:
+            return str(status.phase)
+        await asyncio.sleep(0.05)
+    raise AssertionError(status.phase)
+
+
+async def test_it_waits_for_a_node_that_is_away_and_a_policy_that_is_being_written(
+    tmp_path: Path, store: Store
+) -> None:
+    async with serving(by_hand(tmp_path)) as running:
+        job = await running.ask("analyst", "submit", world.TOGETHER)
+        await until_asked(store)
+        await waiting(running, job.id)
+        await running.stop("bank_a")  # which would approve
+        await phase(running, job.id, "bank_a cannot be reached")
+        await running.start("bank_a")
+        await phase(running, job.id, f"{HAND} decides by hand")
+        policy = running.folder / HAND / "policy.toml"
+        good = policy.read_text()
+        policy.write_text(good + "\n[[grant")
+        assert f"{HAND}'s policy.toml, line" in await phase(running, job.id, "this is not TOML")
+        policy.write_text(good)
+        await phase(running, job.id, f"{HAND} decides by hand")
+        say(store, job.id, "Li Na")
+        await running.ask("analyst", "wait", job.id)
+
+
+async def test_all_who_are_waited_for_are_named(tmp_path: Path, store: Store) -> None:
+    folder = by_hand(tmp_path)
+    policy = folder / "bank_a" / "policy.toml"
+    policy.write_text(policy.read_text().replace('"auto"', '"two"'))
+    async with serving(folder) as running:
+        job = await running.ask("analyst", "submit", world.TOGETHER)
+        await waiting(running, job.id)
+        told = await phase(running, job.id, f"{HAND} decides by hand")
+        assert "bank_a decides by hand" in told and "two persons have to agree" in told
+
+
+async def test_an_approval_names_the_policy_that_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is replaced between the question and the signature: the digest is of the text that allowed the job."""
+    folder = world.make(tmp_path)
+    policy = folder / HAND / "policy.toml"
+    allowed, check = policy.read_text(), permission.Permission.check
+
+    def replaced(self: permission.Permission, *args: Any, **kwargs: Any) -> Any:
+        given = check(self, *args, **kwargs)
+        if self._member.name == HAND:
+            policy.write_text(allowed + "# changed since\n")
+        return given
+
+    monkeypatch.setattr(permission.Permission, "check", replaced)
+    async with serving(folder) as running:
+        job = await running.ask("analyst", "submit", world.TOGETHER)
+        await running.ask("analyst", "wait", job.id)
+        assert approval_of(running, job.id)["policy"] == parse_policy(allowed).digest
 
 
 async def test_two_persons_approve(tmp_path: Path, store: Store) -> None:
