@@ -67,11 +67,12 @@ def expected_seconds(plan: Plan, recipients: int) -> float:
         for p, _, _, cells in plan.columns(bits)
     )
     rows = sum(s.rows for _, pool in plan.joins for s in pool.sides)
-    said = sum(t.bytes for _, pool in plan.hidden_joins for t in traffic(Joint(pool, "helper", 1)))
+    joins = [Joint(pool, "helper", 2) for _, pool in plan.hidden_joins]
+    said = sum(t.bytes for j in joins for t in traffic(j))
     searches = [s for pool in plan.pools for s in pool.searches("helper")]
     said += sum(t.bytes for s in searches for t in search_traffic(s))
     rounds = sum(s.rounds for s in searches)
-    rounds += sum(s.rounds for _, pool in plan.hidden_joins if (s := Joint(pool, "helper", 1).search) is not None)
+    rounds += sum(s.rounds for j in joins for s in (j.search, j.complement) if s is not None)
     bound = words // 16 if plan.verified else 0
     without = sum(_unhelped_seconds(Pair(pool, 1)) for _, pool in plan.tallies)
     return without + START + A_BYTE * (words + said) + A_ROW * rows + A_ROUND * rounds + A_COMMITMENT * bound

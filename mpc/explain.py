@@ -172,6 +172,7 @@ _JOINT = {
     "totals": ("P8 totals by group", 2),
     "release": ("P5, P8 small cells", 11),
     "dominance": ("P8 dominance, only if an owner's grant has max_share", 13),
+    "complement": ("P8 cells beside small ones, where a line would give these back", 0),
     "differences": ("P8 differences, for each earlier question that its totals are compared with", 18),
     "rounding": ("P5 sums rounded, only if an owner's grant has round_to: at most", 0),
     "search": ("values by their place among the rows", 0),
@@ -180,13 +181,14 @@ _JOINT = {
 
 def _joint_steps(p: JoinPool) -> list[dict[str, Any]]:
     """The steps of a join. ``bytes``: what each member sends."""
-    j, limited = joint_of(p, "helper", 1), joint_of(p, "helper", 1, 0)
+    # as where few entities are hidden, so nearly always
+    j, limited = joint_of(p, "helper", 2), joint_of(p, "helper", 2, 0)
     said = _said(j)
     if limited.dominance is not None:
         said["dominance"] = _more(j, limited)
     if j.decides:
         said["differences"] = _more(j, joint_of(beside_one(p), "helper", 2))
-    rounded = joint_of(p, "helper", 1, None, None)
+    rounded = joint_of(p, "helper", 2, None, None)
     comparisons = 0 if rounded.rounding is None else sum(1 for _ in rounded.rounding.comparisons())
     if comparisons:
         said["rounding"] = _said(rounded)["rounding"]
@@ -200,6 +202,8 @@ def _joint_steps(p: JoinPool) -> list[dict[str, Any]]:
             if step == "search" and j.search is not None
             else comparisons * _JOINT["comparisons"][1]
             if step == "rounding"
+            else j.complement.rounds
+            if step == "complement" and j.complement is not None
             else _JOINT[step][1]
             * (len(j.aligns) if step == "align" else levels if step == "products" else 1)
             * (1 if step in ("parts", "release") else j.parts),

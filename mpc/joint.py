@@ -8,8 +8,9 @@
       no entity above a share of them, where an owner asks for it            deals, picks         dominance.py
       no population too close to an earlier one, where one asks for it       deals                differences.py
       sums rounded, where an owner asks for it                               deals                round_totals.py
-      entities ≥ least, and what passes; with noise all, everybody's
-      noise added                                                            deals                groups.py
+      entities ≥ least: what passes                                          deals                groups.py
+      lines that would give a hidden cell back: one more is hidden           deals                complement.py
+      what passes is let out; with noise all, everybody's noise added        deals                groups.py
       MIN, MAX, quantiles: a search in what passes                           deals, picks         ranked_rows.py
       = this party's words of the pool, added up by P3 like those of any other pool               total.py
 
@@ -34,7 +35,7 @@ from mpc.joint_setup import Joint
 from mpc.joint_sides import SideRows, aligned_sides, rows_in_part, spine_order
 from mpc.joint_words import by_slice, words_of_groups, words_of_rows
 from mpc.messages import RingWords
-from mpc.protocols import align, differences, dominance, group_totals, groups, ranked_rows, round_totals
+from mpc.protocols import align, complement, differences, dominance, group_totals, groups, ranked_rows, round_totals
 from mpc.protocols.dominance import Addends
 from mpc.protocols.group_totals import Totals
 from mpc.protocols.parts import buckets, share_key
@@ -72,14 +73,17 @@ def play(session: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[dic
     if not g.decides:
         said = groups.everything(here, g, sums, _noise(j, mine))
         return words_of_groups(j, g, said, None, first=session.me == j.circle.first)
-    hidden = yield from _dominated(here, j, addends, sums)
+    dominated = yield from _dominated(here, j, addends, sums)
     del addends
-    hidden = _both(hidden, (yield from _close(here, j, sums)))
+    reasons = _both(dominated, (yield from _close(here, j, sums)))
     if (rounding := j.rounding) is not None:
         rounded = yield from round_totals.play(here.at("rounded"), rounding, [sums.rows[c] for c in j.rounded])
         by_column = dict(zip(j.rounded, rounded, strict=True))
         sums = replace(sums, rows=[by_column.get(c, total) for c, total in enumerate(sums.rows)])
-    said = yield from groups.release(here, g, sums, _with_own(j, mine, hidden))
+    keep = yield from groups.decide(here, g, sums, _with_own(j, mine, reasons))
+    if (lines := j.complement) is not None:
+        keep = yield from complement.play(here, lines, keep, groups.entities(g, sums), reasons)
+    said = yield from groups.release(here, g, sums, keep)
     found = (yield from _searched(here, j, rows, sums, said[64])) if j.pool.ranked else None
     return words_of_groups(j, g, said, found, first=session.me == j.circle.first)
 
@@ -169,6 +173,9 @@ def play_helper(session: Session, j: Joint) -> Rounds[None]:
     if (rounding := j.rounding) is not None:
         yield from round_totals.deal(here.at("rounded"), rounding)
     if j.decides:
+        yield from groups.deal_decide(here, j.groups)
+        if (lines := j.complement) is not None:
+            yield from complement.play_helper(here, lines)
         yield from groups.deal_release(here, j.groups)
     if (search := j.search) is not None:
         yield from ranked_rows.play_helper(here, search)

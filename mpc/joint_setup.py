@@ -14,6 +14,7 @@ from types import MappingProxyType
 from mpc.ids import width
 from mpc.policy.rounding import step as units_of
 from mpc.protocols.align import Align
+from mpc.protocols.complement import Complement, Table
 from mpc.protocols.differences import Differences, Pair
 from mpc.protocols.dominance import Dominance
 from mpc.protocols.group_totals import Grouping
@@ -191,6 +192,28 @@ class Joint:
             for found in comparisons
         )
         return Differences("differences", self.circle, self.pool.groups, self.least, checks)
+
+    @property
+    def complement(self) -> Complement | None:
+        """The rule about the lines of a table, where cells are hidden that it could give back. What is found by its
+        place does not add up."""
+        pool, searched = self.pool, {r.released for r in self.pool.ranked}
+        # a dominated cell is not given back by itself, though each single entity may be seen
+        least = max(self.least, 2) if self.least and self.dominance is not None else self.least
+        measures = [range(m * pool.slices, (m + 1) * pool.slices) for m in range(len(pool.measures))]
+        tables = tuple(
+            Table(tuple(those), len(pool.released[those[0]].entities), any(map(self._must_not_be_given_back, those)))
+            for those in measures
+            if those[0] not in searched
+        )
+        if not self.decides or least < 2 or pool.cells < 2 or not tables:
+            return None
+        return Complement("complement", self.circle, pool.shape_of_slices, least, pool.apart, tables)
+
+    def _must_not_be_given_back(self, released: int) -> bool:
+        """Whether a cell of a release may be hidden although it has enough entities, which all may know."""
+        d = self.pool.dominance if self.dominance is not None else None
+        return bool(d is not None and d.addends[released]) or bool(self.comparisons and self.comparisons[released])
 
     @property
     def compared_columns(self) -> list[tuple[int, bool]]:

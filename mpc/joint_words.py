@@ -59,8 +59,7 @@ def words_of_groups(
 
 def _sliced(pool: JoinPool) -> tuple[list[int], list[int]]:
     """How many values each key has, and the keys in the order of slices of groups."""
-    sizes = [len(k.domain) for k in pool.keys]
-    return sizes, [i for i in range(len(sizes)) if i not in pool.grouped] + list(pool.grouped)
+    return [len(k.domain) for k in pool.keys], pool.order_of_slices
 
 
 def by_slice(pool: JoinPool, cells: NDArray[T]) -> NDArray[T]:

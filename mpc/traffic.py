@@ -16,6 +16,7 @@ from mpc.joint_setup import Joint
 from mpc.pair import Pair
 from mpc.protocols.ciphertexts import CIPHERTEXT_BYTES
 from mpc.protocols.ciphertexts import KEY_BYTES as PAILLIER_BYTES
+from mpc.protocols.complement import Complement
 from mpc.protocols.differences import Differences
 from mpc.protocols.dominance import Dominance
 from mpc.protocols.group_totals import Grouping
@@ -59,6 +60,8 @@ def traffic(j: Joint) -> Iterator[Traffic]:
             yield from _comparisons("rounding", r.circle, bits, len(those) * r.groups * (1 if i >= 0 else 2))
     if j.decides:
         yield from _release(j)
+    if (c := j.complement) is not None:
+        yield from _complement(c)
     if (s := j.search) is not None:
         yield from _row_search(s)
 
@@ -81,6 +84,15 @@ def _differences(d: Differences) -> Iterator[Traffic]:
     """Whether populations are too close: three comparisons, each of all columns or pairs."""
     for n in (len(d.differing), len(d.compared), len(d.pairs)):
         yield from _comparisons("differences", d.circle, 64, n * d.groups)
+
+
+def _complement(c: Complement) -> Iterator[Traffic]:
+    """Which lines of a table lack few entities, and their smallest cells."""
+    judged, cells = sum(t.judged for t in c.tables), c.cells
+    for n in (2 * c.sums, *c.levels, len(c.tables) * cells, *([c.alone * cells] if c.alone else ())):
+        yield from _comparisons("complement", c.circle, 64, n)
+    for n in (judged * cells, *c.levels, *c.levels):
+        yield from _products("complement", c.circle, 64, n)
 
 
 def _row_search(s: RowSearch) -> Iterator[Traffic]:

@@ -86,7 +86,7 @@ async def serve_node(folder: Path, clock: Clock = now, **hooks: Any) -> tuple[gr
         deposits.take_back_soon()
         await service.end_all(reason)
 
-    watch = Watch(member.name, store.decisions, recorder, end_all, webhook.node)
+    watch = Watch(member.name, store.decisions, store.questions, recorder, end_all, webhook.node)
     watch.start()
     over = OverWatch(member, store.decisions)
     server = _server(member)

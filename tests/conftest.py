@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from mpc.protocols import size
 
 # What lands asks the same questions each time, so that a change is refused only for what it did; HEJI_FUZZ=1 asks
 # others. Machines that run much else at once are slow, not wrong: pytest-timeout alone keeps the time.
@@ -16,3 +20,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("heji")
+
+
+@pytest.fixture(scope="module")
+def few_extras() -> Iterator[None]:
+    """Sizes alone of small tables in little time."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(size, "EXTRA", 64)
+        yield

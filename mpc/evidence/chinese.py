@@ -305,6 +305,8 @@ CHINESE: Mapping[str, str] = {
     "started": "启动",
     "stopped": "停止参与",
     "resumed": "恢复参与",
+    "gave": "交出先前的问题",
+    "forgot": "不再与先前的问题比较",
     "destroyed": "销毁为重放而保留的内容",
 }
 

@@ -41,6 +41,7 @@ EVENTS: Mapping[str, str] = {
     "spent": "what a job spends of a limit, before data leaves: what, of which column, to whom, amount, limit, days",
     "sent": "a message went out: step, peer, number, length, digest, the peer's signed receipt",
     "received": "a message came in: step, peer, number, length, digest, the receipt that was signed",
+    "gave": "earlier questions went to a member of the attempt that lacked them: to whom, how many",
     "added": "the coordinator added up the sums: names, digests of the masked totals",
     "revealed": "this recipient opened the result: its digest (32 random bytes are in it), whether sums were verified",
     "closed": "deposits are not taken any more: whose deposits are in the total, whether there is one",
@@ -49,6 +50,7 @@ EVENTS: Mapping[str, str] = {
     "destroyed": "what was kept for replay was destroyed: what it was",
     "stopped": "this member takes part in no further job: who decided it, when, whether running ones ended",
     "resumed": "it does again: who decided it and when",
+    "forgot": "joins need not be compared any more with earlier questions: who decided it, when, how many",
     "started": "the process began: software and protocol versions",
 }
 

@@ -29,9 +29,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.permutation import stable_argsort
+from mpc.policy.carried import Carried
 from mpc.policy.margins import Line, Lines
 from mpc.policy.numbers import Counted, Numbers, Word
 from mpc.policy.populations import MARKS, Apart, Over, Population, Released, Words
+from mpc.policy.rest import Rest
 
 Flags = NDArray[np.bool_]
 
@@ -127,6 +129,11 @@ class Entities:
         """The cells in which there are entities, ascending."""
         return self.cells[np.flatnonzero(np.diff(self.cells, prepend=-1))]
 
+    def count(self, cells: Sequence[int]) -> int:
+        """How many entities are in these cells, each once."""
+        found = [self.cell(cell).entities for cell in cells]
+        return sum(map(len, found)) if self.apart or len(found) < 2 else len(np.unique(np.concatenate(found)))
+
     def cell(self, cell: int) -> Population:
         if cell not in self._by_cell:
             start, end = np.searchsorted(self.cells, [cell, cell + 1])
@@ -159,13 +166,15 @@ class Entities:
 @dataclass(frozen=True, eq=False, repr=False)
 class Measured:
     """A measure of this job: who is ``behind`` it, column by column, its cells that are ``hidden`` already, (cells,),
-    the ``words`` it lets out, of the table's ``shape`` how many values each key has, and whom its populations hold."""
+    the ``words`` it lets out, of the table's ``shape`` how many values each key has, whom its populations hold, and
+    what each of its entities carries where that is limited."""
 
     behind: Sequence[Entities]
     hidden: Flags
     words: Sequence[Word] = ()
     shape: tuple[int, ...] = ()
     over: Over = "rows"
+    carried: Carried | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -181,42 +190,56 @@ def spoil(measures: Sequence[Measured], known: Earlier, numbers: Numbers, least:
 
     ``known``, ``numbers``: what was let out before; what this job lets out is added to both.
     """
-    spoiled, out = [], LetOut()
-    for m in measures:
-        shown = ~m.hidden
-        said: dict[int, list[tuple[Released, Population]]] = {}
-        counted: dict[int, list[Counted]] = {}
-        for cell in np.unique(np.concatenate([b.present for b in m.behind])).tolist() if m.behind else ():
-            if shown[cell]:
-                found = [(b.column, b.cell(cell)) for b in m.behind]
-                there, over = _there(found), numbers.of(m.words, found, [cell])
-                if _too_close(there, m.over, known, least) or numbers.too_many(over):
-                    shown[cell] = False
-                else:
-                    _remember(there, m.over, known, least)
-                    numbers.add(over)
-                    said[cell], counted[cell] = there, over
-        lines = Lines(m.shape, said)
-        unions: dict[Line, list[tuple[Released, Population]]] = {}
-        sums: dict[Line, list[Counted]] = {}
+    out = LetOut()
+    return [_spoiled(m, known, numbers, least, out) for m in measures], out
+
+
+def _spoiled(m: Measured, known: Earlier, numbers: Numbers, least: int, out: LetOut) -> Flags:
+    """Which cells of a measure are spoiled besides, (cells,)."""
+    shown, present = ~m.hidden, np.unique(np.concatenate([np.zeros(0, np.int64), *(b.present for b in m.behind)]))
+    said: dict[int, list[tuple[Released, Population]]] = {}
+    counted: dict[int, list[Counted]] = {}
+    for cell in present[shown[present]].tolist():
+        found = [(b.column, b.cell(cell)) for b in m.behind]
+        there, over = _there(found), numbers.of(m.words, found, [cell])
+        if _too_close(there, m.over, known, least) or numbers.too_many(over):
+            shown[cell] = False
+        else:
+            _remember(there, m.over, known, least)
+            numbers.add(over)
+            said[cell], counted[cell] = there, over
+    lines = Lines(m.shape, said, present[~shown[present]].tolist())
+    rest = Rest(m.shape, m.behind, m.carried, least)
+    unions: dict[Line, list[tuple[Released, Population]]] = {}
+    sums: dict[Line, list[Counted]] = {}
+
+    def hide(cell: int) -> None:
+        shown[cell] = False
+        del said[cell], counted[cell]
+        lines.hide(cell)
+
+    while True:
         while (line := lines.next()) is not None:
-            cells = lines.cells(line)
-            found = [(b.column, b.union(line, cells)) for b in m.behind]
-            unions[line], sums[line] = _there(found), numbers.of(m.words, found, cells)
-            if _too_close(unions[line], m.over, known, least) or numbers.too_many(sums[line]):
-                smallest = min(cells, key=lambda cell: max(len(p) for _, p in said[cell]))
-                shown[smallest] = False
-                del said[smallest], counted[smallest]
-                lines.hide(smallest)
-        for line in lines.found:
-            _remember(unions[line], m.over, known, least)
-            numbers.add(sums[line])
-        for of_one in (*said.values(), *(unions[line] for line in lines.found)):
-            out.populations.extend((column, m.over, p) for column, p in of_one)
-        for of_many in (*counted.values(), *(sums[line] for line in lines.found)):
-            out.numbers.extend(of_many)
-        spoiled.append(~shown & ~m.hidden)
-    return spoiled, out
+            cells, close = lines.cells(line), rest.one_carries(lines.hidden(line), lines.cells(line))
+            if not close and lines.adds_up(line):
+                found = [(b.column, b.union(line, cells)) for b in m.behind]
+                unions[line], sums[line] = _there(found), numbers.of(m.words, found, cells)
+                close = _too_close(unions[line], m.over, known, least) or numbers.too_many(sums[line])
+            if close:
+                hide(min(cells, key=lambda cell: max(len(p) for _, p in said[cell])))
+        more = rest.closing(lines, ~shown)
+        if not more:
+            break
+        for cell in more:
+            hide(cell)
+    for line in lines.found:
+        _remember(unions[line], m.over, known, least)
+        numbers.add(sums[line])
+    for of_one in (*said.values(), *(unions[line] for line in lines.found)):
+        out.populations.extend((column, m.over, p) for column, p in of_one)
+    for of_many in (*counted.values(), *(sums[line] for line in lines.found)):
+        out.numbers.extend(of_many)
+    return ~shown & ~m.hidden
 
 
 def _there(found: Iterable[tuple[Released, Population]]) -> list[tuple[Released, Population]]:

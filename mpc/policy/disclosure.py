@@ -9,10 +9,8 @@ whether the X of a WHERE is a customer.
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpc.coins import Coins
 from mpc.messages import RingWords
@@ -79,30 +77,3 @@ def noise(plan: Plan, pool: int, party: str, coins: Coins) -> tuple[RingWords, .
                 ring(word.ring).add_into(column, sample if word.ring == 128 else sample[:, 0])
             found.append(column)
     return tuple(found)
-
-
-#: sums of doubles are exact below this; above it, a share so close to its limit counts as above it
-_EXACT, _CLOSE = 2.0**53, 1e-9
-
-
-def dominated(
-    cells: NDArray[np.int64], forms: NDArray[np.int64], addend: NDArray[np.float64], count: int, most: Fraction
-) -> NDArray[np.bool_]:
-    """The cells in which one entity carries more than the share ``most`` of the total of an absolute addend.
-
-    One element for each cell and entity: ``cells`` its cell, 0 … count-1, ``forms`` the form of its key, ``addend``
-    a whole number of at least 0. Entities of several forms may be the same, so each form is judged by itself: of what
-    both add up to, none then carries more either. Shape of the result (count,).
-    """
-    if not len(cells):
-        return np.zeros(count, dtype=bool)
-    kinds = int(forms.max()) + 1
-    group = cells * kinds + forms
-    total = np.bincount(group, weights=addend, minlength=count * kinds)
-    largest = np.zeros(count * kinds)
-    np.maximum.at(largest, group, addend)
-    mine, limit = largest * most.denominator, total * most.numerator
-    exact = total * max(most.denominator, most.numerator) < _EXACT
-    over: NDArray[np.bool_] = np.greater(mine, np.where(exact, limit, limit * (1 - _CLOSE)))
-    found: NDArray[np.bool_] = np.any(over.reshape(count, kinds), axis=1)
-    return found

@@ -21,13 +21,17 @@ Line: TypeAlias = tuple[tuple[int, ...], int]
 class Lines:
     """The lines of a table of ``shape`` (values of each key; the last varies fastest) through cells that are shown.
 
-    ``next`` gives a line that is to be looked at, again after a cell in it was hidden, and None when there is none.
+    ``hidden``: cells that are not. ``next`` gives a line that is to be looked at, again after a cell in it was hidden,
+    and None when there is none: those that can be added up from what is shown, and those in which a cell is shown and
+    another hidden.
     """
 
-    def __init__(self, shape: tuple[int, ...], shown: Iterable[int]) -> None:
+    def __init__(self, shape: tuple[int, ...], shown: Iterable[int], hidden: Iterable[int] = ()) -> None:
         self._lines_of: dict[int, list[Line]] = {}
         self._cells: dict[Line, list[int]] = {}
-        cells = sorted(shown)
+        self._hidden: dict[Line, list[int]] = {}
+        shown, hidden = set(shown), set(hidden)
+        cells = sorted(shown | hidden)
         at = np.unravel_index(np.array(cells, dtype=np.int64), shape) if shape else ()
         for count in range(max(len(shape), 1)):
             for keys in combinations(range(len(shape)), count):
@@ -35,31 +39,38 @@ class Lines:
                 for k in keys:
                     numbers = numbers * shape[k] + at[k]
                 for cell, number in zip(cells, numbers.tolist(), strict=True):
-                    self._cells.setdefault((keys, number), []).append(cell)
-                    self._lines_of.setdefault(cell, []).append((keys, number))
+                    line = keys, number
+                    of = self._cells.setdefault(line, []), self._hidden.setdefault(line, [])
+                    of[cell in hidden].append(cell)
+                    self._lines_of.setdefault(cell, []).append(line)
         self._todo = dict.fromkeys(self._cells)
 
     def next(self) -> Line | None:
         while self._todo:
             line, _ = self._todo.popitem()
-            if self._is_line(line):
+            if self.adds_up(line) or (self._cells[line] and self._hidden[line]):
                 return line
         return None
 
     def cells(self, line: Line) -> tuple[int, ...]:
         """Those that are shown in it, ascending."""
-        return tuple(self._cells[line])
+        return tuple(self._cells.get(line, ()))
+
+    def hidden(self, line: Line) -> tuple[int, ...]:
+        """Those that are not."""
+        return tuple(self._hidden.get(line, ()))
 
     def hide(self, cell: int) -> None:
         for line in self._lines_of[cell]:
             self._cells[line].remove(cell)
+            self._hidden[line].append(cell)
             self._todo[line] = None
 
     @property
     def found(self) -> list[Line]:
         """All lines that can be added up from what is shown."""
-        return [line for line in self._cells if self._is_line(line)]
+        return [line for line in self._cells if self.adds_up(line)]
 
-    def _is_line(self, line: Line) -> bool:
-        """The whole table always is one."""
+    def adds_up(self, line: Line) -> bool:
+        """Whether several cells are shown in it; of the whole table also one."""
         return len(self._cells[line]) > (1 if line[0] else 0)

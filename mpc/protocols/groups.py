@@ -3,7 +3,7 @@
     everybody who holds shares of the totals (group_totals.py), with dealt randomness of H
       entities − 2^33 · hidden                    where a release is hidden for other reasons: dominance.py, an owner
       below = [entities − least < 0]              P5, for every group and every owner's entities at once
-      keep  = Π (1 − below)                       P4
+      keep  = Π (1 − below)                       P4, then complement.py for what would give a hidden group back
       keep, keep · total                          P4, then P2 to the recipient: total.py with these as inputs
 
 A release is one decision and what it lets out: a measure with a CASE or FILTER of its own has a release of its own,
@@ -125,17 +125,21 @@ def everything(session: Session, g: Groups, totals: Totals, noise: Sequence[Ring
     return {bits: np.concatenate(columns) for bits, columns in said.items()}
 
 
-def release(
+def decide(
     session: Session, g: Groups, totals: Totals, hidden: Sequence[RingWords | None] = ()
-) -> Rounds[dict[int, RingWords]]:
-    """The role of everybody who holds shares of the totals. Returns its shares for ``Groups.sums``, by width.
+) -> Rounds[list[RingWords]]:
+    """The role of everybody who holds shares of the totals. Returns its shares of keep, (G,) for each release.
 
     ``hidden``: of each release shares of how many reasons there are to hide a group of it, (G,), together fewer than
     2^29; None, or nothing at all: none.
     """
     assert g.decides
-    here, circle = session.at(f"{g.grouping.name}/release"), g.circle
-    keep = yield from _decide(here, g, totals, hidden or (None,) * len(g.releases))
+    return (yield from _decide(_here(session, g), g, totals, hidden or (None,) * len(g.releases)))
+
+
+def release(session: Session, g: Groups, totals: Totals, keep: Sequence[RingWords]) -> Rounds[dict[int, RingWords]]:
+    """The same role, with what was decided. Returns its shares for ``Groups.sums``, by width."""
+    here, circle = _here(session, g), g.circle
     said = {64: list(keep)}
     for bits in (64, 128):
         asked = g.let_out(bits)
@@ -152,9 +156,9 @@ def release(
     return {bits: np.concatenate(columns) for bits, columns in said.items()}
 
 
-def deal_release(session: Session, g: Groups) -> Rounds[None]:
-    """The helper's role in ``release``: it deals, and hears nothing."""
-    here, circle, n = session.at(f"{g.grouping.name}/release"), g.circle, g.grouping.groups
+def deal_decide(session: Session, g: Groups) -> Rounds[None]:
+    """The helper's role in ``decide``: it deals, and hears nothing."""
+    here, circle, n = _here(session, g), g.circle, g.grouping.groups
     counts = [len(r.entities) for r in g.releases]
     yield from deal_negative(here.at("below"), circle, 64, sum(counts) * n)
     level = 0
@@ -162,6 +166,11 @@ def deal_release(session: Session, g: Groups) -> Rounds[None]:
         yield from deal_multiply(here.at(f"all/{level}"), circle, 64, pairs * n)
         counts = [c - c // 2 for c in counts]
         level += 1
+
+
+def deal_release(session: Session, g: Groups) -> Rounds[None]:
+    """The helper's role in ``release``, as in ``decide``."""
+    here, circle, n = _here(session, g), g.circle, g.grouping.groups
     for bits in (64, 128):
         if asked := len(g.let_out(bits)):
             if bits == 128:
@@ -190,13 +199,22 @@ def read(g: Groups, opened: Mapping[int, RingWords]) -> list[Shown]:
     return shown
 
 
+def entities(g: Groups, totals: Totals) -> list[list[RingWords]]:
+    """Of each release shares of its counts of entities, (G,) each."""
+    return [[(totals.rows if e.marked else totals.keys)[e.column] for e in one.entities] for one in g.releases]
+
+
+def _here(session: Session, g: Groups) -> Session:
+    return session.at(f"{g.grouping.name}/release")
+
+
 def _decide(here: Session, g: Groups, totals: Totals, hidden: Sequence[RingWords | None]) -> Rounds[list[RingWords]]:
     """Shares of keep, (G,) for each release."""
     circle, n = g.circle, g.grouping.groups
     counts = []
-    for one, reasons in zip(g.releases, hidden, strict=True):
-        for i, e in enumerate(one.entities):
-            count = (totals.rows if e.marked else totals.keys)[e.column].copy()
+    for one, found, reasons in zip(g.releases, entities(g, totals), hidden, strict=True):
+        for i, there in enumerate(found):
+            count = there.copy()
             if here.me == circle.first:
                 count -= np.uint64(one.least)
             if i == 0 and reasons is not None:

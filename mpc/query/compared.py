@@ -6,7 +6,8 @@
 
 Compared are cells with the same cells; and a total, or all cells of a table together, with what has other cells: where
 that is too close, all cells are hidden. Two populations with the same polynomial are the same in public, and nothing is
-computed. What is found is judged on shares (mpc/protocols/differences.py).
+computed; nor where constants exclude that a row is in both (mpc/query/disjoint.py). What is found is judged on shares
+(mpc/protocols/differences.py).
 
 **Order.** The first of two populations that are close is let out, and the other is not. So a question that is asked
 again must not be compared with what came after it the first time: where a population is the same as an earlier one,
@@ -25,8 +26,10 @@ from typing import Literal
 import rfc8785
 
 from mpc.crypto.labels import digest
+from mpc.job import MAX_JOB_BYTES
 from mpc.query.behind_joins import chosen
 from mpc.query.catalog import Catalog, Table
+from mpc.query.disjoint import exclude
 from mpc.query.fold import Draft
 from mpc.query.lowering import Lowering
 from mpc.query.nodes import Agg, Expr, JoinedTerm, JoinSide, rebuild
@@ -38,24 +41,53 @@ from mpc.query.program import Program
 
 @dataclass(frozen=True)
 class Question:
-    """What a job asked of a join, as far as its populations depend on it: the same for jobs that ask the same."""
+    """What a job asked of a join, as far as its populations depend on it.
+
+    ``nonce``: of the first job that asked it, as far as a member knows, which only those know that had a part in that
+    job: who guesses the question cannot tell by its digest that it was asked. Questions of equal ``content`` are one.
+    """
 
     sql: str
     parameters: tuple[tuple[str, str], ...]
     recipients: tuple[str, ...]
+    nonce: str = ""
 
     def to_bytes(self) -> bytes:
+        """RFC 8785 canonical JSON."""
+        nonce = {"nonce": self.nonce} if self.nonce else {}
         parameters = dict(self.parameters)
-        return rfc8785.dumps({"v": 1, "sql": self.sql, "parameters": parameters, "recipients": list(self.recipients)})
+        return rfc8785.dumps(
+            {"v": 1, "sql": self.sql, "parameters": parameters, "recipients": list(self.recipients), **nonce}
+        )
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Question:
-        told = json.loads(raw)
-        return cls(told["sql"], tuple(sorted(told["parameters"].items())), tuple(told["recipients"]))
+        """Strict inverse. Raises ValueError."""
+        try:
+            told = json.loads(raw) if len(raw) <= MAX_JOB_BYTES else {}
+            parameters, recipients = tuple(sorted(told["parameters"].items())), tuple(told["recipients"])
+            found = cls(told["sql"], parameters, recipients, told.get("nonce", ""))
+            texts = [found.sql, found.nonce, *recipients, *(t for pair in parameters for t in pair)]
+            if not all(isinstance(t, str) for t in texts) or found.to_bytes() != raw:
+                raise ValueError("not the canonical form of a question")
+        except (TypeError, KeyError, AttributeError, RecursionError) as problem:
+            raise ValueError("bytes that are no question") from problem
+        return found
 
     def digest(self) -> str:
         """SHA-256 (hex), by which approvals name it."""
         return digest("question", self.to_bytes()).hex()
+
+    @property
+    def content(self) -> str:
+        """The digest without the nonce: the same for jobs that ask the same."""
+        return replace(self, nonce="").digest()
+
+
+def named_by(approvals: Mapping[str, bytes]) -> dict[str, tuple[str, ...]]:
+    """The digests that each owner names in its approval; not of those that ask for no comparison."""
+    told = {p: json.loads(raw).get("compared") for p, raw in sorted(approvals.items())}
+    return {p: tuple(map(str, names)) for p, names in told.items() if names is not None}
 
 
 @dataclass(frozen=True)
@@ -67,9 +99,12 @@ class Named:
     @classmethod
     def in_approvals(cls, approvals: Mapping[str, bytes]) -> Named | None:
         """None where no owner asks for a comparison."""
-        told = [json.loads(raw).get("compared") for _, raw in sorted(approvals.items())]
-        lists = tuple(tuple(map(str, names)) for names in told if names is not None)
+        lists = tuple(named_by(approvals).values())
         return cls(lists) if lists else None
+
+    def renamed(self, names: Mapping[str, str]) -> Named:
+        """The same by other names, of which several may be one."""
+        return Named(tuple(tuple(dict.fromkeys(names[n] for n in of)) for of in self.lists))
 
     @property
     def every(self) -> tuple[str, ...]:
@@ -82,7 +117,8 @@ class Named:
 
 @dataclass(frozen=True)
 class Asked:
-    """An earlier question, read: its aggregates with the source and the catalogs that they were bound by."""
+    """An earlier question, read: its aggregates with the source and the catalogs that they were bound by. ``name``: its
+    content."""
 
     name: str
     source: Source
@@ -222,14 +258,26 @@ class Beside:
 
     def _known(self, program: Program, compared: dict[str, Compared]) -> list[_Known]:
         """The earlier populations, of all cells."""
-        found: list[_Known] = []
-        for n, c in enumerate(self.counted):
-            lowering = Lowering(c.source, c.catalogs, c.term, self.absent_of(c.term), compared)
-            apart = _keys(c.term.keys) != _keys(self.keys)
-            for p in lowering.behind(c.agg, c.term.value):
-                poly = chosen(p, c.term.value)
-                found.append(_Known(((c.name, n),), self._guards(c.term.sides), poly, lowering, apart))
-        return found
+        return [k for n, c in enumerate(self.counted) for k in self._populations(n, c, compared)]
+
+    def _populations(self, n: int, c: Counted, compared: dict[str, Compared]) -> list[_Known]:
+        lowering = Lowering(c.source, c.catalogs, c.term, self.absent_of(c.term), compared)
+        apart, guards = _keys(c.term.keys) != _keys(self.keys), self._guards(c.term.sides)
+        polys = (chosen(p, c.term.value) for p in lowering.behind(c.agg, c.term.value))
+        return [_Known(((c.name, n),), guards, p, lowering, apart) for p in polys]
+
+    def excluded(self, own: Sequence[Counted]) -> Beside:
+        """Without what no row can be in together with one of this job's populations (mpc/query/disjoint.py): then its
+        conditions take no columns either. ``own``: the aggregates of this job."""
+        every, compared = replace(self, counted=(*self.counted, *own)), dict[str, Compared]()
+        rows = Program(own[0].source, every.family, frozenset(), compared, False)
+
+        def polys(n: int, c: Counted) -> list[Poly]:
+            return [rows.under(k.guards).guarded(k.poly) for k in every._populations(n, c, compared)]
+
+        mine = [p for c in own for p in polys(0, c)]
+        met = (c for n, c in enumerate(self.counted) if any(not exclude(p, q) for q in polys(n, c) for p in mine))
+        return replace(self, counted=tuple(met))
 
     def _beside(
         self,
@@ -239,12 +287,15 @@ class Beside:
         how: Literal["once", "across"],
         judged: Sequence[_Known],
     ) -> tuple[Comparison, ...]:
-        """Populations beside those ``judged`` of the ``known``; all others may settle them."""
+        """Populations beside those ``judged`` of the ``known``; all others may settle them, but what excludes them
+        neither needs a comparison nor settles one."""
         found: list[Comparison] = []
         for p in populations:
             mine = program.guarded(p)
-            same = [k for k in known if program.under(k.guards).guarded(k.poly) == mine]
-            left = [k for k in known if k not in same and not any(self._before(s, k) for s in same)]
+            polys = [(k, program.under(k.guards).guarded(k.poly)) for k in known]
+            same = [k for k, q in polys if q == mine]
+            other = [k for k, q in polys if k not in same and not exclude(mine, q)]
+            left = [k for k in other if not any(self._before(s, k) for s in same)]
             for k in left:
                 if k in judged:
                     settled = tuple(
@@ -296,13 +347,17 @@ def _merged(program: Program, known: Sequence[_Known]) -> list[_Known]:
 
 
 def beside(
-    drafts: Sequence[Draft], keys: tuple[Expr, ...], catalogs: Mapping[str, Catalog], earlier: Earlier
+    source: Source,
+    drafts: Sequence[Draft],
+    keys: tuple[Expr, ...],
+    catalogs: Mapping[str, Catalog],
+    earlier: Earlier,
 ) -> Beside | None:
     """What is compared with the measures over one join; None for a result by row."""
-    terms = [t for d in drafts for a in d.aggregates for t in a.terms if isinstance(t, JoinedTerm)]
-    if not terms or terms[0].by_row:
+    terms = [(a, t) for d in drafts for a in d.aggregates for t in a.terms if isinstance(t, JoinedTerm)]
+    if not terms or terms[0][1].by_row:
         return None
-    family = terms[0].family
+    family = terms[0][1].family
     counted = [
         Counted(asked.name, a, found, asked.source, asked.catalogs)
         for asked in earlier.asked
@@ -313,7 +368,8 @@ def beside(
         for found in [_in_sides_of(family, catalogs, t, asked.catalogs)]
         if found is not None
     ]
-    return Beside(family, keys, tuple(counted), earlier.settles)
+    own = [Counted("", a, t, source, catalogs) for a, t in terms]
+    return Beside(family, keys, tuple(counted), earlier.settles).excluded(own)
 
 
 def _in_sides_of(

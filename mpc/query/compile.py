@@ -64,7 +64,7 @@ def compile_job(job: Job, catalogs: Mapping[str, Catalog], earlier: Earlier | No
 
 def question_of(job: Job) -> Question:
     """What a job asks, for those that come later."""
-    return Question(job.sql, tuple(sorted(job.parameters.items())), job.recipients)
+    return Question(job.sql, tuple(sorted(job.parameters.items())), job.recipients, job.nonce)
 
 
 def compile_compared(
@@ -73,8 +73,10 @@ def compile_compared(
     """The joins of a job as they are computed where their populations are compared with those of ``named`` questions
     and with each other, by the number of their pool; none where there is nothing to compare. ``question``: by digest.
     Raises LocalError policy.earlier for one that is not there, or that cannot be planned today."""
-    asked = tuple(_asked(name, question, catalogs) for name in named.every)
-    plan = compile_job(job, catalogs, Earlier(asked, named.settles))
+    asked = {name: _asked(name, question, catalogs) for name in named.every}
+    told = named.renamed({name: a.name for name, a in asked.items()})
+    every = {a.name: a for a in asked.values()}
+    plan = compile_job(job, catalogs, Earlier(tuple(every.values()), told.settles))
     return {p: pool for p, pool in plan.joins if isinstance(pool, ComparedPool) and any(pool.comparisons)}
 
 
@@ -83,9 +85,9 @@ def _asked(name: str, question: Mapping[str, Question], catalogs: Mapping[str, C
         raise LocalError(
             "policy.earlier",
             f"An owner wants the join compared with an earlier question ({name[:16]}) that is not known here, where it "
-            "was not asked, or was forgotten.",
-            "Bring back the state of this member from a backup; else the owners that name it may begin a new list, and "
-            "let differences to the old one through (docs/operations.md, Restart, upgrade).",
+            "was not asked, or was forgotten; and who names it did not hand it over.",
+            "Bring back the state of this member, or of the owner that names it, from a backup; else the owners that "
+            "name it may begin a new list, and let differences to the old one through: heji node forget-questions.",
             question=name,
         )
     try:
@@ -96,7 +98,7 @@ def _asked(name: str, question: Mapping[str, Question], catalogs: Mapping[str, C
             f"The join is to be compared with an earlier question ({name[:16]}) that today's catalogs have no answer "
             f"to: {problem.message}",
             "Let the owners publish their tables with the columns that they had; else those that name it may begin a "
-            "new list, and let differences to the old one through (docs/operations.md, Restart, upgrade).",
+            "new list, and let differences to the old one through: heji node forget-questions.",
             question=name,
         ) from problem
 
@@ -105,7 +107,7 @@ def asked_of(question: Question, catalogs: Mapping[str, Catalog]) -> Asked:
     """An earlier question on today's catalogs. Raises LocalError sql.*, plan.*."""
     try:
         source, totals, known = _read(question.sql, catalogs, question.recipients, dict(question.parameters))
-        return Asked(question.digest(), source, known, tuple(_lowered(totals, None).found.drafts))
+        return Asked(question.content, source, known, tuple(_lowered(totals, None).found.drafts))
     except RecursionError:
         raise too_deep() from None
 
@@ -333,7 +335,7 @@ def _pools(
     def pool(name: str, chosen: list[Draft], keys: tuple[Key, ...], measures: tuple[Measure, ...]) -> Pool:
         if term_of(chosen) is not None:
             held = own if keys else ()
-            known = None if earlier is None or not helped else beside(chosen, held, catalogs, earlier)
+            known = None if earlier is None or not helped else beside(source, chosen, held, catalogs, earlier)
             made = join_pool(source, name, keys, held, chosen, measures, catalogs, noise, helped=helped, beside=known)
             return size_alone(made, recipients) if isinstance(made, TallyPool) else made
         parties = tuple(sorted({party for d in chosen for party in d.parties}))

@@ -94,7 +94,7 @@ def join_pool(
             f"{family[0].party},",
             f"Group by something coarser (CASE); up to {MAX_SLICES} are.",
         )
-    released: list[Released] = []
+    let_out: list[tuple[list[int], list[int]]] = []  # steps of words, and of what counts entities
     ranked: list[RankedRows] = []
 
     def cells(values: tuple[Value, ...]) -> Slice:
@@ -109,7 +109,7 @@ def join_pool(
         words = []
         if (searched := searched_of(draft)) is not None:
             value, count = (within(p, t) for t in [_only_term(source, draft)] for p in lowering(t).ranked(t))
-            ranked.append(RankedRows(len(released), program.word(value, 64, []), program.word(count, 64, []), searched))
+            ranked.append(RankedRows(len(let_out), program.word(value, 64, []), program.word(count, 64, []), searched))
         for drafted, word in zip(draft.words, measure.words, strict=True) if searched is None else ():
             if word.kind == "present":
                 words.append(program.present([lowering(t).rows for t in terms_of(draft.aggregates[0])]))
@@ -122,7 +122,7 @@ def join_pool(
                     totals.append(scaled(within(lowering(t).total(a, t.value), t), k))
             words.append(program.word(plus(*totals), word.ring, distinct))
         counted = [] if by_row or noise is not None else list(_counted(draft, lowering))
-        released.append(program.released(words, [program.entities(within(p, t)) for p, t in counted]))
+        let_out.append((words, [program.entities(within(p, t)) for p, t in counted]))
     fields = tuple(key_field([declared_key(catalogs, s, i) for s in family]) for i in range(len(family[0].key)))
 
     comparisons = None
@@ -167,7 +167,7 @@ def join_pool(
         fields,
         plain,
         steps,
-        tuple(released),
+        tuple(_released(let_out, len(slices))),
         by_row,
         grouped,
         tuple(ranked),
@@ -183,6 +183,16 @@ def join_pool(
         for side, factors in zip(family, program.factors, strict=True)
     ]
     return without_helper(pool, family, ones)
+
+
+def _released(let_out: Sequence[tuple[list[int], list[int]]], slices: int) -> Iterator[Released]:
+    """What each measure lets out, slice by slice: counts that are the same in all of its slices once, so that those of
+    a table's cells stand in one order."""
+    for m in range(0, len(let_out), slices):
+        measure = let_out[m : m + slices]
+        counts = dict.fromkeys(zip(*(counted for _, counted in measure), strict=True))
+        for s, (words, _) in enumerate(measure):
+            yield Released(tuple(words), tuple(steps[s] for steps in counts))
 
 
 def _counted(draft: Draft, lowering: Callable[[JoinedTerm], Lowering]) -> Iterator[tuple[Poly, JoinedTerm]]:

@@ -163,6 +163,24 @@ class JoinPool(Pool):
     def slices(self) -> int:
         return 1 if self.by_row else self.cells // self.groups
 
+    @property
+    def order_of_slices(self) -> list[int]:
+        """The numbers of the keys in the order of slices, and of the groups in each."""
+        return [i for i in range(len(self.keys)) if i not in self.grouped] + list(self.grouped)
+
+    @property
+    def shape_of_slices(self) -> tuple[int, ...]:
+        """How many values each key has, in this order."""
+        return tuple(len(self.keys[i].domain) for i in self.order_of_slices)
+
+    @property
+    def apart(self) -> bool:
+        """Whether an entity is in one cell at most: of those who decide in which, nobody has a key twice."""
+        sliced = {*range(len(self.keys))} - {*self.grouped}
+        known = {k for s in self.sides for k in s.keys}
+        deciding = (s for s in self.sides[1:] if sliced & {*s.keys} or not sliced <= known)
+        return self.sides[0].unique and all(s.unique for s in deciding)
+
     def limiting_shares(self) -> JoinPool:
         """The pool as it is computed where an owner limits the share of one entity."""
         d = self.dominance

@@ -10,7 +10,7 @@ from typing import Literal
 from mpc.errors import LocalError
 from mpc.query.nodes import Expr, JoinSide
 from mpc.query.parse import Source
-from mpc.query.plan_joins import Input, Linear, Low, Product, Released, SideColumn, Sign, Step
+from mpc.query.plan_joins import Input, Linear, Low, Product, SideColumn, Sign, Step
 from mpc.query.plan_pools import Ring
 from mpc.query.polynomials import Compared, Factor, Poly, Term, either, joined
 
@@ -132,9 +132,6 @@ class Program:
             f"{what}, where {key} may repeat,",
             f"Write each as a sum of its own, or ask {s.party} to declare the key unique in its catalog.",
         )
-
-    def released(self, words: Sequence[int], entities: Sequence[int]) -> Released:
-        return Released(tuple(words), tuple(dict.fromkeys(entities)))
 
     def guarded(self, p: Poly) -> Poly:
         """The same with all sides that stand in each product, and their own conditions wherever they do."""

@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 from mpc.crypto.lattice import DEGREE
 from mpc.errors import LocalError
 from mpc.job import METHODS
-from parties.cli.jobs import moment
+from parties.cli.collecting import moment
 from parties.cli.output import As, Consortium, err, plain
 from parties.config import locate
 from parties.deposit_keys import DepositKeys, SignedKey

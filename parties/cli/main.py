@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from mpc.errors import HejiError, LocalError
-from parties.cli import audit, demo, deposits, jobs, members, owner, policy
+from parties.cli import asking, audit, catalog, demo, deposits, jobs, members, owner, policy
 from parties.cli.output import complain
 
 app = App(
@@ -20,6 +20,8 @@ app = App(
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,  # main answers Ctrl-C
 )
+catalog.register(app)
+asking.register(app)
 owner.register(jobs.register(app), members.register(app), policy.register(app))
 deposits.register(app)
 audit.register(app)

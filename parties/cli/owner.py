@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import getpass
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,7 @@ def register(jobs: App, node: App, policy: App) -> None:
     node.command(node_stop, name="stop")
     node.command(node_resume, name="resume")
     node.command(node_console_token, name="console-token")
+    node.command(node_forget_questions, name="forget-questions")
     policy.command(policy_standing, name="standing")
 
 
@@ -126,6 +128,42 @@ def node_resume(folder: Folder, /, *, by: By = None) -> None:
     plain(f"{load_config(folder).name} takes jobs again.")
 
 
+def node_forget_questions(
+    folder: Folder,
+    /,
+    *,
+    question: Annotated[str, Parameter(help="only the one whose digest begins so, as an error says it; else all")] = "",
+    yes: Annotated[bool, Parameter(negative="", help="do not ask")] = False,
+    by: By = None,
+    reason: Annotated[str, Parameter(help="stays here")] = "",
+) -> None:
+    """Let joins no longer be compared with what was asked before, where a member has lost it for good (policy.earlier):
+    a difference of few entities to those earlier results is let out then.
+
+    Works beside the running node, and while it is down; the evidence log says who decided it. Other owners that name
+    the question have to forget it too.
+    Example: heji node forget-questions demo/tax --question 3f2a91c0 --by "Li Na"
+    """
+    with _open(folder) as store:
+        found = store.questions.named(question.lower())
+        if not found:
+            raise LocalError("job.unknown", "No earlier question here has such a digest, or none is named any more.")
+        for name, asked in list(found.items())[:MOST]:
+            told = f"-> {', '.join(asked.recipients)}  {' '.join(asked.sql.split())}" if asked else "lost here too"
+            said(f"{name[:SHOWN_DIGITS]}  {told}")
+        if len(found) > MOST:
+            said(f"and {len(found) - MOST} more")
+        what = (
+            f"Joins are no longer compared with {'these' if len(found) > 1 else 'this'}: who asks for the same of all "
+        )
+        said(f"{what}but a few firms learns what those few add, from the two results.")
+        if not yes and not _confirmed("Forget?"):
+            plain("Nothing was changed.")
+            return
+        store.questions.forget(found, _word(by, reason))
+    plain(f"{load_config(folder).name} names {len(found)} earlier question(s) no more.")
+
+
 def node_console_token(
     folder: Folder,
     /,
@@ -205,6 +243,26 @@ def _decide(job: str, word: Word, consortium: Path | None, as_: str | None) -> N
         plain(f"{found.job[:SHOWN_DIGITS]} approved by {word.person}; another person has to approve it too.")
     else:
         plain(f"{found.job[:SHOWN_DIGITS]} {done.state}.")
+    if word.approves and not _in_force(done, locate(consortium, as_, (), os.environ)):
+        plain(
+            "policy.toml has changed since the question: it is asked again in a few seconds, and this approval is void."
+        )
+
+
+def _confirmed(question: str) -> bool:
+    """A person's yes. Raises LocalError config.invalid where there is nobody to ask."""
+    if not sys.stdin.isatty():
+        raise LocalError("config.invalid", "Nobody is there to be asked.", "Say --yes if it is meant.")
+    said(f"{question} [y/N]")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _in_force(d: Decision, folder: Path) -> bool:
+    """Whether the policy that a question was about still is."""
+    try:
+        return read_policy(folder).digest == d.policy
+    except HejiError:
+        return False
 
 
 def _word(by: str | None, reason: str, *, approves: bool = True) -> Word:
@@ -244,7 +302,9 @@ def _words(d: Decision) -> Iterator[str]:
         yield f"{d.needed} persons have to approve; {d.missing} missing"
     if d.rejection:
         yield f"rejected by {d.rejection.person}, {_when(d.rejection.at)}: {d.rejection.reason}"
-    if d.over:
+    if d.ran:
+        yield "it has run"
+    elif d.over:
         why = f" ({' at '.join(filter(None, (d.over.code, d.over.party)))})" if d.over.code else ""
         yield f"over: it ended elsewhere{why}, as the coordinator said {_when(d.over.at)}; nothing is left to decide"
     elif d.expires <= clock():

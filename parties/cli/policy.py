@@ -17,20 +17,8 @@ from mpc.policy.flow import check, suggest
 from mpc.policy.grants import Policy, parse_policy
 from mpc.policy.review import ALLOWED, Case, differences, read_case
 from parties import files
-from parties.cli.jobs import (
-    EntityRows,
-    Epsilon,
-    File,
-    Param,
-    Purpose,
-    To,
-    Trust,
-    TwoParty,
-    client,
-    parameters,
-    sql_text,
-)
 from parties.cli.output import As, Consortium, out, plain, said
+from parties.cli.question import NO_OPTIONS, Question, client, parameters, sql_text
 from parties.clock import now
 from parties.modeler.client import Client
 from parties.node.unknown_names import Known
@@ -93,14 +81,7 @@ def policy_explain(
     sql: str | None = None,
     /,
     *,
-    file: File = None,
-    to: To = (),
-    purpose: Purpose = "",
-    trust: Trust = "helper",
-    allow_two_party: TwoParty = False,
-    param: Param = (),
-    epsilon: Epsilon = "",
-    entity_rows: EntityRows = 1,
+    question: Question = NO_OPTIONS,
     policy: Draft = None,
     consortium: Consortium = None,
     as_: As = None,
@@ -110,11 +91,11 @@ def policy_explain(
     Rules that need a memory (max_bits, budget, sets of contributors) are judged when a job comes.
     Example: heji policy explain "SELECT SUM(tax_paid) FROM tax.firms" --to analyst --as tax --consortium demo
     """
-    text = sql_text(sql, file)
+    text, q = sql_text(sql, question.file), question
     with client(consortium, as_) as heji:
-        judged = read(policy or heji.member.folder)
-        asked = Case(text, to or (heji.name,), purpose, trust, allow_two_party, ALLOWED, epsilon, entity_rows)
-        verdict, told = _judged(heji, judged, asked, parameters(param))
+        judged, to = read(policy or heji.member.folder), q.to or (heji.name,)
+        asked = Case(text, to, q.purpose, q.trust, q.allow_two_party, ALLOWED, q.epsilon, q.entity_rows)
+        verdict, told = _judged(heji, judged, asked, parameters(q.param))
     plain(f"{heji.name}: {verdict}" + (f"\n{told}" if told else ""))
     if verdict != ALLOWED:
         sys.exit(1)
@@ -169,14 +150,7 @@ def policy_suggest(
     sql: str | None = None,
     /,
     *,
-    file: File = None,
-    to: To = (),
-    purpose: Purpose = "",
-    trust: Trust = "helper",
-    allow_two_party: TwoParty = False,
-    param: Param = (),
-    epsilon: Epsilon = "",
-    entity_rows: EntityRows = 1,
+    question: Question = NO_OPTIONS,
     consortium: Consortium = None,
     as_: As = None,
 ) -> None:
@@ -185,11 +159,11 @@ def policy_suggest(
 
     Example: heji policy suggest "SELECT SUM(tax_paid) FROM tax.firms" --to analyst --purpose research --consortium demo
     """
-    text = sql_text(sql, file)
-    with client(consortium, as_, to) as heji:
-        recipients = to or (heji.name,)
-        plan = heji.plan(text, recipients, trust, parameters(param), epsilon=epsilon, entity_rows=entity_rows)
-        request = request_of(heji.member, plan, recipients, purpose, allow_two_party)
+    text, q = sql_text(sql, question.file), question
+    with client(consortium, as_, q.to) as heji:
+        to = q.to or (heji.name,)
+        plan = heji.plan(text, to, q.trust, parameters(q.param), epsilon=q.epsilon, entity_rows=q.entity_rows)
+        request = request_of(heji.member, plan, to, q.purpose, q.allow_two_party)
     refused = 0
     for party in plan.parties:
         drafted = suggest(plan, party, request).strip()

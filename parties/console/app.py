@@ -259,6 +259,8 @@ class Console:
 
     def _over(self, d: Decision, say: Callable[..., str]) -> str:
         """Why nothing is left to decide about a job; "" while something is."""
+        if d.ran:
+            return say("it has run")
         if d.over is not None:
             why = ", ".join(filter(None, (d.over.party, d.over.code)))
             return say("over, ended elsewhere") + (f" ({why})" if why else "")
@@ -287,6 +289,9 @@ class Console:
             done = self._store.decisions.decide(asked.job, word)
         except LocalError as error:
             return error.message, "", asked
+        policy = self._in_force()
+        if approve and (policy is None or policy.digest != done.policy):
+            return "", "policy.toml has changed since the question: it is asked again, and this approval is void.", done
         return "", _done(done), done
 
     def _approve_standing(self, listed: Sequence[Standing], policy: str, form: dict[str, str], session: Session) -> str:

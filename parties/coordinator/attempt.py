@@ -29,7 +29,7 @@ from mpc.rounds import Round, Session
 from mpc.run import Sent
 from parties.drive import drive
 from parties.evidence.recorder import Recorder
-from parties.failures import encode, from_rpc, is_transient
+from parties.failures import encode, from_rpc, is_transient, named
 from parties.mail import Inbox, Outbox, PostOffice
 from parties.member import Member
 from parties.proposals import Proposed
@@ -112,7 +112,7 @@ class AttemptRun:
             approval: node_pb2.Approval = await stub.Propose(proposal, timeout=self._member.config.proposal_seconds)
             return approval
         except grpc.aio.AioRpcError as error:
-            return from_rpc(error, party, "asked to approve")
+            return named(from_rpc(error, party, "asked to approve"), party)
 
     async def run(self, approvals: dict[str, node_pb2.Approval]) -> Finished:
         """Run the attempt at all participants and play the coordinator's own role."""
@@ -167,7 +167,7 @@ class AttemptRun:
             async for _progress in stub.Run(request):
                 pass
         except grpc.aio.AioRpcError as error:
-            raise from_rpc(error, party, "running the job") from None
+            raise named(from_rpc(error, party, "running the job"), party) from None
 
     async def _play(self, cast: Cast, inbox: Inbox) -> Outcome:
         member = self._member

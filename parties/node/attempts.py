@@ -226,7 +226,7 @@ class Attempts:
             inside=proposed.inside,
             approvals=statements,
             helper=proposed.helper,
-            compared=await self._comparing.joins(proposed, statements),
+            compared=await self._comparing.joins(key, proposed, statements),
         )
         assert attempt.inbox is not None
         attempt.inbox.allow(self._allowed(cast))

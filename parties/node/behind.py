@@ -13,8 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mpc.permutation import stable_argsort
+from mpc.policy.carried import Carried
 from mpc.policy.differencing import Entities, Measured
-from mpc.policy.disclosure import dominated
 from mpc.policy.numbers import Word
 from mpc.policy.populations import Words
 from mpc.query.layout import Filled
@@ -75,19 +75,19 @@ def _by_both(cells: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.i
     return order[np.argsort(short[order], kind="stable")]
 
 
-def dominated_measures(pool: Pool, behind: Behind, answer: pa.Table, most: Decimal) -> list[NDArray[np.bool_]]:
-    """Of each measure the cells in which one entity carries more than the share ``most`` of an addend.
+def carried(pool: Pool, behind: Behind, answer: pa.Table, most: Decimal) -> list[Carried]:
+    """Of each measure who carries how much of it, where none may carry more than the share ``most`` of an addend.
 
     ``answer``: that of ``behind.sql``. Raises LocalError data.bounds.
     """
     rows = _ByEntity(pool.keys, answer, lambda x: x)
     forms = rows.first("c").astype(np.int64)
-    over: dict[int, NDArray[np.bool_]] = {}
-    for i in sorted({i for m in behind.measures for i in m.addends}):
-        addend = rows.total(rows.ordered(f"a{i}").to_numpy().astype(np.float64))
-        over[i] = dominated(rows.cells, forms, addend, pool.cells, Fraction(most))
-    nowhere = np.zeros(pool.cells, dtype=bool)
-    return [np.logical_or.reduce([nowhere, *(over[i] for i in m.addends)]) for m in behind.measures]
+    used = sorted({i for m in behind.measures for i in m.addends})
+    of = {i: rows.total(rows.ordered(f"a{i}").to_numpy().astype(np.float64)) for i in used}
+    return [
+        Carried(rows.cells, rows.entities, forms, [of[i] for i in m.addends], Fraction(most), rows.apart)
+        for m in behind.measures
+    ]
 
 
 def measured(
@@ -97,8 +97,10 @@ def measured(
     filled: Filled,
     fingerprints: Callable[[Words], Words],
     seal: Callable[[Words, Words], Words],
+    largest: Sequence[Carried] = (),
 ) -> list[Measured]:
-    """Of each measure who is behind it, column by column, and what it lets out. ``answer``: that of ``behind.sql``.
+    """Of each measure who is behind it, column by column, and what it lets out. ``answer``: that of ``behind.sql``;
+    ``largest``: of each measure who carries how much of it, where that is limited.
 
     Raises LocalError data.bounds.
     """
@@ -114,6 +116,7 @@ def measured(
                 for n in said.numbers
             ],
             tuple(len(k.domain) for k in pool.keys),
+            carried=largest[m] if largest else None,
         )
         for m, (measure, said) in enumerate(zip(pool.measures, behind.measures, strict=True))
     ]

@@ -1,7 +1,8 @@
 """Joins as they are computed where owners want their populations compared with what was asked before.
 
 before it approves, a node names the earlier questions of its own list, and refuses what would be compared with too many
-once all approvals are here, everybody who computes the join compiles it with the questions that anybody named
+once all approvals are here, who computes the join and lacks a question asks those for it that name it (handing.py)
+then everybody who computes the join compiles it with the questions that anybody named
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from mpc.errors import LocalError
 from mpc.expected import expected_bytes
 from mpc.job import Job
 from mpc.query.catalog import Catalog
-from mpc.query.compared import Named, Question
+from mpc.query.compared import Named, Question, named_by
 from mpc.query.compile import compile_compared
 from mpc.query.plan import Plan
 from mpc.query.plan_joins import ComparedPool
+from parties.mail import AttemptKey
 from parties.member import Member
+from parties.node.handing import computes, fetch
 from parties.node.questions import totalled_joins
 from parties.node.sizes import verify_memory
 from parties.node.store import Store
@@ -48,13 +51,19 @@ class Comparing:
             if self.named(proposed) == names:  # nothing was approved meanwhile
                 return names
 
-    async def joins(self, proposed: Proposed, approvals: Mapping[str, bytes]) -> dict[int, ComparedPool]:
-        """The joins of an attempt. Raises LocalError job.limits, policy.earlier."""
-        named = Named.in_approvals(approvals)
-        return {} if named is None or not self._computes(proposed) else await self._compiled(proposed, named)
-
-    def _computes(self, proposed: Proposed) -> bool:
-        return self._member.name in (*proposed.plan.parties, proposed.helper)
+    async def joins(
+        self, key: AttemptKey, proposed: Proposed, approvals: Mapping[str, bytes]
+    ) -> dict[int, ComparedPool]:
+        """The joins of an attempt. Raises LocalError job.limits, policy.earlier, PeerError protocol.malformed, peer."""
+        named, questions = Named.in_approvals(approvals), self._store.questions
+        if named is None or not totalled_joins(proposed.plan) or not computes(proposed, self._member.name):
+            return {}
+        lacking = set(named.every) - set(questions.of(named.every))
+        if lacking:
+            owners = {p: names for p, names in named_by(approvals).items() if p in proposed.plan.parties}
+            for question in await fetch(self._member, key, owners, lacking):
+                questions.keep(question)
+        return await self._compiled(proposed, named)
 
     async def _compiled(self, proposed: Proposed, named: Named) -> dict[int, ComparedPool]:
         known = self._store.questions.of(named.every)

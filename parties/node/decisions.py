@@ -48,6 +48,9 @@ CREATE TABLE IF NOT EXISTS stops (       -- the last one is in force until it is
 ) STRICT;
 """
 
+#: whether a job has run here
+_RAN = "SELECT 1 FROM jobs WHERE id = ? AND state IN ('done', 'closed')"
+
 #: how a name came in: by a console token of that person, or by a command of whoever may write the node's folder
 Through = Literal["console", "command"]
 #: characters of a person's name
@@ -89,7 +92,8 @@ class Over:
 
 @dataclass(frozen=True)
 class Decision:
-    """A job that persons decide about. ``plan``, ``policy``: the digests the question was about."""
+    """A job that persons decide about. ``plan``, ``policy``: the digests the question was about. ``ran``: it has run
+    here, by their word or a standing approval."""
 
     job: str
     plan: str
@@ -105,6 +109,7 @@ class Decision:
     expires: int
     words: tuple[Word, ...] = field(default=())
     over: Over | None = None
+    ran: bool = False
 
     @property
     def approvals(self) -> tuple[Word, ...]:
@@ -201,10 +206,7 @@ class Decisions:
 
     def open(self, now: int) -> list[Decision]:
         """What may run still, as far as is known here: it waits, or was approved."""
-        ran = {r["id"] for r in self._db.rows("SELECT id FROM jobs WHERE state IN ('done', 'closed')")}
-        return [
-            d for d in self.all() if d.state != "rejected" and d.over is None and d.expires > now and d.job not in ran
-        ]
+        return [d for d in self.all() if d.state != "rejected" and not (d.over or d.ran) and d.expires > now]
 
     def end(self, job: str, over: Over) -> None:
         """A job is over: the coordinator says so, which alone could run it. Nothing makes it run again."""
@@ -226,8 +228,9 @@ class Decisions:
                 raise LocalError("job.expired", "The job's expiry has passed: it will not run.")
             if (over := t.execute("SELECT * FROM over WHERE job = ?", (job,)).fetchone()) is not None:
                 raise _is_over(over)
-            ran = t.execute("SELECT state FROM jobs WHERE id = ?", (job,)).fetchone()
-            if row["state"] != "pending" and (word.approves or (ran and ran["state"] in ("done", "closed"))):
+            if t.execute(_RAN, (job,)).fetchone() is not None:
+                raise LocalError("job.state", "The job has run here: nothing is left to decide, or to take back.")
+            if row["state"] != "pending" and word.approves:
                 by = self._decision(row).persons
                 raise LocalError("job.state", f"The job was {row['state']}{f' by {by}' if by else ''} here.")
             before = t.execute("SELECT same FROM words WHERE job = ? AND approves", (job,)).fetchall()
@@ -254,6 +257,7 @@ class Decisions:
         return Decision(
             **{**fields, "recipients": tuple(json.loads(fields["recipients"]))},
             over=Over(over["at"], over["code"], over["party"]) if over else None,
+            ran=self._db.row(_RAN, row["job"]) is not None,
             words=tuple(Word(**{**dict(w), "approves": bool(w["approves"])}) for w in words),
         )
 

@@ -19,6 +19,7 @@ from mpc.joint_sides import SideRows
 from mpc.messages import RingWords
 from mpc.pair import Hide, Pair
 from mpc.policy import disclosure
+from mpc.policy.carried import Carried
 from mpc.policy.flow import Limits
 from mpc.policy.rounding import round_words
 from mpc.protocols.ranked import OwnValues
@@ -30,7 +31,7 @@ from mpc.query.plan_joins import Side
 from mpc.query.plan_pools import Behind
 from mpc.roles import Cast
 from parties.member import Member
-from parties.node.behind import dominated_measures, measured, measured_side
+from parties.node.behind import carried, measured, measured_side
 from parties.node.committed import Committed
 from parties.node.joins import in_one_order, own_values, side_rows
 from parties.node.met import WhatMet, laid_out
@@ -212,16 +213,18 @@ class Inputs:
         """Hide what is small by its neighbours: sums that one entity dominates, populations too close to others, and
         numbers too many. Of joins, whose numbers nobody knows, populations of single sides; returns what there is still
         to be asked of those without a helper, once it is known what met."""
+        largest: dict[int, list[Carried]] = {}
         for p, (query, answer) in behind.items():
             if limits.max_share is not None:
-                over = dominated_measures(plan.pools[p], query, answer, limits.max_share)
-                filled[p] = filled[p].spoiling(over)
+                largest[p] = carried(plan.pools[p], query, answer, limits.max_share)
+                filled[p] = filled[p].spoiling([c.dominated(plan.pools[p].cells) for c in largest[p]])
         ledger = self._releases
         if not (behind or at_sides) or ledger is None:
             return {}
         measures = []
         for p, (query, answer) in behind.items():
-            measures += measured(plan.pools[p], query, answer, filled[p], ledger.fingerprints, ledger.seal)
+            most = largest.get(p, [])
+            measures += measured(plan.pools[p], query, answer, filled[p], ledger.fingerprints, ledger.seal, most)
         joints = joins_of(cast)
         for (p, side), answer in at_sides.items():
             j = joints[p]

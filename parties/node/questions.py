@@ -1,17 +1,20 @@
 """What was asked of joins that this node took part in, so that later joins can be compared with it.
 
 A node keeps the query of every join that it approved, or helped with: in its signed approvals an owner names earlier
-ones by their digests only, and who computes a join looks them up here. Nothing is deleted.
+ones by their digests only, and who computes a join looks them up here, or asks whoever names them (handing.py). No
+question is deleted; what a person lets the node forget is that it asks for a comparison with them.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from mpc.query.compared import Question
 from mpc.query.plan import Plan
 from mpc.query.plan_joins import JoinPool
+from parties.node.decisions import Word
 from parties.storage import Database
 
 SCHEMA = """
@@ -26,6 +29,16 @@ CREATE TABLE IF NOT EXISTS asked (   -- by jobs, in the order in which they were
     tables TEXT NOT NULL,            -- of one join: JSON, sorted
     UNIQUE (job, tables)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS question_names (  -- which nonce a question has here, however often it is asked
+    content TEXT PRIMARY KEY,
+    question TEXT NOT NULL REFERENCES questions(digest)
+) STRICT;
+CREATE TABLE IF NOT EXISTS forgettings (  -- a person's word that joins need not be compared with what was asked before
+    id INTEGER PRIMARY KEY,
+    person TEXT NOT NULL, at INTEGER NOT NULL, reason TEXT NOT NULL, through TEXT NOT NULL,
+    questions INTEGER NOT NULL,      -- how many
+    noted INTEGER NOT NULL DEFAULT 0 -- 1: it is in the evidence log
+) STRICT;
 """
 
 #: jobs of which something left this node, or may leave it yet
@@ -37,6 +50,16 @@ def totalled_joins(plan: Plan) -> list[JoinPool]:
     return [] if plan.noise is not None else [pool for _, pool in plan.hidden_joins if not pool.by_row]
 
 
+@dataclass(frozen=True)
+class Forgetting:
+    """That a person let the node forget so many ``questions``."""
+
+    id: int
+    person: str
+    at: int
+    questions: int
+
+
 class Questions:
     """Rows of a node's store, over its jobs."""
 
@@ -44,15 +67,23 @@ class Questions:
         self._db = db
 
     def remember(self, job: str, question: Question, joins: Iterable[JoinPool]) -> None:
-        """What a job asks of these joins."""
-        name = question.digest()
-        with self._db.transaction() as t:
-            for pool in joins:
-                t.execute("INSERT OR IGNORE INTO questions VALUES (?, ?)", (name, question.to_bytes()))
+        """What a job asks of these joins, by the nonce with which it was known here first."""
+        for pool in joins:
+            self.keep(question)
+            with self._db.transaction() as t:
+                (name,) = t.execute(
+                    "SELECT question FROM question_names WHERE content = ?", (question.content,)
+                ).fetchone()
                 t.execute(
                     "INSERT OR IGNORE INTO asked (job, question, tables) VALUES (?, ?, ?)",
                     (job, name, json.dumps(_tables(pool))),
                 )
+
+    def keep(self, question: Question) -> None:
+        """A question by its digest; the first of equal content is what this node names later."""
+        with self._db.transaction() as t:
+            t.execute("INSERT OR IGNORE INTO questions VALUES (?, ?)", (question.digest(), question.to_bytes()))
+            t.execute("INSERT OR IGNORE INTO question_names VALUES (?, ?)", (question.content, question.digest()))
 
     def before(self, job: str, joins: Iterable[JoinPool]) -> tuple[str, ...]:
         """The digests of what other jobs asked of tables of one of these joins, in the order of the first of each.
@@ -72,6 +103,35 @@ class Questions:
         """Those of these digests that are known here."""
         rows = (self._db.row("SELECT digest, body FROM questions WHERE digest = ?", name) for name in names)
         return {r["digest"]: Question.from_bytes(r["body"]) for r in rows if r is not None}
+
+    # -- what a person lets the node forget
+
+    def named(self, begins: str = "") -> dict[str, Question | None]:
+        """What this node names to others for one join or another, the first asked first; None: it was lost.
+        ``begins``: of digests."""
+        rows = self._db.rows("SELECT question FROM asked GROUP BY question ORDER BY min(number)")
+        names = [r["question"] for r in rows if r["question"].startswith(begins)]
+        known = self.of(names)
+        return {n: known.get(n) for n in names}
+
+    def forget(self, names: Iterable[str], word: Word) -> None:
+        """Name these no more, until they are asked again. On disk when it returns."""
+        with self._db.transaction() as t:
+            gone = sum(bool(t.execute("DELETE FROM asked WHERE question = ?", (n,)).rowcount) for n in names)
+            t.execute(
+                "INSERT INTO forgettings (person, at, reason, through, questions) VALUES (?, ?, ?, ?, ?)",
+                (word.person, word.at, word.reason, word.through, gone),
+            )
+
+    def not_noted(self) -> list[Forgetting]:
+        """What is not in the evidence log yet, the oldest first."""
+        rows = self._db.rows("SELECT id, person, at, questions FROM forgettings WHERE noted = 0 ORDER BY id")
+        return [Forgetting(**dict(r)) for r in rows]
+
+    def noted(self, forgetting: Forgetting) -> None:
+        """It is in the evidence log."""
+        with self._db.transaction() as t:
+            t.execute("UPDATE forgettings SET noted = 1 WHERE id = ?", (forgetting.id,))
 
 
 def _tables(pool: JoinPool) -> list[list[str]]:

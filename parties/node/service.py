@@ -4,6 +4,7 @@
     Run       check all approvals → local queries → role (mpc.roles.play_party) through parties.drive → result
     Abort     close the inbox with the coordinator's reason
     Close     the coordinator has the whole result: no further attempt
+    Questions who computes the attempt lacks earlier questions that were named here (handing.py)
 
 A Run that loses its caller ends the attempt. What an attempt does from its approval to its end is in attempts.py.
 """
@@ -34,6 +35,7 @@ from parties.member import Member
 from parties.metrics import Metrics
 from parties.node.attempts import Attempts
 from parties.node.comparing import Comparing
+from parties.node.handing import given
 from parties.node.inputs import Inputs
 from parties.node.permission import Permission
 from parties.node.sizes import verify_cells, verify_memory
@@ -226,6 +228,24 @@ class NodeService(node_pb2_grpc.NodeServicer):
             self.destroy_noise()
             self._metrics.job("closed")
             return node_pb2.CloseReply()
+        except HejiError as error:
+            await abort(context, error)
+
+    async def Questions(
+        self, request: node_pb2.QuestionsRequest, context: Context
+    ) -> AsyncIterator[node_pb2.EarlierQuestion]:
+        try:
+            caller, key = self._member.caller(context), (request.job, request.attempt)
+            attempt = self._attempts.under_way.get(key)
+            if attempt is None:
+                raise PeerError(
+                    "peer.aborted", f"{self._member.name} has no such attempt under way.", party=self._member.name
+                )
+            texts = given(self._store.questions, attempt.proposed, attempt.approval, caller, request.digests)
+            self._attempts.note("gave", key, peer=caller, questions=len(request.digests))
+            log.info("gave earlier questions", job=request.job.hex(), party=caller, count=len(request.digests))
+            for text in texts:
+                yield node_pb2.EarlierQuestion(body=text)
         except HejiError as error:
             await abort(context, error)
 

@@ -1,4 +1,5 @@
-"""The node's side of `heji node stop`: what is decided in the store is noticed, put on record, and done.
+"""The node's side of `heji node stop`, and of `forget-questions`: what is decided in the store is noticed, put on
+record, and done.
 
 A command beside the node or its console writes the stop (parties.node.decisions). Before it approves anything the node
 looks there; attempts under way are ended by ``Watch``, which looks several times a second.
@@ -16,6 +17,7 @@ import structlog
 from mpc.errors import HejiError, LocalError
 from parties.evidence.recorder import Recorder
 from parties.node.decisions import Decisions, Stop
+from parties.node.questions import Questions
 
 log = structlog.get_logger("heji.node")
 
@@ -40,12 +42,13 @@ def stopped(name: str) -> LocalError:
 
 
 class Watch:
-    """Looks for a stop while the node runs."""
+    """Looks while the node runs for what persons have decided about it."""
 
     def __init__(
         self,
         name: str,
         decisions: Decisions,
+        questions: Questions,
         recorder: Recorder | None,
         end_all: Callable[[HejiError], Awaitable[None]],
         tell: Callable[[Literal["stopped", "resumed"]], None] = lambda _event: None,
@@ -53,6 +56,7 @@ class Watch:
         """``end_all``: ends every attempt under way with a reason. ``tell`` hears of stop and end."""
         self._tell = tell
         self._name, self._decisions, self._recorder, self._end_all = name, decisions, recorder, end_all
+        self._questions = questions
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -86,6 +90,11 @@ class Watch:
             log.warning(event, state="now" if found.now else "")
             self._tell(event)
             self._decisions.noted(found)
+        for gone in self._questions.not_noted():
+            if self._recorder is not None:
+                self._recorder.log.append("forgot", person=gone.person, at=gone.at, questions=gone.questions)
+            log.warning("forgot earlier questions", count=gone.questions)
+            self._questions.noted(gone)
 
     def _put_on_record(self, recorder: Recorder, found: Stop) -> None:
         if found.noted < 1:

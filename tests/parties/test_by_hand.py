@@ -17,6 +17,7 @@ import parties.coordinator.service as coordinator
 from mpc.errors import HejiError, LocalError
 from mpc.policy.flow import Request
 from mpc.policy.grants import parse_policy
+from parties.cli import owner
 from parties.cli.main import main
 from parties.clock import now
 from parties.coordinator.store import Store as CoordinatorStore
@@ -123,7 +124,8 @@ async def test_a_person_approves(tmp_path: Path, store: Store) -> None:
         assert result.rows[0]["n"] == 90
         with pytest.raises(LocalError) as caught:  # what ran cannot be taken back
             say(store, job.id, "Ms Li", "", approves=False)
-        assert caught.value.code == "job.state"
+        assert caught.value.code == "job.state" and "has run here" in caught.value.message
+        assert store.decisions.of(job.id).ran and store.decisions.open(now()) == []
 
 
 async def test_the_word_stands_in_the_approval_that_all_sign(tmp_path: Path, store: Store) -> None:
@@ -161,6 +163,7 @@ async def test_an_approval_is_of_the_policy_it_was_given_under(tmp_path: Path, s
         first = await until_asked(store)
         policy = running.folder / HAND / "policy.toml"
         policy.write_text(policy.read_text() + "\n# reviewed\n")
+        assert not owner._in_force(first, policy.parent)  # and who says yes by command hears so
         say(store, job.id, "Ms Li", "")
         # nothing runs on it: the person is asked again
         for _ in range(100):
@@ -170,6 +173,7 @@ async def test_an_approval_is_of_the_policy_it_was_given_under(tmp_path: Path, s
                 break
             await asyncio.sleep(0.05)
         assert again.state == "pending" and again.policy != first.policy
+        assert owner._in_force(again, policy.parent)
         say(store, job.id, "Ms Li", "")
         await running.ask("analyst", "wait", job.id)
 
@@ -372,5 +376,6 @@ async def test_what_is_shown_before_a_person_decides_by_command(
         for reason in ("a\nb", "x" * 501):
             assert "one line of at most 500 printable characters" in command("reject", job.id, "--reason", reason)[1]
         assert store.decisions.of(job.id).state == "pending"
-        assert command("approve", job.id[:8].upper(), "--by", "李娜")[0] == 0
+        status, told = command("approve", job.id[:8].upper(), "--by", "李娜")
+        assert status == 0 and "void" not in told
         await running.ask("analyst", "wait", job.id)

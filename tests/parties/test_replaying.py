@@ -16,7 +16,6 @@ from mpc.errors import LocalError
 from mpc.evidence.case import Part, read_part
 from mpc.evidence.data import Block
 from mpc.evidence.entry import Entry, make_entry
-from mpc.protocols import size
 from mpc.run import Sent
 from parties.auditor.export import own_evidence
 from parties.config import template
@@ -28,6 +27,8 @@ from parties.node.sources.database import LocalDatabase
 from parties.replaying import Replayed, replay
 from tests.parties import test_joins, test_ranked, test_tallies, world
 from tests.parties.conftest import serving
+
+pytestmark = pytest.mark.usefixtures("few_extras")
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,6 @@ STORIES = (
     Story(test_tallies.make, f"SELECT COUNT(*) AS n {test_tallies.COMPARED}", ("tax", "bank"), "parties"),
     Story(test_tallies.make, test_tallies.SIZE, ("tax", "bank", "coordinator"), "parties"),
 )
-
-
-@pytest.fixture(autouse=True)
-def few_extras(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(size, "EXTRA", 64)
 
 
 async def ran(folder: Path, sql: str, trust: str = "helper") -> str:

@@ -183,7 +183,7 @@ async def test_who_cannot_tell_whether_it_is_stopped_ends_what_runs(monkeypatch:
 
     ended: asyncio.Queue[HejiError] = asyncio.Queue()
     monkeypatch.setattr(stopping, "LOOK", 0)
-    watch = stopping.Watch("bank_b", Broken(), None, ended.put)  # type: ignore[arg-type]
+    watch = stopping.Watch("bank_b", Broken(), Broken(), None, ended.put)  # type: ignore[arg-type]
     watch.start()
     assert (await ended.get()).code == "store.failed"
     await watch.stop()

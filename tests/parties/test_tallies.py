@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 
 from mpc.errors import LocalError
-from mpc.protocols import blind, size
+from mpc.protocols import blind
 from parties import cores
 from parties.consortium import init_consortium
 from parties.cores import Cores
 from parties.node.tables import add_table
 from tests.parties.conftest import Running, serving
 from tests.parties.test_joins import FIRMS, refused, write
+
+pytestmark = pytest.mark.usefixtures("few_extras")
 
 GRANTS = ("join", "join_reveal", "aggregate", "group", "filter", "arithmetic", "threshold", "product", "row")
 BANK = [(f"{f[0].lower()}-{f[1:]}", f"{i}.50", i % 3) for i, f in enumerate(FIRMS) if i % 4]
@@ -56,12 +58,6 @@ def make(
             domains={"industry": "A,B"} if party == "tax" else {},
         )
     return consortium
-
-
-@pytest.fixture(autouse=True)
-def few_extras(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sizes alone in little time."""
-    monkeypatch.setattr(size, "EXTRA", 64)
 
 
 @pytest.fixture

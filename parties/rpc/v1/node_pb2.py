@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19parties/rpc/v1/node.proto\x12\x0eparties.rpc.v1\"\x10\n\x0ePublishRequest\"B\n\rSignedCatalog\x12\r\n\x05party\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61talog\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"+\n\tSignedJob\x12\x0b\n\x03job\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\x85\x01\n\x08Proposal\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.parties.rpc.v1.SignedJob\x12/\n\x08\x63\x61talogs\x18\x02 \x03(\x0b\x32\x1d.parties.rpc.v1.SignedCatalog\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\"0\n\x08\x41pproval\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"W\n\nRunRequest\x12\x0b\n\x03job\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12+\n\tapprovals\x18\x03 \x03(\x0b\x32\x18.parties.rpc.v1.Approval\"J\n\x08Progress\x12\r\n\x05phase\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12\x12\n\nbytes_sent\x18\x04 \x01(\x04\";\n\x0c\x41\x62ortRequest\x12\x0b\n\x03job\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\r\n\x05\x65rror\x18\x03 \x01(\x0c\"\x0c\n\nAbortReply\"\x1b\n\x0c\x43loseRequest\x12\x0b\n\x03job\x18\x01 \x01(\x0c\"\x0c\n\nCloseReply\" \n\x11NodeResultRequest\x12\x0b\n\x03job\x18\x01 \x01(\x0c\"!\n\x0fNodeResultReply\x12\x0e\n\x06result\x18\x01 \x01(\x0c\x32\xa2\x03\n\x04Node\x12H\n\x07Publish\x12\x1e.parties.rpc.v1.PublishRequest\x1a\x1d.parties.rpc.v1.SignedCatalog\x12=\n\x07Propose\x12\x18.parties.rpc.v1.Proposal\x1a\x18.parties.rpc.v1.Approval\x12=\n\x03Run\x12\x1a.parties.rpc.v1.RunRequest\x1a\x18.parties.rpc.v1.Progress0\x01\x12\x41\n\x05\x41\x62ort\x12\x1c.parties.rpc.v1.AbortRequest\x1a\x1a.parties.rpc.v1.AbortReply\x12\x41\n\x05\x43lose\x12\x1c.parties.rpc.v1.CloseRequest\x1a\x1a.parties.rpc.v1.CloseReply\x12L\n\x06Result\x12!.parties.rpc.v1.NodeResultRequest\x1a\x1f.parties.rpc.v1.NodeResultReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19parties/rpc/v1/node.proto\x12\x0eparties.rpc.v1\"\x10\n\x0ePublishRequest\"B\n\rSignedCatalog\x12\r\n\x05party\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61talog\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"+\n\tSignedJob\x12\x0b\n\x03job\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\x85\x01\n\x08Proposal\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.parties.rpc.v1.SignedJob\x12/\n\x08\x63\x61talogs\x18\x02 \x03(\x0b\x32\x1d.parties.rpc.v1.SignedCatalog\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\"0\n\x08\x41pproval\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"W\n\nRunRequest\x12\x0b\n\x03job\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12+\n\tapprovals\x18\x03 \x03(\x0b\x32\x18.parties.rpc.v1.Approval\"J\n\x08Progress\x12\r\n\x05phase\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\x12\x12\n\nbytes_sent\x18\x04 \x01(\x04\";\n\x0c\x41\x62ortRequest\x12\x0b\n\x03job\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\r\n\x05\x65rror\x18\x03 \x01(\x0c\"\x0c\n\nAbortReply\"\x1b\n\x0c\x43loseRequest\x12\x0b\n\x03job\x18\x01 \x01(\x0c\"\x0c\n\nCloseReply\"A\n\x10QuestionsRequest\x12\x0b\n\x03job\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0f\n\x07\x64igests\x18\x03 \x03(\x0c\"\x1f\n\x0f\x45\x61rlierQuestion\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\" \n\x11NodeResultRequest\x12\x0b\n\x03job\x18\x01 \x01(\x0c\"!\n\x0fNodeResultReply\x12\x0e\n\x06result\x18\x01 \x01(\x0c\x32\xf4\x03\n\x04Node\x12H\n\x07Publish\x12\x1e.parties.rpc.v1.PublishRequest\x1a\x1d.parties.rpc.v1.SignedCatalog\x12=\n\x07Propose\x12\x18.parties.rpc.v1.Proposal\x1a\x18.parties.rpc.v1.Approval\x12=\n\x03Run\x12\x1a.parties.rpc.v1.RunRequest\x1a\x18.parties.rpc.v1.Progress0\x01\x12\x41\n\x05\x41\x62ort\x12\x1c.parties.rpc.v1.AbortRequest\x1a\x1a.parties.rpc.v1.AbortReply\x12\x41\n\x05\x43lose\x12\x1c.parties.rpc.v1.CloseRequest\x1a\x1a.parties.rpc.v1.CloseReply\x12P\n\tQuestions\x12 .parties.rpc.v1.QuestionsRequest\x1a\x1f.parties.rpc.v1.EarlierQuestion0\x01\x12L\n\x06Result\x12!.parties.rpc.v1.NodeResultRequest\x1a\x1f.parties.rpc.v1.NodeResultReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,10 +53,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLOSEREQUEST']._serialized_end=629
   _globals['_CLOSEREPLY']._serialized_start=631
   _globals['_CLOSEREPLY']._serialized_end=643
-  _globals['_NODERESULTREQUEST']._serialized_start=645
-  _globals['_NODERESULTREQUEST']._serialized_end=677
-  _globals['_NODERESULTREPLY']._serialized_start=679
-  _globals['_NODERESULTREPLY']._serialized_end=712
-  _globals['_NODE']._serialized_start=715
-  _globals['_NODE']._serialized_end=1133
+  _globals['_QUESTIONSREQUEST']._serialized_start=645
+  _globals['_QUESTIONSREQUEST']._serialized_end=710
+  _globals['_EARLIERQUESTION']._serialized_start=712
+  _globals['_EARLIERQUESTION']._serialized_end=743
+  _globals['_NODERESULTREQUEST']._serialized_start=745
+  _globals['_NODERESULTREQUEST']._serialized_end=777
+  _globals['_NODERESULTREPLY']._serialized_start=779
+  _globals['_NODERESULTREPLY']._serialized_end=812
+  _globals['_NODE']._serialized_start=815
+  _globals['_NODE']._serialized_end=1315
 # @@protoc_insertion_point(module_scope)

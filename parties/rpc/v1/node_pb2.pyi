@@ -94,6 +94,22 @@ class CloseReply(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class QuestionsRequest(_message.Message):
+    __slots__ = ("job", "attempt", "digests")
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    DIGESTS_FIELD_NUMBER: _ClassVar[int]
+    job: bytes
+    attempt: int
+    digests: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, job: _Optional[bytes] = ..., attempt: _Optional[int] = ..., digests: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class EarlierQuestion(_message.Message):
+    __slots__ = ("body",)
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    body: bytes
+    def __init__(self, body: _Optional[bytes] = ...) -> None: ...
+
 class NodeResultRequest(_message.Message):
     __slots__ = ("job",)
     JOB_FIELD_NUMBER: _ClassVar[int]

@@ -59,6 +59,11 @@ class NodeStub:
                 request_serializer=parties_dot_rpc_dot_v1_dot_node__pb2.CloseRequest.SerializeToString,
                 response_deserializer=parties_dot_rpc_dot_v1_dot_node__pb2.CloseReply.FromString,
                 _registered_method=True)
+        self.Questions = channel.unary_stream(
+                '/parties.rpc.v1.Node/Questions',
+                request_serializer=parties_dot_rpc_dot_v1_dot_node__pb2.QuestionsRequest.SerializeToString,
+                response_deserializer=parties_dot_rpc_dot_v1_dot_node__pb2.EarlierQuestion.FromString,
+                _registered_method=True)
         self.Result = channel.unary_unary(
                 '/parties.rpc.v1.Node/Result',
                 request_serializer=parties_dot_rpc_dot_v1_dot_node__pb2.NodeResultRequest.SerializeToString,
@@ -104,6 +109,13 @@ class NodeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Questions(self, request, context):
+        """Earlier questions that this member named in its approval of an attempt, to who computes it, in the order asked for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Result(self, request, context):
         """Results this member received. Only under this member's own identity.
         """
@@ -138,6 +150,11 @@ def add_NodeServicer_to_server(servicer, server):
                     servicer.Close,
                     request_deserializer=parties_dot_rpc_dot_v1_dot_node__pb2.CloseRequest.FromString,
                     response_serializer=parties_dot_rpc_dot_v1_dot_node__pb2.CloseReply.SerializeToString,
+            ),
+            'Questions': grpc.unary_stream_rpc_method_handler(
+                    servicer.Questions,
+                    request_deserializer=parties_dot_rpc_dot_v1_dot_node__pb2.QuestionsRequest.FromString,
+                    response_serializer=parties_dot_rpc_dot_v1_dot_node__pb2.EarlierQuestion.SerializeToString,
             ),
             'Result': grpc.unary_unary_rpc_method_handler(
                     servicer.Result,
@@ -280,6 +297,33 @@ class Node:
             '/parties.rpc.v1.Node/Close',
             parties_dot_rpc_dot_v1_dot_node__pb2.CloseRequest.SerializeToString,
             parties_dot_rpc_dot_v1_dot_node__pb2.CloseReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Questions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/parties.rpc.v1.Node/Questions',
+            parties_dot_rpc_dot_v1_dot_node__pb2.QuestionsRequest.SerializeToString,
+            parties_dot_rpc_dot_v1_dot_node__pb2.EarlierQuestion.FromString,
             options,
             channel_credentials,
             insecure,

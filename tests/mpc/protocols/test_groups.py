@@ -117,10 +117,12 @@ class Job:
             yield from deal_multiply(session.at(f"factor/{i}"), self.circle, self.bits, self.rows)
         yield from deal_multiply(session.at("measure"), self.circle, self.bits, self.rows)
         yield from group_totals.helper_totals(session, self.groups.grouping)
+        yield from groups.deal_decide(session, self.groups)
         yield from groups.deal_release(session, self.groups)
 
     def reveal(self, session: Session, totals: Any) -> Rounds[None]:
-        said = yield from groups.release(session, self.groups, totals)
+        keep = yield from groups.decide(session, self.groups, totals)
+        said = yield from groups.release(session, self.groups, totals, keep)
         for s in self.groups.sums(RECIPIENT):
             yield from total.contribute(session, s, said[s.bits], COORDINATOR)
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mpc.policy.disclosure import dominated
+from mpc.policy.carried import dominated
 from tests.mpc.query.world import World, decimal, held, integer, text
 
 Row = tuple[Any, ...]

@@ -4,7 +4,7 @@ plaintext, and suppressed exactly where the small-cell rule, reckoned once more 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from mpc.errors import LocalError
-from mpc.protocols import size
 from tests.mpc.query.test_joins import table
 from tests.mpc.query.world import World, decimal, integer, text
+
+pytestmark = pytest.mark.usefixtures("few_extras")
 
 GROUPS = ("u", "v", "w")
 COMPARISONS = ("<", "<=", "=", "<>", ">", ">=")
@@ -24,14 +25,6 @@ COMPARISONS = ("<", "<=", "=", "<>", ">", ">=")
 #: what a random join may be refused for: parts of a total that could be told apart; else, what the message says
 REFUSALS = ("plan.unsafe_weights", "plan.overflow")
 UNSUPPORTED = ("may repeat", "of a LEFT JOIN", "UNION ALL")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def few_extras() -> Iterator[None]:
-    """Sizes alone of small tables in little time."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(size, "EXTRA", 64)
-        yield
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ from mpc.ring import ring
 from mpc.roles import Places, searches_of
 from mpc.rounds import Rounds
 from mpc.run import Trace, run
-from parties.node.behind import dominated_measures
+from parties.node.behind import carried
 from parties.node.joins import own_values, side_rows
 from parties.node.ranked import own_values_of
 from parties.node.sources.canonical import canonical
@@ -169,7 +169,8 @@ class World:
         if not behind.sql:
             return [[False] * plan.pools[pool].cells] * len(behind.measures)
         answer = self.local(party).behind(behind.sql)
-        return [list(map(bool, m)) for m in dominated_measures(plan.pools[pool], behind, answer, Decimal(most))]
+        of = plan.pools[pool]
+        return [c.dominated(of.cells).tolist() for c in carried(of, behind, answer, Decimal(most))]
 
     def totals(
         self,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from parties.processes import Processes
-from tests.parties.test_cli import BANKS, BY_GRADE, EXPECTED, Done, good, heji, init
+from tests.parties.cli.program import BANKS, BY_GRADE, EXPECTED, Done, good, heji, init
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]  # processes start slowly where all tests run at once
 
