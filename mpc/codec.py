@@ -88,13 +88,13 @@ def _read(body: wire.Message) -> Message:
 def _words(raw: Raw) -> Words:
     """A block of words: its header must be the very one that these words have; the words themselves are not copied."""
     for ring in (64, 128):
-        for length in _possible_lengths(len(raw)):
-            header = _words_header(ring, length)
-            if len(header) + length == len(raw) and raw[: len(header)] == header:
-                if length % (ring // 8):
-                    raise _malformed("a part of a word")
-                flat = np.frombuffer(raw, dtype="<u8", offset=len(header)).astype(np.uint64, copy=False)
-                return Words(ring, flat if ring == 64 else flat.reshape(-1, 2))
+        length = len(raw) - _words_begin(raw, ring)
+        header = _words_header(ring, length)
+        if raw[: len(raw) - length] == header:
+            if length % (ring // 8):
+                raise _malformed("a part of a word")
+            flat = np.frombuffer(raw, dtype="<u8", offset=len(header)).astype(np.uint64, copy=False)
+            return Words(ring, flat if ring == 64 else flat.reshape(-1, 2))
     raise _malformed("not a block of words in canonical form")
 
 
@@ -113,9 +113,19 @@ def _words_header(ring: int, length: int) -> bytes:
     return _WORDS_TAG + varint(len(ring_field) + len(words_field) + length) + ring_field + words_field
 
 
-def _possible_lengths(size: int) -> range:
-    """Lengths of the words in a message of ``size`` bytes: the header takes 4 to 15 of them."""
-    return range(max(size - 15, 0), max(size - 3, 0))
+def _words_begin(raw: Raw, ring: int) -> int:
+    """Where the words would begin in a message that is one block of this ring's: behind two tags, the two lengths (of
+    the block, of its words) and the ring; without words the second tag and length are left out."""
+    at = _behind_varint(raw, 1) + 1 + len(varint(ring))
+    return _behind_varint(raw, at + 1) if at < len(raw) else len(raw)
+
+
+def _behind_varint(raw: Raw, at: int) -> int:
+    """Where the base-128 integer that begins there ends; it has ten bytes at most, as any of 64 bits."""
+    last = min(at + 9, len(raw) - 1)
+    while at < last and raw[at] > 127:
+        at += 1
+    return min(at + 1, len(raw))
 
 
 def varint(value: int) -> bytes:

@@ -41,6 +41,7 @@ from mpc.protocols.group_totals import Totals
 from mpc.protocols.parts import buckets, share_key
 from mpc.protocols.ranked import Found
 from mpc.protocols.ranked_rows import Part
+from mpc.query.plan_joins import ComparedPool
 from mpc.query.plan_pools import Ring
 from mpc.ring import ring
 from mpc.rounds import Rounds, Session
@@ -75,7 +76,7 @@ def play(session: Session, j: Joint, mine: Mapping[str, SideRows]) -> Rounds[dic
         return words_of_groups(j, g, said, None, first=session.me == j.circle.first)
     dominated = yield from _dominated(here, j, addends, sums)
     del addends
-    reasons = _both(dominated, (yield from _close(here, j, sums)))
+    reasons = _both(dominated, (yield from _close(here, j, sums, mine)))
     if (rounding := j.rounding) is not None:
         rounded = yield from round_totals.play(here.at("rounded"), rounding, [sums.rows[c] for c in j.rounded])
         by_column = dict(zip(j.rounded, rounded, strict=True))
@@ -116,15 +117,30 @@ def _dominated(here: Session, j: Joint, parts: list[Addends], sums: Totals) -> R
     return [by_check.get(check) for check in j.pool.dominance.addends]
 
 
-def _close(here: Session, j: Joint, sums: Totals) -> Rounds[list[RingWords | None]]:
+def _close(here: Session, j: Joint, sums: Totals, mine: Mapping[str, SideRows]) -> Rounds[list[RingWords | None]]:
     """Of each release shares of how many populations it is too close to; None where it is compared with none."""
     d = j.differences
     if d is None:
         return [None] * len(j.pool.released)
     at = {step: i for i, step in enumerate(j.totalled())}
-    columns = [(sums.rows[at[step]], whole) for step, whole in j.compared_columns]
-    totals = [np.full_like(x, x.sum(dtype=np.uint64)) if whole else x for x, whole in columns]
+    nothing, numbers = np.zeros(j.pool.groups, dtype=np.uint64), _brought(j, mine)
+    totals = []
+    for c in j.compared_columns:
+        x = nothing if c.step is None else sums.rows[at[c.step]]
+        if c.beside is not None:
+            earlier = sums.rows[at[c.beside]]
+            x = x + earlier.sum(dtype=np.uint64) - earlier
+        x = np.full_like(x, x.sum(dtype=np.uint64)) if c.whole else x
+        totals.append(x if c.brought is None else x + numbers.get(c.brought, nothing))
     return (yield from differences.play(here, d, totals))
+
+
+def _brought(j: Joint, mine: Mapping[str, SideRows]) -> dict[int, RingWords]:
+    """How many entities are in the earlier populations that this party brings, by their number."""
+    if not isinstance(j.pool, ComparedPool):
+        return {}
+    sides = [(s, mine[s.name]) for s in j.pool.sides if s.name in mine]
+    return {i: n for side, rows in sides for i, n in zip(j.pool.brought_by(side), rows.counts, strict=True)}
 
 
 def _both(some: list[RingWords | None], more: list[RingWords | None]) -> list[RingWords | None]:

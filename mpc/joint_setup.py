@@ -29,6 +29,18 @@ from mpc.steps import Steps
 
 
 @dataclass(frozen=True)
+class ComparedColumn:
+    """A step whose totals are compared: by group, or (``whole``) of all groups together. ``beside``: the step of an
+    earlier population, all of which is beside a single group: its entities in other groups differ. ``brought``: the
+    number of one that an owner brings, whose entities are counted besides, or (without a step) alone."""
+
+    step: int | None
+    whole: bool
+    beside: int | None = None
+    brought: int | None = None
+
+
+@dataclass(frozen=True)
 class Joint:
     """One join of an attempt, or one part of it, as ``joint_of`` makes it. ``least``: the strictest of the owners'
     min_entities; ``most``: that of their max_share in thousandths, None where none has one; ``steps_of``: (measure,
@@ -186,8 +198,8 @@ class Joint:
         at = {column: i for i, column in enumerate(self.compared_columns)}
         checks = tuple(
             tuple(
-                Pair(at[c.differing, c.whole], at[c.earlier, c.whole], tuple(at[s, c.whole] for s in c.settled))
-                for c in found
+                Pair(at[differing], at[earlier], tuple(at[s] for s in settled))
+                for differing, earlier, *settled in map(_columns_of, found)
             )
             for found in comparisons
         )
@@ -216,12 +228,9 @@ class Joint:
         return bool(d is not None and d.addends[released]) or bool(self.comparisons and self.comparisons[released])
 
     @property
-    def compared_columns(self) -> list[tuple[int, bool]]:
-        """The steps whose totals are compared, by group or (True) of all groups together."""
-        found = (
-            (step, c.whole) for one in self.comparisons for c in one for step in (c.differing, c.earlier, *c.settled)
-        )
-        return list(dict.fromkeys(found))
+    def compared_columns(self) -> list[ComparedColumn]:
+        """What is compared."""
+        return list(dict.fromkeys(column for one in self.comparisons for c in one for column in _columns_of(c)))
 
     @property
     def comparisons(self) -> tuple[tuple[Comparison, ...], ...]:
@@ -259,12 +268,21 @@ class Joint:
 
     def totalled(self) -> list[int]:
         released = (s for r in self.pool.released for s in (*r.words, *r.entities))
-        compared = (step for step, _ in self.compared_columns)
+        compared = (column.step for column in self.compared_columns if column.step is not None)
         return list(dict.fromkeys((*released, *(r.count for r in self.pool.ranked), *self.addends, *compared)))
 
     def computed_steps(self) -> list[int]:
         """The steps whose columns are needed in the end: those that are totalled first."""
         return list(dict.fromkeys((*self.totalled(), *(r.value for r in self.pool.ranked))))
+
+
+def _columns_of(c: Comparison) -> list[ComparedColumn]:
+    """What a comparison needs: the difference, the earlier population, and what settles it."""
+    return [
+        ComparedColumn(c.differing, c.whole, c.earlier if c.single else None, c.brought),
+        ComparedColumn(c.earlier, c.whole or c.single, brought=c.brought),
+        *(ComparedColumn(step, c.whole, brought=brought) for step, brought in c.settled),
+    ]
 
 
 #: to what sums of a column are rounded: by party, table and column

@@ -34,7 +34,8 @@ class SideRows:
     ``keys``: one a row, at sides other than the spine each key once; ``group``: (n,) at the spine the number of the
     row's group, -1 where its own conditions fail; ``passing``: (n,) at the others; ``columns``: (n,) or (n, 2) each.
     ``hidden``: (measures, cells) what its party does not let out, None: nothing. ``noise``: what its party adds to the
-    words of the pool (P12), measure by measure, (cells,) or (cells, 2) each: beside one of its sides.
+    words of the pool (P12), measure by measure, (cells,) or (cells, 2) each: beside one of its sides. ``counts``: how
+    many entities are in each of the earlier populations that it brings (``ComparedPool.brought_by``), (groups,) each.
     """
 
     keys: Keys
@@ -43,6 +44,7 @@ class SideRows:
     columns: tuple[RingWords, ...]
     hidden: NDArray[np.bool_] | None = None
     noise: tuple[RingWords, ...] = ()
+    counts: tuple[RingWords, ...] = ()
 
     def __repr__(self) -> str:
         return f"SideRows({len(self.keys)} rows)"

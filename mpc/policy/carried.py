@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -34,6 +34,18 @@ class Carried:
         over = [dominated(self.cells, self.forms, addend, count, self.most) for addend in self.addends]
         found: NDArray[np.bool_] = np.logical_or.reduce([np.zeros(count, dtype=bool), *over])
         return found
+
+    def needed(self, count: int) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """For each addend and form: what each of ``count`` cells adds up to, and of cells that one entity dominates
+        the least of a sum in which it would not, else 0, (count,) each."""
+        for addend in self.addends:
+            for form in np.unique(self.forms):
+                at = self.forms == form
+                cells, mine = self.cells[at], addend[at]
+                total, largest = np.bincount(cells, mine, count).astype(np.float64), np.zeros(count)
+                np.maximum.at(largest, cells, mine)
+                over = dominated(cells, np.zeros_like(cells), mine, count, self.most)
+                yield total, np.where(over, largest * self.most.denominator / self.most.numerator, 0)
 
     def together(self, cells: Iterable[int]) -> bool:
         """Whether one entity dominates these cells, each named once, together."""

@@ -23,16 +23,15 @@ from numpy.typing import NDArray
 
 from mpc.policy.margins import Line
 
-Counts = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Costs = NDArray[np.float64]
+Sizes = NDArray[np.float64]
 
-#: more entities than there are
-_ANY = 1 << 62
+#: how many hidden cells of a row are tried with those of a column at once
+_PAIRED = 8
 
 
 def closing(
-    shape: tuple[int, ...], sizes: Counts, hidden: Flags, needs: Counts, told: Callable[[Line], bool]
+    shape: tuple[int, ...], sizes: Sizes, hidden: Flags, needs: Sizes, told: Callable[[Line], bool]
 ) -> list[int]:
     """The cells of a table to be hidden besides, looking at every two of its keys for each value of the others.
 
@@ -46,8 +45,10 @@ def closing(
         rows, columns, whole = lines
         table = _Table(sizes[cells], hidden[cells])
         table.border([not told(x) for x in rows], [not told(x) for x in columns], not told(whole))
-        for r, c in np.argwhere(hidden[cells] & (needs[cells] > 0)):
-            table.mix(int(r), int(c), int(needs[cells[r, c]]))
+        at_row, at_column = np.nonzero(hidden[cells] & (needs[cells] > 0))
+        few = ~table.mixed(at_row, at_column, needs[cells[at_row, at_column]])
+        for r, c in zip(at_row[few].tolist(), at_column[few].tolist(), strict=True):
+            table.mix(r, c, float(needs[cells[r, c]]))
         new = cells[table.hidden[:-1, :-1] & ~hidden[cells]]
         hidden[new] = True
         found.extend(new.tolist())
@@ -85,21 +86,37 @@ class _Table:
     ``hidden`` (rows + 1, columns + 1) bool.
     """
 
-    def __init__(self, sizes: Counts, hidden: Flags) -> None:
+    def __init__(self, sizes: Sizes, hidden: Flags) -> None:
         self._sizes = np.pad(sizes, (0, 1))
         self.hidden = np.pad(hidden & (sizes > 0), (0, 1))
 
     def border(self, rows: list[bool], columns: list[bool], whole: bool) -> None:
         for at, there in ((np.s_[:-1, -1], rows), (np.s_[-1, :-1], columns), (np.s_[-1, -1], whole)):
             self.hidden[at] = there
-            self._sizes[at] = np.where(there, _ANY, 0)
+            self._sizes[at] = np.where(there, np.inf, 0)
 
-    def mix(self, row: int, column: int, need: int) -> None:
+    def mixed(self, rows: NDArray[np.intp], columns: NDArray[np.intp], needs: Sizes) -> Flags:
+        """Which of several cells need no others by what is seen at once, (n,): paths of three cells, from the largest
+        hidden ones of the row by others back to those of the column, in a few ways of pairing them."""
+        left = np.where(self.hidden, self._sizes, 0.0)
+        by_row, by_column = np.argsort(-left, axis=1)[:, :_PAIRED], np.argsort(-left.T, axis=1)[:, :_PAIRED]
+        there, again, best = by_row[rows], by_column[columns], np.zeros(len(rows))
+        out = np.where(there == columns[:, None], 0.0, left[rows[:, None], there])
+        back = np.where(again == rows[:, None], 0.0, left[again, columns[:, None]])
+        pairs = min(there.shape[1], again.shape[1])
+        for turn in range(pairs):
+            k = (np.arange(pairs) + turn) % pairs
+            closed = self.hidden[again[:, k], there[:, :pairs]]
+            best = np.maximum(best, (np.where(closed, np.minimum(out[:, :pairs], back[:, k]), 0.0)).sum(axis=1))
+        found: Flags = left[rows, columns] + best >= needs
+        return found
+
+    def mix(self, row: int, column: int, need: float) -> None:
         """Hide cells until at least ``need`` entities are in every determined sum with this one.
 
         Where all cells do not suffice, none is hidden: the margins alone give it away.
         """
-        left, before = np.where(self.hidden, self._sizes, 0), self.hidden.copy()
+        left, before = np.where(self.hidden, self._sizes, 0.0), self.hidden.copy()
         while need > 0:
             path = self._path(row, column, left, shown=False) or self._path(row, column, left, shown=True)
             if path is None:
@@ -110,7 +127,7 @@ class _Table:
                 if not self.hidden[r, c]:
                     self.hidden[r, c] = True
                     left[r, c] = self._sizes[r, c]
-            amount = min(need, *(int(left[r, c]) for r, c in forward))
+            amount = min(need, *(float(left[r, c]) for r, c in forward))
             for r, c in forward:
                 left[r, c] -= amount
             for r, c in back:
@@ -118,10 +135,10 @@ class _Table:
             need -= amount
 
     def _path(
-        self, row: int, column: int, left: Counts, *, shown: bool
+        self, row: int, column: int, left: Sizes, *, shown: bool
     ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]] | None:
         """The cells by which a path leads from rows to columns, and back; of those with the fewest entities to hide."""
-        price = np.where((self._sizes > 0) & shown, self._sizes.astype(np.float64), np.inf)
+        price = np.where((self._sizes > 0) & shown, self._sizes, np.inf)
         forward = np.where(self.hidden, np.where(left > 0, 0.0, np.inf), price)
         back = np.where(self.hidden, 0.0, price)
         to_row, to_column = np.full(len(price), np.inf), np.full(price.shape[1], np.inf)
@@ -142,7 +159,7 @@ class _Table:
         return there, again
 
 
-def _nearer(distance: Costs, before: NDArray[np.intp], through: Costs) -> bool:
+def _nearer(distance: Sizes, before: NDArray[np.intp], through: Sizes) -> bool:
     """Whether some distances became shorter; ``through[i, j]``: to j by way of i."""
     best = through.argmin(axis=0)
     shorter = through[best, np.arange(len(best))]

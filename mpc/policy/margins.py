@@ -8,7 +8,7 @@ the whole table. Lines of one cell are that cell, and are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import combinations
 from typing import TypeAlias
 
@@ -16,6 +16,8 @@ import numpy as np
 
 #: which keys are given, and the number of their values among all there can be
 Line: TypeAlias = tuple[tuple[int, ...], int]
+#: the line of all cells
+ALL_CELLS: Line = ((), 0)
 
 
 class Lines:
@@ -65,6 +67,11 @@ class Lines:
             self._cells[line].remove(cell)
             self._hidden[line].append(cell)
             self._todo[line] = None
+
+    @property
+    def every(self) -> Collection[Line]:
+        """All lines, whatever is shown in them."""
+        return self._cells.keys()
 
     @property
     def found(self) -> list[Line]:

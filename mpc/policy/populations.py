@@ -18,8 +18,11 @@ MARKS = 63
 #: a table's column, in small letters; "*" is the presence of rows
 Released = tuple[str, str]
 #: whom a population holds: exactly those behind a number ("rows"); of a join whom its owner's own conditions choose
-#: ("chosen"), or those of them that met ("met"), behind the number but for others' conditions
-Over = Literal["rows", "chosen", "met"]
+#: ("chosen"; "part": of whom others decide who counts, and nobody knows how many do), or those of them that met
+#: ("met"), behind the number but for others' conditions
+Over = Literal["rows", "chosen", "part", "met"]
+#: the number that all cells together have among the cells of a table
+ALL = -1
 
 
 class Population:

@@ -108,7 +108,8 @@ def of_side(
     if not single:
         by = ", ".join([*(f"k{i}" for i in range(len(scan.keys))), *(f"j{i}" for i in range(len(joined))), "x"])
         text = f"SELECT {', '.join([by, *_digests(len(populations))])} FROM ({text}) GROUP BY {by}"
-    return Behind(text if populations else "", tuple(column for column, _ in populations), found)
+    by_keys = tuple(key_sql(k) for k in scan.keys)
+    return Behind(text if populations else "", tuple(column for column, _ in populations), found, by_keys)
 
 
 def behind(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog, entity_rows: int | None = None) -> Behind:
@@ -119,7 +120,19 @@ def behind(party: str, drafts: Sequence[Draft], keys: int, catalog: Catalog, ent
         q = _Query(party, catalog, entity_rows, hashed=False)
         measures = tuple(_measure(q, d) for d in drafts)
     columns = tuple(column for column, _ in q.populations)
-    return Behind(_print(q, keys) if q.scans else "", columns, measures)
+    by_keys = {tuple(key_sql(k) for k in s.keys) for s in q.scans}
+    text = _print(q, keys) if q.scans else ""
+    rows = tuple(_which(by_scan) if column == "*" else "" for (_, column), by_scan in q.populations)
+    return Behind(text, columns, measures, next(iter(by_keys)) if len(by_keys) == 1 else (), rows)
+
+
+def _which(by_scan: dict[Scan, str]) -> str:
+    """A digest of which rows are in a population, and how they are divided into cells."""
+    found = []
+    for scan, text in by_scan.items():
+        where_ = "" if scan.where is None else sql(scan.where)
+        found.append(repr((scan.table.lower(), where_, [key_sql(k) for k in scan.keys], text)).encode())
+    return digest("rows", *sorted(found)).hex()[:32]
 
 
 def without_addends(query: Behind) -> str:
@@ -379,6 +392,11 @@ def _rows(table: Table) -> str:
 def _form(table: Table) -> tuple[object, ...]:
     """What an entity's key looks like: keys of one form can be of the same entity."""
     return tuple((c.name.lower(), c.kind, c.scale) for c in table.keys) or (table.name.lower(),)
+
+
+def entity_digest(table: Table) -> str:
+    """The digest of a row's entity, as ``x`` of all answers."""
+    return _digest(table, True)
 
 
 def _digest(table: Table, hashed: bool) -> str:

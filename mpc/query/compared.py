@@ -5,8 +5,9 @@
     for each released measure and each earlier population: a step, 1 in one row of each entity in which they differ
 
 Compared are cells with the same cells; and a total, or all cells of a table together, with what has other cells: where
-that is too close, all cells are hidden. Two populations with the same polynomial are the same in public, and nothing is
-computed; nor where constants exclude that a row is in both (mpc/query/disjoint.py). What is found is judged on shares
+that is too close, all cells are hidden. Where the keys are the spine's, each cell is compared with all of what has
+other cells as well. Two populations with the same polynomial are the same in public, and nothing is computed; nor where
+constants exclude that a row is in both (mpc/query/disjoint.py). What is found is judged on shares
 (mpc/protocols/differences.py).
 
 **Order.** The first of two populations that are close is let out, and the other is not. So a question that is asked
@@ -18,10 +19,9 @@ one settles the other where nobody who names the other says otherwise.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from typing import Literal
 
 import rfc8785
 
@@ -32,11 +32,12 @@ from mpc.query.catalog import Catalog, Table
 from mpc.query.disjoint import exclude
 from mpc.query.fold import Draft
 from mpc.query.lowering import Lowering
-from mpc.query.nodes import Agg, Expr, JoinedTerm, JoinSide, rebuild
+from mpc.query.nodes import Agg, Expr, JoinedTerm, JoinSide, columns, rebuild
 from mpc.query.parse import Source
-from mpc.query.plan_joins import Comparison
+from mpc.query.plain import NamedPlain
+from mpc.query.plan_joins import Comparison, Difference, Of
 from mpc.query.polynomials import Compared, Factor, Poly, times
-from mpc.query.program import Program
+from mpc.query.program import How, Program
 
 
 @dataclass(frozen=True)
@@ -85,34 +86,57 @@ class Question:
 
 
 def named_by(approvals: Mapping[str, bytes]) -> dict[str, tuple[str, ...]]:
-    """The digests that each owner names in its approval; not of those that ask for no comparison."""
+    """The digests of questions that each owner names in its approval; not of those that ask for no comparison."""
     told = {p: json.loads(raw).get("compared") for p, raw in sorted(approvals.items())}
-    return {p: tuple(map(str, names)) for p, names in told.items() if names is not None}
+    return {p: tuple(n for n in names if isinstance(n, str)) for p, names in told.items() if names is not None}
+
+
+#: what an owner names in an approval: a question about a join by its digest, or a total of its own
+Told = str | NamedPlain
 
 
 @dataclass(frozen=True)
 class Named:
-    """The questions that owners name in their approvals, by digest, each list in the order of its owner's approvals."""
+    """The questions that owners name in their approvals, by digest, each list in the order of its owner's approvals;
+    ``plain``: those of them that are totals of an owner's rows without a join, by their key."""
 
     lists: tuple[tuple[str, ...], ...]
+    plain: tuple[NamedPlain, ...] = ()
+
+    @classmethod
+    def of(cls, lists: Iterable[Sequence[Told]]) -> Named:
+        every = [tuple(told) for told in lists]
+        names = tuple(tuple(t if isinstance(t, str) else t.key for t in told) for told in every)
+        return cls(names, tuple(dict.fromkeys(t for told in every for t in told if not isinstance(t, str))))
 
     @classmethod
     def in_approvals(cls, approvals: Mapping[str, bytes]) -> Named | None:
         """None where no owner asks for a comparison."""
-        lists = tuple(named_by(approvals).values())
-        return cls(lists) if lists else None
+        told = [(party, json.loads(raw).get("compared")) for party, raw in sorted(approvals.items())]
+        lists = [
+            [t if isinstance(t, str) else NamedPlain.read(party, t) for t in names]
+            for party, names in told
+            if names is not None
+        ]
+        return cls.of(lists) if lists else None
 
     def renamed(self, names: Mapping[str, str]) -> Named:
-        """The same by other names, of which several may be one."""
-        return Named(tuple(tuple(dict.fromkeys(names[n] for n in of)) for of in self.lists))
+        """The same by other names of questions, of which several may be one."""
+        return Named(tuple(tuple(dict.fromkeys(names.get(n, n) for n in of)) for of in self.lists), self.plain)
 
     @property
     def every(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for names in self.lists for name in names))
+        """Questions about joins."""
+        plain = {p.key for p in self.plain}
+        return tuple(dict.fromkeys(name for names in self.lists for name in names if name not in plain))
 
     def settles(self, first: str, other: str) -> bool:
-        """Whether everybody who names ``other`` names ``first`` before it."""
-        return all(first in names[: names.index(other)] for names in self.lists if other in names)
+        """Whether everybody who names ``other`` names ``first`` before it; of a total without a join its owner, who
+        alone can."""
+        lists = [names for names in self.lists if other in names]
+        if first in {p.key for p in self.plain}:
+            lists = [names for names in lists if first in names]
+        return bool(lists) and all(first in names[: names.index(other)] for names in lists)
 
 
 @dataclass(frozen=True)
@@ -128,10 +152,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Earlier:
-    """What a job is compared with. ``settles``: by name, as ``Named`` has it."""
+    """What a job is compared with. ``settles``: by name, as ``Named`` has it; ``plain``: totals without a join."""
 
     asked: tuple[Asked, ...]
     settles: Callable[[str, str], bool]
+    plain: tuple[NamedPlain, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,12 +180,16 @@ class Slice:
         return reduce(times, map(lowering.true, self.conditions), p)
 
 
+#: of questions, with the number of a population in each
+_Names = tuple[tuple[str, int], ...]
+
+
 @dataclass(frozen=True, eq=False)
 class _Known:
     """A population that is compared with: when it was asked for, under which guards, what counts it; ``apart``: in
     other cells than those of this join."""
 
-    names: tuple[tuple[str, int], ...]  # of questions, with the number of a population in each
+    names: _Names
     guards: Mapping[str, Expr]
     poly: Poly
     lowering: Lowering
@@ -175,6 +204,7 @@ class Beside:
     keys: tuple[Expr, ...]
     counted: tuple[Counted, ...]
     settles: Callable[[str, str], bool]
+    plain: tuple[tuple[int, NamedPlain], ...] = ()  # with the number of the side
 
     @cached_property
     def _absent(self) -> frozenset[str]:
@@ -218,13 +248,14 @@ class Beside:
     def comparisons(
         self,
         program: Program,
+        pool: str,
         compared: dict[str, Compared],
         asked: Sequence[Sequence[tuple[Poly, Lowering]]],
         slices: Sequence[Slice],
         domain: Expr | None,
     ) -> tuple[tuple[Comparison, ...], ...]:
-        """Of each measure and slice of it. ``asked``: the populations of the measures, of all cells; ``domain``: the
-        condition that rows of the spine are in a cell."""
+        """Of each measure and slice of it. ``pool``: its name; ``asked``: the populations of the measures, of all
+        cells; ``domain``: the condition that rows of the spine are in a cell."""
         every = self._known(program, compared)
         here = self.joined[0].name
         inside = domain if self.keys and here in self._opened else None
@@ -238,9 +269,11 @@ class Beside:
             for s in slices
         ]
         whole, found = _merged(program, every), []
+        # of a key that repeats an entity may be in several groups, and of slices each would need columns of its own
+        singly = _merged(program, [k for k in every if k.apart]) if len(slices) == 1 and self.joined[0].unique else []
         for m, populations in enumerate(asked):
             mine = [p for p, _ in populations]
-            of_all = self._beside(program, mine, whole, "across", [k for k in whole if k.apart or not self.keys])
+            of_all = self._beside(program, mine, whole, [k for k in whole if k.apart or not self.keys], pool, None)
             if not self.keys:
                 whole = _merged(program, [*whole, *self._own(program, m, populations)])
             for v, s in enumerate(slices):
@@ -248,8 +281,8 @@ class Beside:
                     found.append(of_all)
                     continue
                 own = self._own(program, m, [(cell(s, p, low), low) for p, low in populations])
-                by_cell = self._beside(program, [k.poly for k in own], cells[v], "once", cells[v])
-                found.append((*of_all, *by_cell))
+                by_cell = self._beside(program, [k.poly for k in own], cells[v], cells[v], pool, v)
+                found.append((*of_all, *by_cell, *self._singly(program, mine, own, cells[v], singly)))
                 cells[v] = _merged(program, [*cells[v], *own])
         return tuple(found)
 
@@ -284,33 +317,95 @@ class Beside:
         program: Program,
         populations: Sequence[Poly],
         known: Sequence[_Known],
-        how: Literal["once", "across"],
         judged: Sequence[_Known],
+        pool: str,
+        cell: int | None,
     ) -> tuple[Comparison, ...]:
-        """Populations beside those ``judged`` of the ``known``; all others may settle them, but what excludes them
-        neither needs a comparison nor settles one."""
+        """Populations beside those ``judged`` of the ``known``, and totals without a join; all others may settle them,
+        but what excludes them neither needs a comparison nor settles one. ``cell``: the number of a slice; None: of all
+        cells together."""
+        how: How = "across" if cell is None else "once"
         found: list[Comparison] = []
         for p in populations:
             mine = program.guarded(p)
             polys = [(k, program.under(k.guards).guarded(k.poly)) for k in known]
             same = [k for k, q in polys if q == mine]
             other = [k for k, q in polys if k not in same and not exclude(mine, q)]
-            left = [k for k in other if not any(self._before(s, k) for s in same)]
+            left = [k for k in other if not any(self._before(s.names, k.names) for s in same)]
+            plain: list[tuple[_Names, Difference]] = [
+                (((total.key, 0),), program.beside_brought(p, i, total.key, of, how))
+                for i, total, of in self._plain_beside(mine, pool, cell)
+                if not any(self._before(s.names, ((total.key, 0),)) for s in same)
+            ]
             for k in left:
                 if k in judged:
-                    settled = tuple(
-                        program.differing(p, other.guards, other.poly, how)
-                        for other in left
-                        if other is not k and self._before(other, k)
-                    )
+                    by = self._settled(program, p, k.names, left, plain, how)
                     step = program.differing(p, k.guards, k.poly, how)
                     earlier = program.under(k.guards).once(k.poly, how)
-                    found.append(Comparison(step, earlier, how == "across", settled))
+                    found.append(Comparison(step, earlier, cell is None, by))
+            for total, (step, number) in plain:
+                by = self._settled(program, p, total, left, plain, how)
+                found.append(Comparison(step, None, cell is None, by, brought=number))
         return tuple(dict.fromkeys(found))
 
-    def _before(self, first: _Known, other: _Known) -> bool:
+    def _settled(
+        self,
+        program: Program,
+        p: Poly,
+        names: _Names,
+        known: Sequence[_Known],
+        plain: Sequence[tuple[_Names, Difference]],
+        how: How,
+    ) -> tuple[Difference, ...]:
+        """In what a population differs from those that were asked for before another one."""
+        before = (k for k in known if self._before(k.names, names))
+        found: list[Difference] = [(program.differing(p, k.guards, k.poly, how), None) for k in before]
+        return (*found, *(difference for total, difference in plain if self._before(total, names)))
+
+    def _plain_beside(self, mine: Poly, pool: str, cell: int | None) -> Iterator[tuple[int, NamedPlain, Of]]:
+        """The totals without a join that a population is beside, cell by cell or all together: of sides in it."""
+        sides = {name for term in mine for name, _ in term}
+        for i, total in self.plain:
+            by_cell = pool in total.by_cell and self._divided_by(i)
+            if by_cell == (cell is not None) and self.joined[i].name in sides:
+                yield i, total, "all" if cell is None else cell if i else "group"
+
+    def _divided_by(self, side: int) -> bool:
+        """Whether a side holds all keys."""
+        s = self.joined[side]
+        return bool(self.keys) and all((c.party, c.table) == (s.party, s.table) for k in self.keys for c in columns(k))
+
+    def _singly(
+        self,
+        program: Program,
+        populations: Sequence[Poly],
+        own: Sequence[_Known],
+        cells: Sequence[_Known],
+        judged: Sequence[_Known],
+    ) -> tuple[Comparison, ...]:
+        """Each cell of populations by itself beside all of those ``judged``, which have other cells. ``own``: the same
+        populations, of cells; those in the same ``cells`` may settle it. What all cells together are the same as gives
+        back what is not shown of them: that is for mpc/protocols/complement.py."""
+        found: list[Comparison] = []
+        for p, mine in zip(populations, own, strict=True):
+            cell, whole = program.guarded(mine.poly), program.guarded(p)
+            polys = [(k, program.under(k.guards).guarded(k.poly)) for k in cells]
+            same = [k for k, q in polys if q == cell]
+            others = [k for k, q in polys if k not in same and not exclude(cell, q)]
+            for k in judged:
+                theirs = program.under(k.guards).guarded(k.poly)
+                before = any(self._before(s.names, k.names) for s in same)
+                if theirs == whole or exclude(whole, theirs) or before:
+                    continue
+                settled = self._settled(program, mine.poly, k.names, others, (), "once")
+                step = program.differing(p, k.guards, k.poly, "across")
+                earlier = program.under(k.guards).once(k.poly, "across")
+                found.append(Comparison(step, earlier, False, settled, single=True))
+        return tuple(dict.fromkeys(found))
+
+    def _before(self, first: _Names, other: _Names) -> bool:
         """Whether a population was asked for before another one, whoever is asked."""
-        return all(any(self._settles(a, b) for a in first.names) for b in other.names)
+        return all(any(self._settles(a, b) for a in first) for b in other)
 
     def _settles(self, a: tuple[str, int], b: tuple[str, int]) -> bool:
         """``""``: this job, which comes last."""
@@ -368,8 +463,20 @@ def beside(
         for found in [_in_sides_of(family, catalogs, t, asked.catalogs)]
         if found is not None
     ]
+    plain = [(i, p) for p in earlier.plain for i in _rows_of(family, catalogs, p)[:1]]
     own = [Counted("", a, t, source, catalogs) for a, t in terms]
-    return Beside(family, keys, tuple(counted), earlier.settles).excluded(own)
+    return Beside(family, keys, tuple(counted), earlier.settles, tuple(plain)).excluded(own)
+
+
+def _rows_of(family: Sequence[JoinSide], catalogs: Mapping[str, Catalog], plain: NamedPlain) -> list[int]:
+    """The sides that are a total's table, joined by what tells its entities apart."""
+    found = []
+    for i, side in enumerate(family):
+        table = _table(catalogs, side)
+        there = table is not None and (side.party, side.table.lower()) == (plain.party, plain.table)
+        if there and table is not None and {c.name for c in side.key} == {c.name for c in table.keys}:
+            found.append(i)
+    return found
 
 
 def _in_sides_of(

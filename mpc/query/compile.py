@@ -76,7 +76,7 @@ def compile_compared(
     asked = {name: _asked(name, question, catalogs) for name in named.every}
     told = named.renamed({name: a.name for name, a in asked.items()})
     every = {a.name: a for a in asked.values()}
-    plan = compile_job(job, catalogs, Earlier(tuple(every.values()), told.settles))
+    plan = compile_job(job, catalogs, Earlier(tuple(every.values()), told.settles, told.plain))
     return {p: pool for p, pool in plan.joins if isinstance(pool, ComparedPool) and any(pool.comparisons)}
 
 

@@ -53,7 +53,7 @@ from mpc.query.polynomials import Poly
 from mpc.query.uses import bare
 
 #: pairs of products that are looked through, and nodes that are evaluated for some conditions
-MAX_PAIRS, MAX_WORK = 256, 50_000
+MAX_PAIRS, MAX_WORK = 64, 10_000
 
 
 def exclude(p: Poly, q: Poly) -> bool:

@@ -129,7 +129,7 @@ def join_pool(
     if beside is not None:
         domain = _in_domains([(key_values[i], keys[i]) for i in grouped])
         asked = [[(chosen(p, t.value), lowering(t)) for p, t in _counted(d, lowering)] for d in drafts]
-        comparisons = beside.comparisons(program, compared, asked, [cells(v) for v in slices], domain)
+        comparisons = beside.comparisons(program, name, compared, asked, [cells(v) for v in slices], domain)
     by_draft = [([(p, t.value) for p, t in _counted(d, lowering)], summed(d)) for d in drafts]
 
     def sides() -> tuple[Side, ...]:
@@ -174,7 +174,7 @@ def join_pool(
         None if addends is None else Dominance(sides(), program.steps[len(steps) :], addends),
     )
     if comparisons is not None:
-        return ComparedPool(**vars(pool), comparisons=comparisons)
+        return ComparedPool(**vars(pool), comparisons=comparisons, brought=tuple(program.brought))
     if helped:
         return pool
     single = (family[0], *(s for s in family[1:] if s.unique))  # whose rows are not put together by key

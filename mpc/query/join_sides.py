@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mpc.ids import INTEGER, Field
+from mpc.query import build
+from mpc.query.behind import entity_digest
 from mpc.query.catalog import Catalog, Table
 from mpc.query.catalog import Column as Declared
 from mpc.query.local import key_sql, row_counts, row_text
@@ -14,7 +16,7 @@ from mpc.query.plan import Noise
 from mpc.query.plan_joins import SideColumn
 from mpc.query.plan_pools import LocalQuery
 from mpc.query.plan_reveals import ColumnUse
-from mpc.query.polynomials import Factor
+from mpc.query.polynomials import Factor, Membership
 from mpc.query.printer import identifier, sql, units
 
 #: bytes of a text key whose owner says nothing: with its length two AES blocks
@@ -48,7 +50,7 @@ def key_field(declared: Sequence[Declared]) -> Field:
 def side_query(
     table: Table | None,
     side: JoinSide,
-    factors: Sequence[tuple[Factor, SideColumn]],
+    factors: Sequence[tuple[Factor | Membership, SideColumn]],
     keys: Sequence[str],
     noise: Noise | None,
 ) -> LocalQuery:
@@ -57,7 +59,9 @@ def side_query(
     items = [f"{identifier(c.name)} AS j{i}" for i, c in enumerate(side.key)]
     items += [f"{k} AS g{i}" for i, k in enumerate(keys)]
     items.append(f"{row_counts(table, side.where, None if noise is None else noise.entity_rows)} AS pass")
-    items += [f"{_factor_sql(f)} AS c{i}" for i, (f, _) in enumerate(factors)]
+    items += [f"{_factor_sql(_without_earlier(f))} AS c{i}" for i, (f, _) in enumerate(factors)]
+    if any(isinstance(f, Membership) for f, _ in factors):
+        items.append(f"{entity_digest(table)} AS x")
     if noise is not None and not side.unique:
         items.append(f"md5_number_lower({row_text(table)}) AS d")
     rows, tables = (table.sql, table.parts) if isinstance(table, LocalJoin) else (identifier(side.table), (side.table,))
@@ -67,6 +71,13 @@ def side_query(
 def own_sql(e: Expr) -> str:
     """A value of the recipient's own, of any width."""
     return f"CAST({sql(e)} AS DECIMAL(38,0))" if numeric(e) else key_sql(e)
+
+
+def _without_earlier(f: Factor | Membership) -> Factor:
+    """Where the query says nothing of earlier populations: 0, or 1 in the rows that are to be compared with theirs."""
+    if isinstance(f, Factor):
+        return f
+    return Factor(build.ZERO) if f.counted is None else Factor(None, f.counted)
 
 
 def _factor_sql(f: Factor) -> str:

@@ -189,16 +189,50 @@ class JoinPool(Pool):
         return replace(self, sources=sources_of(d.sides), sides=d.sides, steps=self.steps + d.steps)
 
 
+#: the step of where two populations differ, and the number of the earlier one if an owner brings it
+Difference = tuple[int, int | None]
+
+
 @dataclass(frozen=True)
 class Comparison:
     """An earlier population beside one of a released measure: the step that is 1 in one row of each entity in which
     they differ, and the one that counts the entities of the earlier. ``whole``: populations of all cells together, not
-    cell by cell. ``settled``: steps of other differences, each of which makes it needless where it is nowhere 1."""
+    cell by cell. ``settled``: steps of other differences, each of which makes it needless where it is nowhere 1.
+
+    ``single``: each cell by itself beside all of the earlier population. Then ``differing`` is of all cells together,
+    with an entity in its own group, and ``settled`` is cell by cell.
+
+    ``brought``, and beside each step that settles it: the number of an earlier population that one owner brings, who
+    adds how many are in it to the totals; then no step counts them, and what differs is 1 for each entity of the new
+    one, less 2 where it is in both.
+    """
 
     differing: int
-    earlier: int
+    earlier: int | None
     whole: bool
-    settled: tuple[int, ...]
+    settled: tuple[Difference, ...]
+    single: bool = False
+    brought: int | None = None
+
+
+#: a population of one cell by its number, of the cell that a row of the spine is in, or of all cells together
+Of = int | Literal["group", "all"]
+
+
+@dataclass(frozen=True)
+class Brought:
+    """An earlier population of a side's rows without a join, which its owner alone knows (mpc/query/plain.py).
+
+    Of the side ``column`` is 1 in rows of its entities; ``otherwise``: the column that is 1 in those which had other
+    rows in it than count in the join, None of a key that does not repeat. In the answer to the side's query they are 0,
+    and 1 where a row counts.
+    """
+
+    side: int
+    name: str
+    of: Of
+    column: int
+    otherwise: int | None
 
 
 @dataclass(frozen=True)
@@ -207,10 +241,15 @@ class ComparedPool(JoinPool):
     (mpc/protocols/differences.py): the same measures, with columns and steps that the comparison needs.
 
     ``comparisons``: of each of ``released``. Sides let rows pass that an earlier job counted: what they are in this one
-    stands in their columns.
+    stands in their columns. ``brought``: earlier populations that their owners bring.
     """
 
     comparisons: tuple[tuple[Comparison, ...], ...] = ()
+    brought: tuple[Brought, ...] = ()
+
+    def brought_by(self, side: Side) -> list[int]:
+        """The numbers of what a side's owner brings beside it."""
+        return [i for i, b in enumerate(self.brought) if self.sides[b.side] == side]
 
 
 def beside_one(pool: JoinPool) -> ComparedPool:
@@ -224,6 +263,29 @@ def beside_one(pool: JoinPool) -> ComparedPool:
         ends = range(len(steps) - 3 * len(r.entities), len(steps), 3)
         found.append(tuple(Comparison(at + 1, at + 2, False, ()) for at in ends))
     return ComparedPool(**{**vars(pool), "steps": tuple(steps)}, comparisons=tuple(found))
+
+
+def others_decide(pool: JoinPool, side: int, measure: int) -> bool:
+    """Whether rows of other sides decide which rows of a side are behind a measure: unless it is the spine, and what
+    counts entities reads nothing else."""
+    n = pool.slices
+    todo = [e for r in pool.released[measure * n : (measure + 1) * n] for e in r.entities]
+    seen: set[int] = set()
+    while todo:
+        at = todo.pop()
+        if at in seen:
+            continue
+        seen.add(at)
+        step = pool.steps[at]
+        if isinstance(step, Input) and step.side != side:
+            return True
+        if isinstance(step, Linear):
+            todo += [s for _, s in step.terms]
+        elif isinstance(step, Product):
+            todo += [step.left, step.right]
+        elif isinstance(step, Sign | Low):
+            todo.append(step.arg)
+    return side != 0
 
 
 def sources_of(sides: Iterable[Side]) -> tuple[LocalQuery, ...]:

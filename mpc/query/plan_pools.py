@@ -113,12 +113,16 @@ class Behind:
     2^64, as UBIGINT (NULL: it has none); ``x`` and ``p0 …`` as the texts of which they are digests where each entity is
     to have one row; at a side of a join without a helper also ``j0 …``, the join's key.
     ``populations``: table and column, in small letters ("*": the rows
-    themselves). ``sql`` is "" where there are none.
+    themselves). ``sql`` is "" where there are none. ``keys``: what ``k0 …`` are in SQL; () where rows of several scans
+    have different ones. ``rows``: of each population of the rows of a table without a join a digest of what says which
+    rows those are; "" of others.
     """
 
     sql: str
     populations: tuple[tuple[str, str], ...]
     measures: tuple[BehindMeasure, ...]
+    keys: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

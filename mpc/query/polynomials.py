@@ -15,6 +15,7 @@ from typing import Any
 from mpc.query import build
 from mpc.query.build import TRUE
 from mpc.query.nodes import Expr
+from mpc.query.plan_joins import Of
 from mpc.query.plan_pools import Ring
 
 
@@ -29,6 +30,16 @@ class Factor:
         values = [v for v in (self.value, other.value) if v is not None]
         value = build.arith("*", *values) if len(values) == 2 else values[0] if values else None
         return Factor(value, self.conditions | other.conditions)
+
+
+@dataclass(frozen=True)
+class Membership:
+    """What only the owner of a side knows of its rows: whether they are in an earlier population, ``of`` some cells of
+    it; with ``counted``, whether they are there with other rows than those in which these conditions hold."""
+
+    name: str
+    of: Of
+    counted: frozenset[Expr] | None = None
 
 
 @dataclass(frozen=True)

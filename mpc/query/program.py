@@ -10,9 +10,9 @@ from typing import Literal
 from mpc.errors import LocalError
 from mpc.query.nodes import Expr, JoinSide
 from mpc.query.parse import Source
-from mpc.query.plan_joins import Input, Linear, Low, Product, SideColumn, Sign, Step
+from mpc.query.plan_joins import Brought, Input, Linear, Low, Of, Product, SideColumn, Sign, Step
 from mpc.query.plan_pools import Ring
-from mpc.query.polynomials import Compared, Factor, Poly, Term, either, joined
+from mpc.query.polynomials import Compared, Factor, Membership, Poly, Term, either, joined
 
 #: what a step is for: a value added up over rows, or 0 or 1 in one row of each entity (``once``: in the same row of a
 #: group whatever the conditions; ``across``: in the same row of all groups), or a value in one row of each
@@ -37,7 +37,9 @@ class Program:
     by_row: bool
     guards: Mapping[str, Expr] = field(default_factory=dict)
     #: per side: (factor, column) in their order
-    factors: list[dict[tuple[Factor, SideColumn], int]] = field(default_factory=list)
+    factors: list[dict[tuple[Factor | Membership, SideColumn], int]] = field(default_factory=list)
+    #: earlier populations that owners bring, in their order
+    brought: dict[Brought, int] = field(default_factory=dict)
     _steps: dict[Step, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -78,6 +80,22 @@ class Program:
         if otherwise is not None:
             terms.append((1, self._add(Product(64, both, otherwise))))
         return self._add(Linear(64, 0, tuple(terms)))
+
+    def beside_brought(self, p: Poly, side: int, name: str, of: Of, how: How) -> tuple[int, int]:
+        """The step of how many entities are behind a population, less 2 for each that is in an earlier one which the
+        owner of a side brings; and the number of that."""
+        mine, unique = self.once(p, how), self.sides[side].unique
+        # the same in all rows of an entity
+        column = SideColumn(64, "sum" if unique or not side else "any")
+        both = self._add(Product(64, mine, self._column(side, Membership(name, of), column)))
+        terms, otherwise = [(1, mine), (-2, both)], None
+        if not unique:
+            rows = next(f.conditions for t in self.guarded(p) for n, f in t if n == self.sides[side].name)
+            other = Membership(name, of, rows)
+            terms.append((1, self._add(Product(64, both, self._column(side, other, column)))))
+            otherwise = self.factors[side][other, column]
+        b = Brought(side, name, of, self.factors[side][Membership(name, of), column], otherwise)
+        return self._add(Linear(64, 0, tuple(terms))), self.brought.setdefault(b, len(self.brought))
 
     def _other_rows(self, p: Poly, others: Mapping[str, Expr], q: Poly, how: How) -> int | None:
         """1 where an entity has other rows of some side under the conditions of ``p`` than of ``q``."""
@@ -226,7 +244,7 @@ class Program:
             return self._add(Input(64, side, -1))
         return self._column(side, factor, SideColumn(bits, "any" if marked and not unique else "sum"))
 
-    def _column(self, side: int, factor: Factor, column: SideColumn) -> int:
+    def _column(self, side: int, factor: Factor | Membership, column: SideColumn) -> int:
         known = self.factors[side]
         return self._add(Input(column.bits, side, known.setdefault((factor, column), len(known))))
 

@@ -25,6 +25,7 @@ from mpc.policy.flow import Limits, several_wanted
 from mpc.protocols.agree import Agreement
 from mpc.query.compile import question_of
 from mpc.query.layout import Rows
+from mpc.query.plain import plain_totals
 from mpc.roles import Cast, Outcome, allowed_bytes, cast_of, play_helper, play_party, rounds_of
 from mpc.rounds import Round, Rounds, Session
 from mpc.run import Sent
@@ -111,6 +112,9 @@ class Attempts:
         )
         self._store.earlier.remember(job.id, shown_columns(proposed.plan, self._member.name))
         self._store.questions.remember(job.id, question_of(job), totalled_joins(proposed.plan))
+        if given.limits.min_entities:  # else they stay in the organisation
+            totals = plain_totals(proposed.plan, self._member.name, self._store.salt)
+            self._store.questions.remember_plain(job.id, totals)
         attempt = Attempt(proposed, coordinator, given.limits, approval, request.job, tuple(request.catalogs))
         # what each member may say at most is known before approvals are, but for what joins are compared with
         sizes = cast_of(
@@ -239,6 +243,7 @@ class Attempts:
         given = await self._inputs.vectors(
             cast, proposed.plan, attempt.limits, strict_none=strict, coins=coins, salt=self._store.salt
         )
+        self._comparing.verify_named(proposed, attempt.approval, self._inputs.let_out_before(job.id, given.snapshot))
         self._same_data(job.id, given.snapshot)
         for spent in self._permission.commit(self._store, proposed, given.snapshot.hex(), given.noise):
             self.note("spent", key, **spent.told())

@@ -16,9 +16,9 @@ from mpc.permutation import stable_argsort
 from mpc.policy.carried import Carried
 from mpc.policy.differencing import Entities, Measured
 from mpc.policy.numbers import Word
-from mpc.policy.populations import Words
+from mpc.policy.populations import Over, Words
 from mpc.query.layout import Filled
-from mpc.query.plan_joins import JoinPool, Side
+from mpc.query.plan_joins import JoinPool, Side, TallyPool, others_decide
 from mpc.query.plan_pools import Behind, BehindMeasure, Key, Number, Pool
 from mpc.ring import ring
 from parties.node.joins import cells_of
@@ -98,9 +98,11 @@ def measured(
     fingerprints: Callable[[Words], Words],
     seal: Callable[[Words, Words], Words],
     largest: Sequence[Carried] = (),
+    names: Sequence[str] = (),
 ) -> list[Measured]:
     """Of each measure who is behind it, column by column, and what it lets out. ``answer``: that of ``behind.sql``;
-    ``largest``: of each measure who carries how much of it, where that is limited.
+    ``largest``: of each measure who carries how much of it, where that is limited; ``names``: of its populations
+    (mpc/query/plain.py).
 
     Raises LocalError data.bounds.
     """
@@ -117,6 +119,7 @@ def measured(
             ],
             tuple(len(k.domain) for k in pool.keys),
             carried=largest[m] if largest else None,
+            names=[names[i] for i in said.populations] if names else (),
         )
         for m, (measure, said) in enumerate(zip(pool.measures, behind.measures, strict=True))
     ]
@@ -133,18 +136,21 @@ def measured_side(
     """Of each measure of a join whom the conditions of one side choose, by the keys that the side holds itself.
 
     Where that are fewer than ``least``, no more of them can have met: the measure is hidden there anyway. Rows that
-    count under several conditions of their own are more together than under each.
+    count under several conditions of their own are more together than under each. With a helper nobody knows which of
+    them met, where others decide about it.
     """
+    at, hidden = pool.sides.index(side), not isinstance(pool, TallyPool)
     keys, behind = [pool.keys[i] for i in side.keys], side.query.behind
     cells = prod(len(k.domain) for k in keys)
     out = []
     found = entities_of(keys, behind, answer, fingerprints, seal)
-    for said in behind.measures:
+    for m, said in enumerate(behind.measures):
         who = [found[i] for i in said.populations]
         rows = [b for b in who if b.column[1] == "*"]
         few = np.bincount(rows[0].cells, minlength=cells) < least if len(rows) == 1 else np.zeros(cells, dtype=bool)
         numbers = [_word(n, said, None) for n in said.numbers]
-        out.append(Measured(who, few, numbers, tuple(len(k.domain) for k in keys), "chosen"))
+        over: Over = "part" if hidden and others_decide(pool, at, m) else "chosen"
+        out.append(Measured(who, few, numbers, tuple(len(k.domain) for k in keys), over))
     return out
 
 

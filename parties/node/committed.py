@@ -26,7 +26,7 @@ from mpc.policy.disclosure import vector
 from mpc.protocols.ranked import OwnValues
 from mpc.query.layout import Filled
 from mpc.query.plan import Plan
-from mpc.query.plan_joins import JoinPool, Side
+from mpc.query.plan_joins import ComparedPool, JoinPool, Side
 from mpc.roles import Cast, pool_of, ring_of
 
 
@@ -61,6 +61,8 @@ class Committed:
                     yield Column(f"{name}, column {c}", column)
                 if brought.hidden is not None:
                     yield Column(f"{name}, hidden cells", brought.hidden.T)
+                for i, counted in enumerate(brought.counts):
+                    yield Column(f"{name}, entities of earlier total {i}", counted)
                 for w, drawn in enumerate(brought.noise):
                     yield Column(f"{name}, noise of word {w}", drawn)
         for name, measures in sorted(self.values.items()):
@@ -139,7 +141,9 @@ def _side(kept: _Kept, pool: JoinPool, side: Side) -> SideRows:
     drawn = tuple(
         kept.words(noise, word.ring) for w, word in enumerate(words) if (noise := f"{name}, noise of word {w}") in kept
     )
-    return SideRows(keys, group, passing, columns, hides, drawn)
+    earlier = pool.brought_by(side) if isinstance(pool, ComparedPool) else []
+    counts = tuple(kept.words(f"{name}, entities of earlier total {i}", 64) for i, _ in enumerate(earlier))
+    return SideRows(keys, group, passing, columns, hides, drawn, counts)
 
 
 def _word(plan: Plan, p: int, m: int, w: int) -> str:

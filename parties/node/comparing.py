@@ -8,14 +8,16 @@ then everybody who computes the join compiles it with the questions that anybody
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping
 
 from mpc.errors import LocalError
 from mpc.expected import expected_bytes
 from mpc.job import Job
 from mpc.query.catalog import Catalog
-from mpc.query.compared import Named, Question, named_by
+from mpc.query.compared import Named, Question, Told, named_by
 from mpc.query.compile import compile_compared
+from mpc.query.plain import NamedPlain
 from mpc.query.plan import Plan
 from mpc.query.plan_joins import ComparedPool
 from parties.mail import AttemptKey
@@ -33,23 +35,42 @@ class Comparing:
     def __init__(self, member: Member, store: Store) -> None:
         self._member, self._store = member, store
 
-    def named(self, proposed: Proposed) -> tuple[str, ...] | None:
+    def named(self, proposed: Proposed) -> tuple[Told, ...] | None:
         """The questions that this owner wants a job compared with; None where it does not ask for a comparison."""
         config, plan = self._member.config, proposed.plan
         joins = totalled_joins(plan)
         asks = config.release_ledger and config.compared_releases > 0 and self._member.name in plan.parties
-        return self._store.questions.before(proposed.job.id, joins) if asks and joins else None
+        if not asks or not joins:
+            return None
+        return self._store.questions.before(proposed.job.id, joins, self._member.name)
 
-    async def approved(self, proposed: Proposed) -> tuple[str, ...] | None:
+    async def approved(self, proposed: Proposed) -> tuple[Told, ...] | None:
         """The same, once the joins are known to be within this node's limits with these alone. Raises LocalError
         job.limits, policy.earlier."""
         while True:
             names = self.named(proposed)
             if names is None:
                 return None
-            await self._compiled(proposed, Named((names,)))
+            await self._compiled(proposed, Named.of([names]))
             if self.named(proposed) == names:  # nothing was approved meanwhile
                 return names
+
+    def verify_named(self, proposed: Proposed, approval: bytes, let_out: Collection[str]) -> None:
+        """Raises LocalError policy.earlier where a total of this node's rows was ``let_out`` before the join was
+        decided about here, and approved after the ``approval`` that should name it: neither would see the other."""
+        told = json.loads(approval).get("compared")
+        if told is None:
+            return
+        known = {t["plain"] for t in told if isinstance(t, dict)}
+        now = [t.name for t in self.named(proposed) or () if isinstance(t, NamedPlain)]
+        if any(name in let_out and name not in known for name in now):
+            raise LocalError(
+                "policy.earlier",
+                f"{self._member.name} let out a total of a table while this join of it was on its way, and the join is "
+                "not compared with that.",
+                "Submit the query again: it will be.",
+                party=self._member.name,
+            )
 
     async def joins(
         self, key: AttemptKey, proposed: Proposed, approvals: Mapping[str, bytes]
@@ -88,8 +109,9 @@ def _verify_few(member: Member, joins: Iterable[ComparedPool]) -> None:
             "job.limits",
             f"A number of this join would be compared with {found} others that were asked for over its tables; "
             f"{member.name} compares with {most} at most.",
-            f"Ask a question that was asked before, or fewer at once; or let {member.name} raise compared_releases in "
-            "its member.toml: such joins take longer.",
+            "Ask a question that was asked before, or one that shares no row with the earlier ones by its constants "
+            f"(another month), or fewer at once; or let {member.name} raise compared_releases in its member.toml: such "
+            "joins take longer.",
             party=member.name,
             compared=found,
         )

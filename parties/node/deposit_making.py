@@ -24,6 +24,7 @@ from mpc.evidence.deposit_checks import KEY
 from mpc.job import Job
 from mpc.protocols.deposit import DEPOSIT, WITHDRAWAL, Terms, statement_of, withdrawal
 from mpc.protocols.deposit_lattice import NamedKey
+from mpc.query.plain import plain_totals
 from mpc.roles import deposit_cast
 from mpc.run import Sent
 from parties.depositing import ATTEMPT, LEAVE, WITHDRAW, encrypted, gathered_key, left, said, verify_installed
@@ -131,6 +132,9 @@ class DepositMaking:
             job, known.attempt + 1 if known else 1, member.clock(), facts_of(proposed, allowed.policy.digest)
         )
         self._store.earlier.remember(job, shown_columns(proposed.plan, member.name))
+        if allowed.limits.min_entities:
+            totals = plain_totals(proposed.plan, member.name, self._store.salt)
+            self._store.questions.remember_plain(job, totals)
         self.note("approved", job, approval=_sha(approval), coordinator=terms.coordinator, software=SOFTWARE)
         self.notify("approved", proposed.job)
         whole = await self._beside(job) if isinstance(terms.key, NamedKey) else b""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pyarrow as pa
 
 from mpc.coins import Coins
@@ -26,8 +27,9 @@ from mpc.protocols.ranked import OwnValues
 from mpc.query.behind import without_addends
 from mpc.query.catalog import Catalog
 from mpc.query.layout import Filled, Rows, column_sums, fill
+from mpc.query.plain import plain_names
 from mpc.query.plan import Plan
-from mpc.query.plan_joins import Side
+from mpc.query.plan_joins import ComparedPool, Side
 from mpc.query.plan_pools import Behind
 from mpc.roles import Cast
 from parties.member import Member
@@ -36,6 +38,7 @@ from parties.node.committed import Committed
 from parties.node.joins import in_one_order, own_values, side_rows
 from parties.node.met import WhatMet, laid_out
 from parties.node.noise_seeds import NoiseSeeds
+from parties.node.plain import beside_totals
 from parties.node.ranked import own_values_of
 from parties.node.releases import Releases
 from parties.node.sources.database import Tables
@@ -117,6 +120,7 @@ class Inputs:
         joins = {**dict(plan.joins), **{p: j.pool for p, j in joins_of(cast).items()}}
         rows: dict[int, dict[str, SideRows]] = {}
         own = {}
+        compared: list[tuple[int, Side, pa.Table, bytes]] = []
         with self._tables.open(sorted({t for _, q in queries for t in q.tables}), self._key) as database:
             for p, pool in joins.items():
                 for side in pool.sides:
@@ -126,6 +130,8 @@ class Inputs:
                         answer = in_one_order(pool, side, read, order, numbered=plan.noise is not None)
                         most = None if plan.noise is None else plan.noise.entity_rows
                         rows.setdefault(p, {})[side.name] = side_rows(pool, side, answer, order, most)
+                        if isinstance(pool, ComparedPool) and pool.brought_by(side):
+                            compared.append((p, side, answer, order))
                         if pool.by_row and side == pool.sides[0]:
                             own[p] = own_values(pool, answer)
             answers = {p: database.run(q.sql) for p, q in queries if p not in joins}
@@ -169,7 +175,13 @@ class Inputs:
             if p in sums:
                 filled[p] = round_words(plan.pools[p].measures, q.rounding, sums[p], filled[p], limits.round_to)
         of_own = {p: (q.behind, behind[p]) for p, q in queries if p in behind}
-        hiding = self._spoil(cast, plan, limits, of_own, at_sides, filled, rows, snapshot)
+        names = {p: plain_names(salt, plan.pools[p], q.behind) for p, q in queries if p in of_own}
+        hiding = self._spoil(cast, plan, limits, of_own, at_sides, filled, rows, snapshot, names)
+        for p, side, answer, order in compared:
+            pool, before = joins[p], rows[p][side.name]
+            assert isinstance(pool, ComparedPool)
+            found, counts = self._beside_totals(cast.context.job.hex(), snapshot.hex(), pool, side, answer)
+            rows[p][side.name] = replace(before, columns=side_rows(pool, side, found, order).columns, counts=counts)
         shown, noise = filled, ""
         if plan.noise is not None:
             noise_coins, noise = self.noise.coins(cast.context.job, snapshot)
@@ -191,6 +203,18 @@ class Inputs:
         vectors = bound.vectors(cast, plan, me, coins)
         return Input(vectors, snapshot, rows, own, values, hiding, parts, commitment, noise)
 
+    def _beside_totals(
+        self, job: str, snapshot: str, pool: ComparedPool, side: Side, answer: pa.Table
+    ) -> tuple[pa.Table, tuple[RingWords, ...]]:
+        """What it brings of its totals without a join; nothing where it has switched the release ledger off since."""
+        if self._releases is None:
+            return answer, tuple(np.zeros(pool.groups, dtype=np.uint64) for _ in pool.brought_by(side))
+        return beside_totals(self._releases, job, snapshot, pool, side, answer)
+
+    def let_out_before(self, job: str, snapshot: bytes) -> frozenset[str]:
+        """The names of totals without a join that went out before a job was decided about."""
+        return frozenset() if self._releases is None else self._releases.totals_before(job, snapshot.hex())
+
     def _commitment(self, parts: Sequence[Block], coins: Coins) -> bytes:
         with ThreadPoolExecutor(self._member.config.threads) as side_by_side:  # hashing frees the interpreter
             return data.root(parts, data.salts(coins, len(parts)), side_by_side.map)
@@ -209,6 +233,7 @@ class Inputs:
         filled: dict[int, Filled],
         rows: Mapping[int, dict[str, SideRows]],
         snapshot: bytes,
+        names: Mapping[int, Sequence[str]],
     ) -> dict[int, Hide]:
         """Hide what is small by its neighbours: sums that one entity dominates, populations too close to others, and
         numbers too many. Of joins, whose numbers nobody knows, populations of single sides; returns what there is still
@@ -221,20 +246,20 @@ class Inputs:
         ledger = self._releases
         if not (behind or at_sides) or ledger is None:
             return {}
-        measures = []
-        for p, (query, answer) in behind.items():
-            most = largest.get(p, [])
-            measures += measured(plan.pools[p], query, answer, filled[p], ledger.fingerprints, ledger.seal, most)
-        joints = joins_of(cast)
+        measures, joints = [], joins_of(cast)
+        # sides first: of a total of the same rows in this job nobody could tell by whom it differs
         for (p, side), answer in at_sides.items():
             j = joints[p]
             measures += measured_side(j.pool, side, answer, j.least, ledger.fingerprints, ledger.seal)
+        for p, (query, answer) in behind.items():
+            of_each = largest.get(p, [])
+            measures += measured(
+                plan.pools[p], query, answer, filled[p], ledger.fingerprints, ledger.seal, of_each, names[p]
+            )
         recipients = sorted({s.recipient for s in cast.sums})
         # a side is looked at for the other owners too, whose totals its conditions choose: by the strictest of all
         job, least = cast.context.job.hex(), max([limits.min_entities, *(joints[p].least for p, _ in at_sides)])
         spoiled = iter(ledger.decide(job, snapshot.hex(), recipients, measures, least, limits.max_numbers))
-        for p in behind:
-            filled[p] = filled[p].spoiling([next(spoiled) for _ in filled[p].small])
         pairs = dict(cast.pairs)
         hiding: dict[int, Hide] = {}
         for (p, side), answer in at_sides.items():
@@ -246,4 +271,6 @@ class Inputs:
                 hiding[p] = WhatMet(
                     ledger, job, snapshot.hex(), recipients, pairs[p].pool, side, answer, own, strictest
                 )
+        for p in behind:
+            filled[p] = filled[p].spoiling([next(spoiled) for _ in filled[p].small])
         return hiding

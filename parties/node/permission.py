@@ -26,6 +26,7 @@ from mpc.policy.flow import (
 )
 from mpc.policy.grants import BITS_DAYS, Policy, parse_policy
 from mpc.policy.standing import Standing
+from mpc.query.compared import Told
 from mpc.query.compile import PLANNER, compile_job
 from parties import files
 from parties.member import Member
@@ -121,11 +122,11 @@ class Permission:
         proposed: Proposed,
         given: Given,
         spendings: Sequence[Spending] = (),
-        compared: Sequence[str] | None = None,
+        compared: Sequence[Told] | None = None,
     ) -> bytes:
         """What this member signs: exactly this job and plan, under this policy, until the job's expiry; what it spends
-        of budgets; the digests of earlier questions that a join is ``compared`` with, if it asks for that; and whose
-        word it was where persons decided."""
+        of budgets; the digests of earlier questions that a join is ``compared`` with, and names of its own totals, if
+        it asks for that; and whose word it was where persons decided."""
         return rfc8785.dumps(
             {
                 "v": 1,
@@ -138,7 +139,7 @@ class Permission:
                 "expires": proposed.job.expires,
                 **given.limits.told(),
                 **({"budgets": [s.told() for s in spendings]} if spendings else {}),
-                **({} if compared is None else {"compared": list(compared)}),
+                **({} if compared is None else {"compared": [t if isinstance(t, str) else t.told for t in compared]}),
                 **given.told(),
             }
         )

@@ -1,4 +1,5 @@
-"""What was asked of joins that this node took part in, so that later joins can be compared with it.
+"""What was asked of joins that this node took part in, and of its tables without a join, so that later joins can be
+compared with it.
 
 A node keeps the query of every join that it approved, or helped with: in its signed approvals an owner names earlier
 ones by their digests only, and who computes a join looks them up here, or asks whoever names them (handing.py). No
@@ -8,10 +9,11 @@ question is deleted; what a person lets the node forget is that it asks for a co
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mpc.query.compared import Question
+from mpc.query.compared import Question, Told
+from mpc.query.plain import Plain, named_plain, side_of
 from mpc.query.plan import Plan
 from mpc.query.plan_joins import JoinPool
 from parties.node.decisions import Word
@@ -23,11 +25,19 @@ CREATE TABLE IF NOT EXISTS questions (
     body BLOB NOT NULL               -- what was asked, canonical JSON
 ) STRICT;
 CREATE TABLE IF NOT EXISTS asked (   -- by jobs, in the order in which they were approved here first
-    number INTEGER PRIMARY KEY,
+    number INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again, since totals say after which they came
     job TEXT NOT NULL,
     question TEXT NOT NULL REFERENCES questions(digest),
     tables TEXT NOT NULL,            -- of one join: JSON, sorted
     UNIQUE (job, tables)
+) STRICT;
+CREATE TABLE IF NOT EXISTS plain (   -- populations of totals without a join, in the order in which they were approved
+    number INTEGER PRIMARY KEY,
+    job TEXT NOT NULL,
+    name TEXT NOT NULL,
+    body BLOB NOT NULL,              -- canonical JSON
+    after INTEGER NOT NULL,          -- the last of ``asked`` then
+    UNIQUE (job, name)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS question_names (  -- which nonce a question has here, however often it is asked
     content TEXT PRIMARY KEY,
@@ -79,25 +89,42 @@ class Questions:
                     (job, name, json.dumps(_tables(pool))),
                 )
 
+    def remember_plain(self, job: str, totals: Iterable[Plain]) -> None:
+        """What a job asks of this node's tables without a join."""
+        with self._db.transaction() as t:
+            t.executemany(
+                "INSERT OR IGNORE INTO plain (job, name, body, after)"
+                " SELECT ?, ?, ?, COALESCE(MAX(number), 0) FROM asked",
+                [(job, p.name, p.to_bytes()) for p in totals],
+            )
+
     def keep(self, question: Question) -> None:
         """A question by its digest; the first of equal content is what this node names later."""
         with self._db.transaction() as t:
             t.execute("INSERT OR IGNORE INTO questions VALUES (?, ?)", (question.digest(), question.to_bytes()))
             t.execute("INSERT OR IGNORE INTO question_names VALUES (?, ?)", (question.content, question.digest()))
 
-    def before(self, job: str, joins: Iterable[JoinPool]) -> tuple[str, ...]:
-        """The digests of what other jobs asked of tables of one of these joins, in the order of the first of each.
+    def before(self, job: str, joins: Sequence[JoinPool], me: str) -> tuple[Told, ...]:
+        """What other jobs asked of tables of one of these joins, and of this node's tables in them without a join, in
+        the order of the first of each.
 
-        All owners of the join had a part in such a job: another would be told what was asked behind its back."""
+        All owners of the join had a part in such a job: another would be told what was asked behind its back. Of
+        totals without one they are told how many there are."""
         wanted = [_tables(pool) for pool in joins]
         rows = self._db.rows(
-            "SELECT a.question, a.tables FROM asked a JOIN jobs j ON j.id = a.job WHERE a.job <> ? AND "
+            "SELECT a.number, a.question, a.tables FROM asked a JOIN jobs j ON j.id = a.job WHERE a.job <> ? AND "
             + _LET_OUT
             + " ORDER BY a.number",
             job,
         )
-        of_same = (r["question"] for r in rows if any(_among(json.loads(r["tables"]), w) for w in wanted))
-        return tuple(dict.fromkeys(of_same))
+        found: list[tuple[int, int, Told]] = [
+            (r["number"], 0, r["question"]) for r in rows if any(_among(json.loads(r["tables"]), w) for w in wanted)
+        ]
+        for row in self._db.rows("SELECT number, body, after FROM plain WHERE job <> ?", job):
+            plain = Plain.from_bytes(row["body"])
+            if any(side_of(me, plain.table, side) for pool in joins for side in pool.sides):
+                found.append((row["after"], row["number"], named_plain(me, plain, joins)))
+        return tuple(dict.fromkeys(told for _, _, told in sorted(found, key=lambda one: one[:2])))
 
     def of(self, names: Iterable[str]) -> dict[str, Question]:
         """Those of these digests that are known here."""

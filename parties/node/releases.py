@@ -60,9 +60,15 @@ CREATE TABLE IF NOT EXISTS releases (    -- jobs whose cells were decided about
 CREATE TABLE IF NOT EXISTS released (
     release INTEGER NOT NULL REFERENCES releases(id), population INTEGER NOT NULL REFERENCES populations(id),
     table_name TEXT NOT NULL, column_name TEXT NOT NULL,
-    over TEXT NOT NULL,              -- whom the population holds: 'rows', 'chosen', 'met'
+    over TEXT NOT NULL,              -- whom the population holds: 'rows', 'chosen', 'part', 'met'
     min_entities INTEGER NOT NULL,   -- of the job
     PRIMARY KEY (release, population, table_name, column_name, over)
+) STRICT;
+CREATE TABLE IF NOT EXISTS totals (      -- populations of totals without a join, which later joins are compared with
+    release INTEGER NOT NULL REFERENCES releases(id), population INTEGER NOT NULL REFERENCES populations(id),
+    name TEXT NOT NULL,              -- as approvals have it
+    cell INTEGER NOT NULL,           -- -1: all that were let out together
+    PRIMARY KEY (name, cell, release)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS released_columns ON released (table_name, column_name);
 CREATE TABLE IF NOT EXISTS numbers (     -- that were let out of populations
@@ -142,8 +148,28 @@ class Releases:
             numbers = Numbers(most, partial(self._number, job), self._numbers)
             spoiled, out = spoil(measures, known, numbers, least)
             if self._remember:
-                self._write(job, snapshot, met, recipients, spoiled, out, least)
+                named = [of for m, cells in zip(measures, spoiled, strict=True) for of in m.named(cells)]
+                self._write(job, snapshot, met, recipients, spoiled, out, least, named)
             return spoiled
+
+    def total(self, name: str, job: str, snapshot: str) -> dict[int, Population]:
+        """Of a total without a join, by its name, the population of each cell when it was last let out before this job
+        was decided about, and (``ALL``) of all cells together."""
+        rows = self._db.rows(
+            "SELECT cell, population, MAX(release) FROM totals WHERE name = ? AND release < ? GROUP BY cell",
+            name,
+            self._number_of(job, snapshot),
+        )
+        return {row["cell"]: self._load(row["population"]) for row in rows}
+
+    def totals_before(self, job: str, snapshot: str) -> frozenset[str]:
+        """The names of all such totals."""
+        rows = self._db.rows("SELECT DISTINCT name FROM totals WHERE release < ?", self._number_of(job, snapshot))
+        return frozenset(row["name"] for row in rows)
+
+    def _number_of(self, job: str, snapshot: str) -> int:
+        row = self._db.row("SELECT id FROM releases WHERE job = ? AND snapshot = ? AND met = ''", job, snapshot)
+        return 2**62 if row is None else int(row["id"])
 
     def decided(self, job: str, snapshot: str, met: str, cells: Sequence[int]) -> list[Flags] | None:
         """What was decided before, of measures with so many ``cells``; None: nothing."""
@@ -174,17 +200,27 @@ class Releases:
     def _known(self, column: Released, over: Over, job: str) -> Known:
         """What other jobs than this released of a column that such a population is compared with."""
         known, alike = Known(), COMPARED[over]
-        for row in self._db.rows(
-            "SELECT p.id, p.digest, p.marks, p.size, MAX(r.min_entities) AS least FROM released r"
-            " JOIN populations p ON p.id = r.population JOIN releases j ON j.id = r.release"
+        found = self._db.rows(
+            "SELECT p.id, p.digest, p.marks, p.size, MAX(r.min_entities) AS least, r.over, MIN(j.id) AS first"
+            " FROM released r JOIN populations p ON p.id = r.population JOIN releases j ON j.id = r.release"
             " WHERE r.table_name = ? AND r.column_name = ? AND j.job <> ?"
-            f" AND r.over IN ({', '.join('?' for _ in alike)}) GROUP BY p.id",
+            f" AND r.over IN ({', '.join('?' for _ in alike)}) GROUP BY p.id, r.over",
             *column,
             job,
             *alike,
-        ):
-            marks = np.frombuffer(row["marks"], "<u8").tolist()
-            known.add(marks, partial(self._load, row["id"]), row["least"], row["size"], bytes(row["digest"]))
+        )
+        first = {bytes(row["digest"]): row["first"] for row in found if row["over"] == "rows"}
+        for row in found:
+            part = over == "rows" and row["over"] == "part"
+            known.add(
+                np.frombuffer(row["marks"], "<u8").tolist(),
+                partial(self._load, row["id"]),
+                row["least"],
+                row["size"],
+                bytes(row["digest"]),
+                part=part,
+                settled={d for d, release in first.items() if release < row["first"]} if part else (),
+            )
         return known
 
     def _load(self, population: int) -> Population:
@@ -212,6 +248,7 @@ class Releases:
         spoiled: Sequence[Flags],
         out: LetOut,
         least: int,
+        named: Sequence[tuple[str, int, Population]],
     ) -> None:
         with self._db.transaction() as t:
             packed = np.packbits(np.concatenate([*spoiled, np.zeros(0, dtype=bool)])).tobytes()
@@ -224,6 +261,10 @@ class Releases:
                     "INSERT OR IGNORE INTO released VALUES (?, ?, ?, ?, ?, ?)",
                     (release, _keep(t, p), table, column, over, least),
                 )
+            t.executemany(
+                "INSERT OR IGNORE INTO totals (release, population, name, cell) VALUES (?, ?, ?, ?)",
+                [(release, _keep(t, p), name, cell) for name, cell, p in named],
+            )
             held = t.execute("SELECT COALESCE(SUM(length(body)), 0) FROM fingerprints").fetchone()[0]
             if held > self._most:
                 raise _full(self._most)
@@ -235,7 +276,7 @@ class Releases:
 
 def _begin(t: Connection) -> None:
     """An empty ledger, in place of an empty one that another version may have laid out."""
-    for table in ("numbers", "released", "parts", "populations", "fingerprints", "releases"):
+    for table in ("totals", "numbers", "released", "parts", "populations", "fingerprints", "releases"):
         t.execute(f"DROP TABLE IF EXISTS {table}")
     for statement in _SCHEMA.split(";"):
         t.execute(statement)

@@ -3,6 +3,7 @@ operator can do where nobody has them."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import sqlite3
@@ -22,6 +23,7 @@ from parties.identity import load_identity
 from parties.member import Member
 from parties.node import handing, service
 from parties.node.decisions import Word
+from parties.node.inputs import Inputs
 from parties.node.store import Store
 from tests.parties.conftest import Running, serving
 from tests.parties.test_join_differences import BANKED, HIDDEN, MET, TOTAL, UNMET, evidence, shown, without
@@ -135,6 +137,44 @@ async def test_what_is_not_the_text_of_its_digest_is_refused(tmp_path: Path, mon
         assert error.code == "policy.earlier" and "forget-questions" in error.advice
         assert await shown(running, CLOSE) == HIDDEN
         assert await shown(running, TOTAL) == everybody
+
+
+@pytest.mark.slow
+async def test_others_are_given_nothing_while_the_attempt_is_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over the wire, each member by its own certificate."""
+    reached, go_on, vectors = asyncio.Event(), asyncio.Event(), Inputs.vectors
+
+    async def held(self: Inputs, *args: Any, **kwargs: Any) -> Any:
+        reached.set()
+        await go_on.wait()
+        return await vectors(self, *args, **kwargs)
+
+    folder = make(tmp_path, least=10)
+    async with serving(folder) as running:
+        first = await running.query(TOTAL)
+        name = Question(TOTAL, (), ("analyst",), (await evidence(folder, "tax", first.statement["job"])).what.nonce)
+        monkeypatch.setattr(Inputs, "vectors", held)
+        job = await running.ask("analyst", "submit", without(MET[:12]))
+        await reached.wait()
+
+        async def ask(who: str, *digests: str) -> list[Question]:
+            member = Member(folder / who)
+            try:
+                return await handing.fetch(member, (bytes.fromhex(job.id), 1), {"tax": digests}, digests)
+            finally:
+                await member.close()
+
+        assert await ask("helper", name.digest()) == await ask("bank", name.digest()) == [name]
+        for who in ("analyst", "coordinator", "telecom", "auditor"):
+            if (folder / who).exists():
+                assert await ask(who, name.digest()) == []
+        assert await ask("helper", name.digest(), "00" * 32) == []  # nor anything else
+        go_on.set()
+        await running.ask("analyst", "wait", job.id)
+    given = [e.facts["peer"] for e in entries(folder, "tax", "gave")]
+    assert given == ["helper", "bank"]
 
 
 def test_only_who_computes_a_join_is_given_what_was_named_for_it(tmp_path: Path) -> None:

@@ -34,14 +34,17 @@ def canonical(raw: pa.Table, table: Table) -> pa.Table:
     """``raw`` (columns by name) as the catalog's types, rows in their order. Raises LocalError data.bounds."""
     with contextlib.closing(duckdb.connect(":memory:")) as database:
         lock(database)
-        database.register("raw", raw)
-        converted = ", ".join(
-            f"{_converted(c, raw.schema.field(c.name).type)} AS {quoted(c.name)}" for c in table.columns
-        )
-        fitting = database.sql(f"SELECT {converted} FROM raw").to_arrow_table()
-        database.register("fitting", fitting)
-        _check(database, table)
-        return fitting
+        return converted(database, raw, table)
+
+
+def converted(database: duckdb.DuckDBPyConnection, raw: pa.Table, table: Table) -> pa.Table:
+    """The same in a locked DuckDB."""
+    database.register("raw", raw)
+    columns = ", ".join(f"{_converted(c, raw.schema.field(c.name).type)} AS {quoted(c.name)}" for c in table.columns)
+    fitting = database.sql(f"SELECT {columns} FROM raw").to_arrow_table()
+    database.register("fitting", fitting)
+    _check(database, table)
+    return fitting
 
 
 def _converted(column: Column, kind: pa.DataType) -> str:

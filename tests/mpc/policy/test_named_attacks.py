@@ -6,6 +6,7 @@ weights, many numbers and roundings are attacked in files of their own (test_*_a
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from mpc.errors import LocalError
 from mpc.policy.differencing import spoil
 from mpc.policy.flow import ContributorSet, Limits, check, contributor_sets_conflict
 from mpc.policy.grants import parse_policy
+from parties.node.behind import carried, measured
 from tests.mpc.policy.attacked import (
     JOINED,
     PLAIN,
@@ -151,6 +153,31 @@ def test_one_large_firm() -> None:
     w = World((held("bank", "firms", world().tables[0].table.columns, rows),))
     for value in ("balance", "balance + 5000", "2 * balance - 1"):
         assert w.dominated(w.plan(f"SELECT SUM({value}) FROM bank.firms"), 0, "bank", "0.9")[-1] == [True]
+
+
+def test_total_beside_a_table_with_a_large_firm() -> None:
+    """Takes the shown regions from the total, before or after, and has the one in which a firm is nearly all: beside it
+    another region is hidden, though nobody has asked for the total yet. With one firm nearly all of the total, none."""
+
+    def shown(large: int) -> list[bool]:
+        rows = [
+            ("large", "north", large, 0, False),
+            *((f"f{i}", ("north", "south")[i % 2], 100, 0, False) for i in range(60)),
+        ]
+        w = World((held("bank", "firms", world().tables[0].table.columns, rows),))
+        the_plan = w.plan("SELECT region, SUM(balance) FROM bank.firms GROUP BY region")
+        (query,) = (s.behind for s in the_plan.pools[0].sources)
+        answer = w.local("bank").behind(query.sql)
+        largest = carried(the_plan.pools[0], query, answer, Decimal("0.6"))
+        filled = w.filled(the_plan, 0, "bank", min_entities=10)
+        filled = filled.spoiling([c.dominated(the_plan.pools[0].cells) for c in largest])
+        found = measured(the_plan.pools[0], query, answer, filled, lambda x: x, lambda a, b: a ^ b, largest)
+        hidden, _ = spoil(found, {}, no_limits(), 10)
+        return (filled.small[-1] | hidden[-1]).tolist()[:2]
+
+    assert shown(3_000) == [False, False]
+    assert shown(5_500) == [True, True]
+    assert shown(9_900) == [True, False]
 
 
 def test_one_large_firm_behind_a_condition() -> None:

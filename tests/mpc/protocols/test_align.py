@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-import duckdb
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,6 +21,7 @@ from mpc.replay import replay
 from mpc.ring import ring
 from mpc.rounds import Rounds
 from mpc.run import Sent, Trace, run
+from tests.duck import session
 from tests.mpc.columns import texts
 from tests.mpc.joining import Brought, sessions
 
@@ -96,17 +96,11 @@ class World:
         """A LEFT JOIN in DuckDB, zeros for what is missing, and zeros for the padding."""
         out = {}
         for name, o in self.others.items():
-            database = duckdb.connect()
             names = [f"c{i}" for i in range(len(o.columns))]
-            database.execute("CREATE TABLE a (i INTEGER, key VARCHAR)")
             columns = "".join(f", {c} HUGEINT" for c in names)
-            database.execute(f"CREATE TABLE b (key VARCHAR, passing BOOLEAN{columns})")
-            if self.spine:
-                database.executemany("INSERT INTO a VALUES (?, ?)", [list(r) for r in enumerate(self.spine)])
             rows = zip(o.keys, o.passing, *(values for _, values in o.columns), strict=True)
-            if o.keys:
-                marks = ", ".join("?" * (2 + len(names)))
-                database.executemany(f"INSERT INTO b VALUES ({marks})", [list(r) for r in rows])
+            a = "i INTEGER, key VARCHAR", enumerate(self.spine)
+            database = session(a=a, b=(f"key VARCHAR, passing BOOLEAN{columns}", rows))
             chosen = ", ".join(f"coalesce({c}, 0)" for c in ["b.passing::INTEGER", *names])
             joined = database.execute(
                 f"SELECT {chosen} FROM a LEFT JOIN b ON a.key = b.key AND b.passing ORDER BY i"

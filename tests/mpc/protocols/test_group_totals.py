@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import duckdb
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +16,7 @@ from mpc.protocols.spine_order import group_order, places
 from mpc.ring import ring
 from mpc.rounds import Rounds
 from mpc.run import Trace, run
+from tests.duck import session
 from tests.mpc.columns import integers
 from tests.mpc.joining import Brought, sessions
 
@@ -90,12 +90,8 @@ def opened(results: dict[str, Any]) -> list[tuple[int, ...]]:
 @settings(max_examples=100)
 @given(spines, tables, st.integers(0, 10**6))
 def test_equals_duckdb(spine, table, seed):
-    database = duckdb.connect()
-    database.execute("CREATE TABLE a (key INTEGER, g INTEGER)")
-    database.execute("CREATE TABLE b (key INTEGER, passing BOOLEAN, v HUGEINT)")
-    for name, rows in (("a", [list(r) for r in spine]), ("b", [[k, *v] for k, v in table.items()])):
-        if rows:
-            database.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+    b = "key INTEGER, passing BOOLEAN, v HUGEINT", [(k, *v) for k, v in table.items()]
+    database = session(a=("key INTEGER, g INTEGER", spine), b=b)
     want = database.execute(f"""
         SELECT count(DISTINCT a.key) FILTER (passing), count(*) FILTER (passing),
                coalesce(sum(v) FILTER (passing), 0), coalesce(sum(v) FILTER (passing), 0) * (1::HUGEINT << 60)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import duckdb
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,6 +24,7 @@ from mpc.rounds import Rounds, Session
 from mpc.run import Sent, Trace, run
 from mpc.sharing.circle import Circle
 from mpc.sharing.multiply import deal_multiply, multiply
+from tests.duck import session
 from tests.mpc.columns import integers
 from tests.mpc.joining import Brought, sessions
 
@@ -141,15 +141,9 @@ class Job:
         return [list(zip(one.keep, *one.totals, strict=True)) for one in shown]
 
     def expected(self) -> list[Any]:
-        database = duckdb.connect()
-        for x, table in self.tables.items():
-            database.execute(f"CREATE TABLE {x} (key INTEGER, v HUGEINT)")
-            for key, (passing, v) in table.items():
-                if passing:
-                    database.execute(f"INSERT INTO {x} VALUES (?, ?)", [key, v])
-        database.execute("CREATE TABLE a (key INTEGER, g INTEGER, v HUGEINT)")
-        for row in self.spine:
-            database.execute("INSERT INTO a VALUES (?, ?, ?)", list(row))
+        passing = {x: [(key, v) for key, (passes, v) in table.items() if passes] for x, table in self.tables.items()}
+        tables = {x: ("key INTEGER, v HUGEINT", rows) for x, rows in passing.items()}
+        database = session(**tables, a=("key INTEGER, g INTEGER, v HUGEINT", self.spine))
         joins = " ".join(f"JOIN {x} ON {x}.key = a.key" for x in self.tables)
         values = " + ".join(f"{x}.v" for x in self.parties)
         rows = database.execute(f"""

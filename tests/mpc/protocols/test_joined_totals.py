@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import duckdb
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,6 +24,7 @@ from mpc.protocols.total import Sum
 from mpc.ring import ring
 from mpc.rounds import Rounds, Session
 from mpc.run import Trace, run
+from tests.duck import session
 from tests.mpc.columns import integers
 from tests.mpc.joining import Brought, sessions
 
@@ -113,15 +113,9 @@ class Job:
         return [[*c, t] for c, t in zip(per_group, together, strict=True)]
 
     def expected(self) -> list[list[int]]:
-        database = duckdb.connect()
-        for x, table in self.tables.items():
-            database.execute(f"CREATE TABLE {x} (key INTEGER, v HUGEINT)")
-            for key, (passing, v) in table.items():
-                if passing:
-                    database.execute(f"INSERT INTO {x} VALUES (?, ?)", [key, v])
-        database.execute("CREATE TABLE a (key INTEGER, g INTEGER, v HUGEINT)")
-        for row in self.spine:
-            database.execute("INSERT INTO a VALUES (?, ?, ?)", list(row))
+        passing = {x: [(key, v) for key, (passes, v) in table.items() if passes] for x, table in self.tables.items()}
+        tables = {x: ("key INTEGER, v HUGEINT", rows) for x, rows in passing.items()}
+        database = session(**tables, a=("key INTEGER, g INTEGER, v HUGEINT", self.spine))
         joins = " ".join(f"LEFT JOIN {x} ON {x}.key = a.key" for x in self.tables)
         counts = ", ".join(f"count({x}.v)" for x in self.parties)
         sums = " + ".join(f"coalesce(sum({x}.v), 0)" for x in self.parties)

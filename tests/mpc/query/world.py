@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -27,6 +27,7 @@ from mpc.joint_setup import RoundTo, joint_of
 from mpc.joint_sides import SideRows
 from mpc.messages import RingWords
 from mpc.pair import Pair
+from mpc.policy.populations import Population, Words
 from mpc.protocols import ranked
 from mpc.protocols.ranked import Found
 from mpc.protocols.ranked import play_helper as play_search
@@ -36,18 +37,20 @@ from mpc.query.compared import Earlier, Named, Question
 from mpc.query.compile import asked_of, compile_plan
 from mpc.query.finish import Result, finish
 from mpc.query.layout import Filled, fill, read
+from mpc.query.plain import NamedPlain, Plain, plain_names, plain_totals
 from mpc.query.plan import Plan
-from mpc.query.plan_joins import JoinPool, TallyPool
+from mpc.query.plan_joins import ComparedPool, JoinPool, TallyPool
 from mpc.ring import ring
 from mpc.roles import Places, searches_of
 from mpc.rounds import Rounds
 from mpc.run import Trace, run
-from parties.node.behind import carried
+from parties.node.behind import carried, measured
 from parties.node.joins import own_values, side_rows
+from parties.node.plain import beside_totals
 from parties.node.ranked import own_values_of
-from parties.node.sources.canonical import canonical
+from parties.node.sources.canonical import converted
 from parties.node.sources.database import LocalDatabase
-from parties.node.sources.reading import lock
+from tests.duck import local, locked, plain
 from tests.mpc.joining import sessions
 
 Rows = Sequence[Sequence[Any]]
@@ -89,7 +92,7 @@ class Held:
         """Through the checks that a node makes when it reads a table."""
         columns = list(zip(*self.rows, strict=True)) or [()] * len(self.table.columns)
         raw = {c.name: _raw(c, values) for c, values in zip(self.table.columns, columns, strict=True)}
-        return canonical(pa.table(raw), self.table)
+        return converted(locked(), pa.table(raw), self.table)
 
 
 def _raw(column: Column, values: Sequence[Any]) -> pa.Array:
@@ -102,11 +105,34 @@ def held(party: str, name: str, columns: Sequence[Column], rows: Rows = ()) -> H
     return Held(party, Table(name, tuple(columns), max(len(rows), 10)), rows)
 
 
+def seal(entities: Words, sums: Words) -> Words:
+    """Contributions, as a ledger without a key has them."""
+    return entities * np.uint64(0x9E3779B97F4A7C15) + sums * np.uint64(0xC2B2AE3D27D4EB4F)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Who was in the totals that went out, by their names and cells."""
+
+    totals: dict[str, dict[int, Population]] = field(default_factory=dict)
+
+    def fingerprints(self, digests: Words) -> Words:
+        return digests
+
+    def seal(self, entities: Words, sums: Words) -> Words:
+        return seal(entities, sums)
+
+    def total(self, name: str, _job: str, _snapshot: str) -> dict[int, Population]:
+        return self.totals.get(name, {})
+
+
 @dataclass(eq=False)
 class World:
     """All tables of all parties."""
 
     tables: tuple[Held, ...]
+    #: what parties bring into joins of totals that went out without them
+    ledger: Ledger = field(default_factory=lambda: Ledger())
     _local: dict[str, LocalDatabase] = field(default_factory=dict)
 
     @cached_property
@@ -117,9 +143,8 @@ class World:
     @cached_property
     def pooled(self) -> duckdb.DuckDBPyConnection:
         """Everybody's plaintext in one database; decimals of 18 digits, as people declare them."""
-        database = duckdb.connect(":memory:")
+        database = plain(self, (h.party for h in self.tables))
         for h in self.tables:
-            database.execute(f'CREATE SCHEMA IF NOT EXISTS "{h.party}"')
             database.register("given", h.arrow)
             columns = ", ".join(_plain(c) for c in h.table.columns)
             database.execute(f'CREATE TABLE "{h.party}"."{h.table.name}" AS SELECT {columns} FROM given')
@@ -127,14 +152,9 @@ class World:
         return database
 
     def local(self, party: str) -> LocalDatabase:
-        """What a node has: one locked database with its own tables and nothing else."""
+        """A node's database, with its own tables and nothing else."""
         if party not in self._local:
-            database = duckdb.connect(":memory:")
-            lock(database, memory_limit="1GB", threads="1")
-            for h in self.tables:
-                if h.party == party:
-                    database.register(h.table.name, h.arrow)
-            self._local[party] = LocalDatabase(database, ())
+            self._local[party] = local(self, [(h.table.name, h.arrow) for h in self.tables if h.party == party])
         return self._local[party]
 
     def plan(
@@ -144,15 +164,17 @@ class World:
         recipients: tuple[str, ...] = ("analyst",),
         trust: str = "helper",
         after: Sequence[str] | None = None,
-        lists: Sequence[Sequence[str]] = (),
+        lists: Sequence[Sequence[str | NamedPlain]] = (),
     ) -> Plan:
         """``after``: earlier questions that joins are compared with, in the order in which they were asked; ``lists``:
-        the same as several owners have them."""
+        the same as several owners have them, with totals of their own."""
         earlier = None
         if after is not None or lists:
-            asked = {q: asked_of(Question(q, (), recipients), self.catalogs) for o in lists or [after or ()] for q in o}
-            named = Named(tuple(tuple(dict.fromkeys(asked[q].name for q in o)) for o in lists or [after or ()]))
-            earlier = Earlier(tuple(asked.values()), named.settles)
+            every = lists or [after or ()]
+            questions = dict.fromkeys(q for o in every for q in o if isinstance(q, str))
+            asked = {q: asked_of(Question(q, (), recipients), self.catalogs) for q in questions}
+            named = Named.of(dict.fromkeys(asked[q].name if isinstance(q, str) else q for q in o) for o in every)
+            earlier = Earlier(tuple(asked.values()), named.settles, named.plain)
         return compile_plan(sql, self.catalogs, recipients=recipients, trust=trust, earlier=earlier)
 
     def answer(self, plan: Plan, pool: int, party: str) -> Mapping[str, Any]:
@@ -226,8 +248,29 @@ class World:
 
     def rows(self, pool: JoinPool, party: str) -> dict[str, SideRows]:
         """What a party brings into a join."""
-        local = self.local(party)
-        return {s.name: side_rows(pool, s, local.rows(s.query.sql), bytes(32)) for s in pool.sides if s.party == party}
+        local, found = self.local(party), {}
+        for side in (s for s in pool.sides if s.party == party):
+            answer, counts = local.rows(side.query.sql), tuple[RingWords, ...]()
+            if isinstance(pool, ComparedPool) and pool.brought_by(side):
+                answer, counts = beside_totals(self.ledger, "", "", pool, side, answer)
+            found[side.name] = replace(side_rows(pool, side, answer, bytes(32)), counts=counts)
+        return found
+
+    def let_out(self, sql: str, least: int) -> list[Plain]:
+        """A total without a join goes out, and its owners' ledger remembers of whom."""
+        plan, found = self.plan(sql), list[Plain]()
+        for p, pool in enumerate(plan.pools):
+            for source in pool.sources:
+                names, filled = (
+                    plain_names(b"", pool, source.behind),
+                    self.filled(plan, p, source.party, min_entities=least),
+                )
+                answer = self.local(source.party).behind(source.behind.sql)
+                for m in measured(pool, source.behind, answer, filled, lambda x: x, seal, names=names):
+                    for name, cell, population in m.named(np.zeros(pool.cells, dtype=bool)):
+                        self.ledger.totals.setdefault(name, {})[cell] = population
+                found += plain_totals(plan, source.party, b"")
+        return found
 
     def own(self, pool: JoinPool) -> layout.Rows:
         """The spine's own values beside the rows of a result."""
