@@ -7,6 +7,7 @@ of the member it happened at (and there without values: see parties.logs).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -87,6 +88,13 @@ def from_rpc(error: grpc.aio.AioRpcError | grpc.RpcError, peer: str, doing: str 
         "Its operator finds the reason in that member's log.",
         party=peer,
     )
+
+
+def named(error: HejiError, party: str) -> HejiError:
+    """An error that ``party`` told of itself, for others: who reads "the disk is full" has to know whose."""
+    if isinstance(error, PeerError) or re.search(rf"\b{re.escape(party)}\b", error.message):
+        return error
+    return LocalError(error.code, f"{party}: {error.message}", error.advice, **{"party": party, **error.facts})
 
 
 def unreachable(peer: str, doing: str = "", detail: str = "") -> PeerError:

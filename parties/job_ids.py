@@ -8,6 +8,8 @@ from mpc.errors import LocalError
 
 #: digits of an id, and the fewest that stand for it
 DIGITS, SHORTEST = 64, 8
+#: digits of an id where people read it; commands take them for the whole id
+SHOWN_DIGITS = 16
 
 
 def whole_id(begins: str, known: Callable[[], Iterable[str]], *, whose: str, advice: str) -> str:

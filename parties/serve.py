@@ -33,6 +33,7 @@ from parties.node.deposit_store import DepositStore as DepositMessages
 from parties.node.deposits import Deposits as OwnDeposits
 from parties.node.inputs import Inputs
 from parties.node.noise_seeds import NoiseSeeds
+from parties.node.over import OverWatch
 from parties.node.permission import Permission
 from parties.node.releases import Releases
 from parties.node.service import NodeService
@@ -87,6 +88,7 @@ async def serve_node(folder: Path, clock: Clock = now, **hooks: Any) -> tuple[gr
 
     watch = Watch(member.name, store.decisions, store.questions, recorder, end_all, webhook.node)
     watch.start()
+    over = OverWatch(member, store.decisions)
     server = _server(member)
     node_pb2_grpc.add_NodeServicer_to_server(service, server)
     deposits_pb2_grpc.add_OwnDepositsServicer_to_server(deposits, server)
@@ -102,6 +104,7 @@ async def serve_node(folder: Path, clock: Clock = now, **hooks: Any) -> tuple[gr
             service.stop,
             deposits.stop,
             watch.stop,
+            over.stop,
             console,
             await _log(member),
             _soon(store.close),
@@ -112,6 +115,7 @@ async def serve_node(folder: Path, clock: Clock = now, **hooks: Any) -> tuple[gr
         ],
     )
     deposits.start()
+    over.start()
     return server, stop
 
 

@@ -320,6 +320,10 @@ def _unreadable(source: str, problem: tomllib.TOMLDecodeError) -> LocalError:
     line = int(number) if number.isdigit() else source.rstrip("\n").count("\n") + 1
     text = [*source.split("\n"), ""][line - 1]
     advice = "Lists and texts need their closing bracket or quote; texts stand in straight quotes."
+    if before == "Cannot overwrite a value":
+        before, advice = "a key stands twice in one block", "Take one of them out, or begin another [[grant]] above it."
+    if re.search(r"=\s*\d+-\d+-\d+", text):
+        advice = "A date is written with all its digits and has to be one of the calendar: 2027-06-30."
     if any(c in text for c in "“”‘’，＝［］"):
         advice = 'Quotes, commas and brackets must be the half-width ones: " , = [ ]'
     return _invalid(line, f"this is not TOML: {before or said}.", advice)

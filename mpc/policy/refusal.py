@@ -47,6 +47,7 @@ def refused(party: str, unmet: Sequence[Need], policy: Policy, request: Request)
         code,
         f"The policy of {party} does not allow this job:\n" + "\n".join(told),
         _advice(party, missing, grant, code),
+        party=party,
         missing=[
             {
                 "party": party,

@@ -15,11 +15,11 @@ from mpc.crypto.lattice import DEGREE
 from mpc.errors import LocalError
 from mpc.job import METHODS
 from parties.cli.collecting import moment
-from parties.cli.jobs import SHOWN_DIGITS
 from parties.cli.output import As, Consortium, err, plain
 from parties.config import locate
 from parties.deposit_keys import DepositKeys, SignedKey
 from parties.failures import decode, from_rpc
+from parties.job_ids import SHOWN_DIGITS
 from parties.member import Member
 from parties.results import json_text
 from parties.rpc.v1 import deposits_pb2 as pb

@@ -14,13 +14,11 @@ from parties.cli.delivery import Format, Out, check_target, deliver, progress
 from parties.cli.output import As, Consortium, out, plain, said
 from parties.cli.question import client
 from parties.failures import decode
+from parties.job_ids import SHOWN_DIGITS
 from parties.modeler.coordinator import FINAL
 from parties.results import json_text
 from parties.rpc.v1 import coordinator_pb2 as pb
 from parties.visible import visible
-
-#: digits of a job's id in lists; `heji jobs show` takes them for the whole id
-SHOWN_DIGITS = 16
 
 
 def register(app: App) -> App:
@@ -56,7 +54,8 @@ def jobs_show(job: str, /, *, consortium: Consortium = None, as_: As = None, jso
         return
     for name, value in told.items():
         if name == "error" and value:
-            said(f"{name}: {value['message']}\n{indent(value['advice'], '  ')}\n  [{value['code']}]")
+            advice = f"{indent(value['advice'], '  ')}\n" if value["advice"] else ""
+            said(f"{name}: {value['message']}\n{advice}  [{value['code']}]")
         elif name in ("created", "updated", "expires"):
             plain(f"{name}: {dt.datetime.fromtimestamp(value).astimezone().isoformat(sep=' ')}")
         elif value not in ("", None):
@@ -66,7 +65,10 @@ def jobs_show(job: str, /, *, consortium: Consortium = None, as_: As = None, jso
 def jobs_wait(job: str, /, *, consortium: Consortium = None, as_: As = None) -> None:
     """Wait until a job is done; fails if the job fails."""
     with client(consortium, as_) as heji, progress() as watch:
-        plain(heji.wait(heji.job_id(job), watch).state)
+        try:
+            plain(heji.wait(heji.job_id(job), watch).state)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("Only the waiting: the job goes on.") from None
 
 
 def jobs_result(

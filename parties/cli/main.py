@@ -38,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except HejiError as error:
         complain(error)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)  # noqa: T201
+    except KeyboardInterrupt as stopped:
+        print("\nStopped.", *stopped.args, file=sys.stderr)  # noqa: T201
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output went away (heji … | head)
         sys.stderr.close()

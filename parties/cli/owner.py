@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -20,12 +21,13 @@ from mpc.errors import HejiError, LocalError
 from parties.cli.output import As, Consortium, plain, said
 from parties.clock import now as clock
 from parties.config import load_config, locate
-from parties.job_ids import whole_id
+from parties.job_ids import SHOWN_DIGITS, whole_id
 from parties.node.decisions import Decision, Word
 from parties.node.earlier import MOST, Release
 from parties.node.permission import read_policy
 from parties.node.standing import named, read_standing, state_of
 from parties.node.store import Store
+from parties.node.unknown_names import Known
 from parties.results import json_text
 from parties.roster import Roster
 
@@ -34,8 +36,6 @@ Folder = Annotated[Path, Parameter(help="the member's own folder")]
 
 #: characters of a reason; it goes with a rejection to whoever asked
 LONGEST_REASON = 500
-#: digits of a job's id in lists
-SHOWN_DIGITS = 16
 
 
 def register(jobs: App, node: App, policy: App) -> None:
@@ -52,21 +52,21 @@ def register(jobs: App, node: App, policy: App) -> None:
 def jobs_pending(
     job: str | None = None, /, *, consortium: Consortium = None, as_: As = None, json: bool = False
 ) -> None:
-    """What waits for a person at this owner: its grants say approval = "manual" or "two". With a job: all about it.
+    """What waits for a person at this owner: its grants say approval = "manual" or "two". With a job: all about it,
+    also if it was decided before or is over.
 
     Example: heji jobs pending --as tax --consortium demo
     """
     with _store(consortium, as_) as store:
-        found = store.decisions.waiting(clock())
-        if job is not None:
-            found = [_one(found, job)]
+        found = store.decisions.waiting(clock()) if job is None else [_one(store.decisions.all(), job)]
         related = {d.job: store.earlier.related(d.job, d.recipients) for d in found}
     if json:
         plain(json_text([{**d.to_dict(), "related": [r.to_dict() for r in related[d.job]]} for d in found]))
         return
     for d in found:
         said(f"{d.job[:SHOWN_DIGITS]}  {d.submitter} -> {', '.join(d.recipients)}  {d.purpose or 'no purpose'}")
-        said(f"  {' '.join(d.sql.split())}")
+        # in full the lines stay as they are: what "--" makes a comment of ends with its line
+        said(f"  {' '.join(d.sql.split())}" if job is None else indent(d.sql, "  "))
         for line in _words(d):
             said(f"  {line}")
         if job is not None:
@@ -207,7 +207,7 @@ def policy_standing(
     found = read_standing(folder) if name is None else (named(folder, name),)
     if (approve or withdraw) and (name is None or approve == withdraw):
         raise LocalError("config.invalid", "Name one standing approval, and --approve or --withdraw.")
-    policy = read_policy(folder)
+    policy, known = read_policy(folder), Known.of(folder)
     with _open(folder) as store:
         if approve:
             store.standing.approve(found[0], policy.digest, _word(by, reason))
@@ -227,6 +227,8 @@ def policy_standing(
         said(f"  {s.used} of {s.what.runs} used ({s.what.per}); until {s.what.expires}")
         for w in s.words:
             said(f"  approved by {w.person}, {_when(w.at)}" + (f": {w.reason}" if w.reason else ""))
+        if nobody := known.strangers(s.what):
+            said(f"  no job runs by it: no member is called {', '.join(nobody)}")
         if not s.words:
             said("  not in force: nobody has approved it under the policy as it stands")
     if not told:
@@ -241,6 +243,10 @@ def _decide(job: str, word: Word, consortium: Path | None, as_: str | None) -> N
         plain(f"{found.job[:SHOWN_DIGITS]} approved by {word.person}; another person has to approve it too.")
     else:
         plain(f"{found.job[:SHOWN_DIGITS]} {done.state}.")
+    if word.approves and not _in_force(done, locate(consortium, as_, (), os.environ)):
+        plain(
+            "policy.toml has changed since the question: it is asked again in a few seconds, and this approval is void."
+        )
 
 
 def _confirmed(question: str) -> bool:
@@ -249,6 +255,14 @@ def _confirmed(question: str) -> bool:
         raise LocalError("config.invalid", "Nobody is there to be asked.", "Say --yes if it is meant.")
     said(f"{question} [y/N]")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _in_force(d: Decision, folder: Path) -> bool:
+    """Whether the policy that a question was about still is."""
+    try:
+        return read_policy(folder).digest == d.policy
+    except HejiError:
+        return False
 
 
 def _word(by: str | None, reason: str, *, approves: bool = True) -> Word:
@@ -280,11 +294,21 @@ def _when(seconds: int) -> str:
 
 
 def _words(d: Decision) -> Iterator[str]:
-    """Who has approved, and who is missing."""
+    """How long it waits, who has approved, who is missing, and whether anything is left to decide."""
+    yield f"asked {_when(d.asked)}; expires {_when(d.expires)}"
     for w in d.approvals:
         yield f"approved by {w.person}, {_when(w.at)}" + (f": {w.reason}" if w.reason else "")
     if d.needed > 1:
         yield f"{d.needed} persons have to approve; {d.missing} missing"
+    if d.rejection:
+        yield f"rejected by {d.rejection.person}, {_when(d.rejection.at)}: {d.rejection.reason}"
+    if d.ran:
+        yield "it has run"
+    elif d.over:
+        why = f" ({' at '.join(filter(None, (d.over.code, d.over.party)))})" if d.over.code else ""
+        yield f"over: it ended elsewhere{why}, as the coordinator said {_when(d.over.at)}; nothing is left to decide"
+    elif d.expires <= clock():
+        yield "over: it has expired"
 
 
 @contextmanager

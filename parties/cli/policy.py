@@ -6,6 +6,7 @@ import datetime as dt
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import indent
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -16,10 +17,11 @@ from mpc.policy.flow import check, suggest
 from mpc.policy.grants import Policy, parse_policy
 from mpc.policy.review import ALLOWED, Case, differences, read_case
 from parties import files
-from parties.cli.output import As, Consortium, out, plain
+from parties.cli.output import As, Consortium, out, plain, said
 from parties.cli.question import NO_OPTIONS, Question, client, parameters, sql_text
 from parties.clock import now
 from parties.modeler.client import Client
+from parties.node.unknown_names import Known
 from parties.proposals import request_of
 
 Draft = Annotated[
@@ -41,7 +43,8 @@ def register(app: App) -> App:
 
 
 def policy_check(place: Place, /) -> None:
-    """Read a policy as a node does: every mistake with its line, what each grant says, and the digest.
+    """Read a policy as a node does: every mistake with its line, what each grant says, and the digest. Of a member's
+    folder also names that no member and no published table has.
 
     Example: heji policy check demo/tax
     """
@@ -57,17 +60,20 @@ def policy_check(place: Place, /) -> None:
         limits += [f"{g.min_contributors} institutions"] if g.min_contributors > 1 else []
         limits += [f"until {g.expires}"] if g.expires else []
         over = g.expires is not None and g.expires < today
-        said = (
+        told = (
             f"line {g.line}: {g.table} ({', '.join(g.columns) or 'no column'}) to {', '.join(g.to) or 'nobody'}: "
             f"{', '.join(g.uses) or 'nothing'}"
         )
-        plain(said + (f"; {'; '.join(limits)}" if limits else ""))
+        said(told + (f"; {'; '.join(limits)}" if limits else ""))
         if not (g.columns and g.to and g.uses):
             plain("  grants nothing: something is empty")
         elif over:
             plain("  grants nothing any more: that day has passed")
         elif g.persons:
             plain(f"  each job waits for {'a person' if g.persons == 1 else 'two persons'} (heji jobs pending)")
+    if place.is_dir():
+        for grant, what in Known.of(place).unknown_in(policy):
+            said(f"line {grant.line} names {what}: it does nothing now")
     plain(f"{len(policy.grants)} grant(s). Digest {policy.digest}")
 
 
@@ -148,7 +154,8 @@ def policy_suggest(
     consortium: Consortium = None,
     as_: As = None,
 ) -> None:
-    """Draft the smallest grants under which a query would pass, owner by owner, to send to them.
+    """Draft the smallest grants under which a query would pass, owner by owner, to send to them. Status 1 where grants
+    are not enough, and the query has to be asked otherwise; what is wrong stands below them.
 
     Example: heji policy suggest "SELECT SUM(tax_paid) FROM tax.firms" --to analyst --purpose research --consortium demo
     """
@@ -157,9 +164,18 @@ def policy_suggest(
         to = q.to or (heji.name,)
         plan = heji.plan(text, to, q.trust, parameters(q.param), epsilon=q.epsilon, entity_rows=q.entity_rows)
         request = request_of(heji.member, plan, to, q.purpose, q.allow_two_party)
+    refused = 0
     for party in plan.parties:
         drafted = suggest(plan, party, request).strip()
         plain(f"# {party}: policy.toml\n{drafted or '# needs no grant'}\n")
+        try:
+            check(plan, party, parse_policy(drafted), request)
+        except LocalError as error:  # for what no grant can give: it takes another job
+            refused += 1
+            short = f"{error.message}\n{error.advice}".partition("\n\n[[grant]]")[0]
+            plain(indent(f"With these grants it is refused all the same. {short}", "# ", lambda _line: True) + "\n")
+    if refused:
+        sys.exit(1)
 
 
 def read(place: Path) -> Policy:
@@ -168,6 +184,9 @@ def read(place: Path) -> Policy:
     try:
         return parse_policy(files.read(path, "the policy").decode())
     except LocalError as mistake:  # in a file that may be called otherwise
+        if mistake.code == "config.missing":
+            advice = "Name an owner's folder or a policy.toml, or use --as with a party: others have no policy."
+            raise LocalError(mistake.code, mistake.message, advice) from None
         told = mistake.message.replace("policy.toml", str(path), 1)
         raise LocalError(mistake.code, told, mistake.advice, **mistake.facts) from None
     except UnicodeDecodeError as problem:

@@ -30,7 +30,7 @@ from starlette.routing import Route
 from mpc.errors import HejiError, LocalError
 from mpc.evidence.note import Checkpoint
 from mpc.policy.budget import balances, decimal
-from mpc.policy.grants import BITS_DAYS, Grant
+from mpc.policy.grants import BITS_DAYS, Grant, Policy
 from mpc.policy.standing import Standing
 from parties import files
 from parties.console.session import LASTS, Session, Sessions
@@ -44,6 +44,7 @@ from parties.node.inputs import Inputs
 from parties.node.permission import read_policy
 from parties.node.standing import read_standing, state_of
 from parties.node.store import Store
+from parties.node.unknown_names import Known
 from parties.visible import visible
 
 COOKIE, LANGUAGE = "__Host-heji", "heji-language"
@@ -156,6 +157,7 @@ class Console:
             "overview.html",
             session,
             waiting=len(self._waiting()),
+            problem=self._in_force() is None,
             stop=self._store.decisions.stopped(),
             roster=member.roster,
             tables=self._inputs.catalog().tables,
@@ -167,8 +169,8 @@ class Console:
         )
 
     async def _pending(self, request: Request, session: Session) -> Response:
-        decided = [d for d in reversed(self._store.decisions.all()) if d.state != "pending"][:20]
-        return self._page(request, "pending.html", session, waiting=self._waiting(), decided=decided)
+        decided = [d for d in reversed(self._store.decisions.all()) if d.state != "pending" or d.over][:20]
+        return self._page(request, "pending.html", session, waiting=self._waiting(), decided=decided, over=self._over)
 
     async def _request(self, request: Request, session: Session) -> Response:
         found = self._store.decisions.of(request.path_params["job"])
@@ -185,6 +187,7 @@ class Console:
             session,
             status=status,
             d=found,
+            over=self._over,
             problem=problem,
             told=told,
             related=related[:MOST],
@@ -218,24 +221,25 @@ class Console:
 
     def _budgets(self, today: dt.date) -> list[tuple[Grant, str, str]]:
         """What is left of each grant's budget, for whom; nothing where policy.toml cannot be read."""
-        try:
-            policy = read_policy(self._member.folder)
-        except HejiError:
+        policy = self._in_force()
+        if policy is None:
             return []
         return [(g, who, decimal(left)) for g, who, left in balances(self._store.budgets.all(), policy, today)]
 
     async def _standing(self, request: Request, session: Session) -> Response:
         folder, words = self._member.folder, self._store.standing
-        problem, policy, found = "", "", []
+        problem, policy, found, nobody = "", "", [], {}
+        known = Known(self._member.roster, None)
         try:
             policy, listed = read_policy(folder).digest, read_standing(folder)
             if request.method == "POST":
                 problem = self._approve_standing(listed, policy, request.state.form, session)
             found = [state_of(s, words, policy, self._member.clock()) for s in listed]
+            nobody = {s.name: known.strangers(s) for s in listed}
         except LocalError as error:
             problem = error.message
         status = 409 if problem else 200
-        return self._page(request, "standing.html", session, status=status, found=found, problem=problem)
+        return self._page(request, "standing.html", session, status=status, found=found, problem=problem, nobody=nobody)
 
     async def _stop(self, request: Request, session: Session) -> Response:
         problem = self._stop_or_resume(request.state.form, session) if request.method == "POST" else ""
@@ -253,6 +257,22 @@ class Console:
 
     # -- what they do
 
+    def _over(self, d: Decision, say: Callable[..., str]) -> str:
+        """Why nothing is left to decide about a job; "" while something is."""
+        if d.ran:
+            return say("it has run")
+        if d.over is not None:
+            why = ", ".join(filter(None, (d.over.party, d.over.code)))
+            return say("over, ended elsewhere") + (f" ({why})" if why else "")
+        return say("over, it has expired") if d.expires <= self._member.clock() else ""
+
+    def _in_force(self) -> Policy | None:
+        """None where policy.toml cannot be read: then nothing is approved."""
+        try:
+            return read_policy(self._member.folder)
+        except HejiError:
+            return None
+
     def _waiting(self) -> list[Decision]:
         return self._store.decisions.waiting(self._member.clock())
 
@@ -269,6 +289,9 @@ class Console:
             done = self._store.decisions.decide(asked.job, word)
         except LocalError as error:
             return error.message, "", asked
+        policy = self._in_force()
+        if approve and (policy is None or policy.digest != done.policy):
+            return "", "policy.toml has changed since the question: it is asked again, and this approval is void.", done
         return "", _done(done), done
 
     def _approve_standing(self, listed: Sequence[Standing], policy: str, form: dict[str, str], session: Session) -> str:

@@ -49,6 +49,9 @@ CHINESE: Mapping[str, str] = {
     "Reject": "拒绝",
     "A rejection needs a reason.": "拒绝须写明理由。",
     "Approved. The job runs when the others agree.": "已批准。其他各方同意后任务即运行。",
+    "policy.toml has changed since the question: it is asked again, and this approval is void.": (
+        "提问之后 policy.toml 已改变：将重新询问，本次批准无效。"
+    ),
     "Rejected. Whoever asked is told why.": "已拒绝。提交者会得知理由。",
     "Your approval is kept. Another person has to approve too.": "您的批准已记录。还须另一人批准。",
     "Standing approvals": "常设批准",
@@ -66,6 +69,7 @@ CHINESE: Mapping[str, str] = {
     "all": "总计",
     "Until": "至",
     "Withdraw": "撤回",
+    "No job runs by it: no member is called {}.": "不会有任务据此运行：没有名为 {} 的成员。",
     "Released here before": "本节点此前已释放",
     "The same": "相同之处",
     "may have been released": "可能已释放",
@@ -92,6 +96,9 @@ CHINESE: Mapping[str, str] = {
     "approved": "已批准",
     "rejected": "已拒绝",
     "pending": "等待中",
+    "it has run": "任务已运行",
+    "over, ended elsewhere": "已了结：任务已在别处结束",
+    "over, it has expired": "已了结：请求已过期",
     "The text of policy.toml as it stands now. Change the file; the next job is judged by it.": (
         "policy.toml 的现行文本。修改该文件即可；下一个任务即按新文本判断。"
     ),

@@ -29,7 +29,7 @@ from mpc.rounds import Round, Session
 from mpc.run import Sent
 from parties.drive import drive
 from parties.evidence.recorder import Recorder
-from parties.failures import encode, from_rpc, is_transient
+from parties.failures import encode, from_rpc, is_transient, named
 from parties.mail import Inbox, Outbox, PostOffice
 from parties.member import Member
 from parties.proposals import Proposed
@@ -40,6 +40,8 @@ log = structlog.get_logger("heji.coordinator")
 
 #: a refusal that a person may still turn into an approval
 PENDING = "policy.pending"
+#: an owner's policy that cannot be read now; a job that has been put before persons waits until it can
+MENDED = "policy.invalid"
 
 
 @dataclass
@@ -110,7 +112,7 @@ class AttemptRun:
             approval: node_pb2.Approval = await stub.Propose(proposal, timeout=self._member.config.proposal_seconds)
             return approval
         except grpc.aio.AioRpcError as error:
-            return from_rpc(error, party, "asked to approve")
+            return named(from_rpc(error, party, "asked to approve"), party)
 
     async def run(self, approvals: dict[str, node_pb2.Approval]) -> Finished:
         """Run the attempt at all participants and play the coordinator's own role."""
@@ -165,7 +167,7 @@ class AttemptRun:
             async for _progress in stub.Run(request):
                 pass
         except grpc.aio.AioRpcError as error:
-            raise from_rpc(error, party, "running the job") from None
+            raise named(from_rpc(error, party, "running the job"), party) from None
 
     async def _play(self, cast: Cast, inbox: Inbox) -> Outcome:
         member = self._member

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -21,12 +22,12 @@ import structlog
 from mpc.errors import HejiError, LocalError
 from mpc.job import Job, job_id
 from mpc.run import Sent
-from parties.coordinator.attempt import PENDING, AttemptRun, Finished, News, proof_bytes
+from parties.coordinator.attempt import MENDED, PENDING, AttemptRun, Finished, News, proof_bytes
 from parties.coordinator.catalogs import Catalogs
 from parties.coordinator.deposits import Deposits
 from parties.coordinator.store import FINAL, JobRow, Store
 from parties.evidence.recorder import Recorder
-from parties.failures import abort, encode, is_transient
+from parties.failures import abort, decode, encode, is_transient
 from parties.mail import FRAME_BYTES, PostOffice
 from parties.member import Member
 from parties.metrics import Metrics
@@ -42,6 +43,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 ATTEMPTS, PAUSE, SEEN_BYTES = 5, 0.5, 4 << 20
 #: seconds between questions whether owners that decide by hand have decided
 WAIT = 5.0
+#: jobs that an owner asks about at once
+MOST_ASKED = 1000
 
 
 class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
@@ -196,6 +199,15 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         except HejiError as error:
             await abort(context, error)
 
+    async def Over(self, request: pb.OverRequest, context: Context) -> pb.OverReply:
+        try:
+            caller = self._member.caller(context)
+            rows = [r for job in request.jobs[:MOST_ASKED] if (r := self._store.get(job)) is not None]
+            ended = [r for r in rows if r.state in FINAL and caller in Job.from_bytes(r.raw).catalogs]
+            return pb.OverReply(over={r.id: _why(r) for r in ended})
+        except HejiError as error:
+            await abort(context, error)
+
     # -- what happens to a job
 
     def _start(self, job: str) -> None:
@@ -229,21 +241,32 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         await self._tell(job)
 
     async def _decided(self, row: JobRow, pending: HejiError) -> None:
-        """Wait until no owner has a decision left to make by hand. Raises job.expired, and what they refuse by."""
+        """Wait until no owner has a decision left to make by hand, a policy to mend that cannot be read (somebody may
+        be writing it), or a node that is away. Raises job.expired, and what they refuse by."""
         signed = node_pb2.SignedJob(job=row.raw, signature=row.signature)
-        waiting = [pending.message]
+        waiting, pause = [pending.message], 0.0  # of one owner; at once the others are asked whether they wait too
         while waiting:
             self._store.transition(row.id, "waiting", self._member.clock())
             log.info("waiting", job=row.id)
             await self._tell(row.id, News(" ".join(waiting)))
-            await asyncio.sleep(WAIT)
+            await asyncio.sleep(pause)
+            pause = WAIT
             if self._member.clock() >= row.expires:
                 raise LocalError("job.expired", f"The job expired while it waited: {' '.join(waiting)}")
-            run, _ = await self._attempt(signed, row.attempt + 1, None)
-            verdicts = [e for e in (await run.verdicts()).values() if e is not None]
-            waiting = [e.message for e in verdicts if e.code == PENDING]
-            for refused in (e for e in verdicts if e.code != PENDING and not is_transient(e)):
+            against = await self._against(signed, row.attempt + 1)
+            for refused in (e for e in against if e.code not in (PENDING, MENDED) and not is_transient(e)):
                 raise refused
+            waiting = [e.message for e in against]
+
+    async def _against(self, signed: node_pb2.SignedJob, number: int) -> list[HejiError]:
+        """What participants have against an attempt now, or that they are away."""
+        try:
+            run, _ = await self._attempt(signed, number, None)
+        except HejiError as away:
+            if not is_transient(away):
+                raise
+            return [away]
+        return [e for e in (await run.verdicts()).values() if e is not None]
 
     async def _fail(self, job: str, error: HejiError) -> None:
         with contextlib.suppress(HejiError):
@@ -392,3 +415,11 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
         for task in list(self._tasks.values()):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+
+def _why(row: JobRow) -> bytes:
+    """Of why a job ended what its owners are told: no reason, which is for whoever asked."""
+    if not row.error:
+        return b"{}"
+    error = decode(row.error)
+    return json.dumps({"code": error.code, "party": str(error.facts.get("party", ""))}).encode()

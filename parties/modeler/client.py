@@ -20,7 +20,7 @@ from mpc.errors import HejiError, LocalError
 from mpc.query.catalog import Catalog
 from mpc.query.plan import Plan
 from parties.failures import decode
-from parties.job_ids import DIGITS, whole_id
+from parties.job_ids import DIGITS, SHOWN_DIGITS, whole_id
 from parties.member import Member
 from parties.modeler.asked import NONE, Asked, Submitted
 from parties.modeler.asking import Asking
@@ -140,11 +140,9 @@ class Client:
             )
         try:
             self.wait(job.id, watch)
+            return self.result(job.id)
         except KeyboardInterrupt:
-            with contextlib.suppress(HejiError):
-                self.cancel(job.id)
-            raise
-        return self.result(job.id)
+            raise KeyboardInterrupt(self._give_up(job.id)) from None
 
     def submit(
         self,
@@ -170,10 +168,23 @@ class Client:
         try:
             return self._loop.wait(self._asking.submit(sql, to, asked, days, deposits, handed_in.append))
         except KeyboardInterrupt:
-            for job in handed_in:  # it may be there already, though nobody has said so yet
-                with contextlib.suppress(HejiError):
-                    self.cancel(job)
-            raise
+            # it may be there already, though nobody has said so yet
+            raise KeyboardInterrupt(*map(self._give_up, handed_in)) from None
+
+    def _give_up(self, job: str) -> str:
+        """Cancel a job that is not waited for any more; returns what has become of it, for people."""
+        name = job[:SHOWN_DIGITS]
+        try:
+            self.cancel(job)
+            return f"The job {name} is cancelled."
+        except HejiError as problem:
+            if problem.code == "job.unknown":
+                return "No job was handed in."
+        with contextlib.suppress(HejiError):
+            state = self.show(job).state
+            result = f"; fetch the result with `heji jobs result {name}`" if state == "done" else ""
+            return f"The job {name} was {state} before it could be cancelled{result}."
+        return f"The job {name} may go on: {self._coordinator.name} cannot be asked. See `heji jobs show {name}`."
 
     def wait(self, job: str, watch: Watcher = lambda _status: None) -> pb.JobStatus:
         """Wait until a job is final; raises why it failed."""

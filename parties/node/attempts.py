@@ -38,7 +38,7 @@ from parties.metrics import Metrics
 from parties.node.comparing import Comparing
 from parties.node.earlier import shown_columns
 from parties.node.inputs import Input, Inputs
-from parties.node.permission import Permission, facts_of
+from parties.node.permission import Given, Permission, facts_of
 from parties.node.questions import totalled_joins
 from parties.node.store import Store
 from parties.node.webhook import Event, Webhook
@@ -97,7 +97,7 @@ class Attempts:
         self.under_way: dict[AttemptKey, Attempt] = {}
 
     def admit(
-        self, request: node_pb2.Proposal, coordinator: str, proposed: Proposed, limits: Limits, approval: bytes
+        self, request: node_pb2.Proposal, coordinator: str, proposed: Proposed, given: Given, approval: bytes
     ) -> None:
         """Remember the attempt, on disk first, and open its inbox."""
         job = proposed.job
@@ -108,14 +108,14 @@ class Attempts:
             job.id,
             request.attempt,
             self._member.clock(),
-            facts_of(proposed, self._permission.digest()),
+            facts_of(proposed, given.policy.digest),
         )
         self._store.earlier.remember(job.id, shown_columns(proposed.plan, self._member.name))
         self._store.questions.remember(job.id, question_of(job), totalled_joins(proposed.plan))
-        if limits.min_entities:  # else they stay in the organisation
+        if given.limits.min_entities:  # else they stay in the organisation
             totals = plain_totals(proposed.plan, self._member.name, self._store.salt)
             self._store.questions.remember_plain(job.id, totals)
-        attempt = Attempt(proposed, coordinator, limits, approval, request.job, tuple(request.catalogs))
+        attempt = Attempt(proposed, coordinator, given.limits, approval, request.job, tuple(request.catalogs))
         # what each member may say at most is known before approvals are, but for what joins are compared with
         sizes = cast_of(
             proposed.raw,

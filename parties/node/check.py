@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mpc.errors import HejiError
 from mpc.policy.grants import Policy
-from mpc.query.catalog import Catalog, Table
+from mpc.query.catalog import Table
 from parties.card import MemberCard
 from parties.config import MemberConfig, load_config
 from parties.identity import CERTIFICATE, KEYS, TLS_KEY, load_identity
@@ -30,6 +30,7 @@ from parties.node.sources.canonical import canonical, names
 from parties.node.sources.database import Tables
 from parties.node.sources.reading import read
 from parties.node.standing import FILE, read_standing
+from parties.node.unknown_names import Known
 from parties.roster import Roster
 
 #: warn this long before keys expire, and below this much free disk
@@ -214,9 +215,7 @@ def _tables(folder: Path) -> Iterator[Finding]:
             yield Finding(False, f"table {table.name}: {problem.message}", problem.advice)
     policy = read_policy(folder)
     yield Finding(True, f"policy.toml has {len(policy.grants)} grant{'' if len(policy.grants) == 1 else 's'}")
-    yield from _grants_that_name_nothing(catalog, policy)
-    if standing := read_standing(folder):
-        yield Finding(True, f"{FILE} has {len(standing)} standing approval{'' if len(standing) == 1 else 's'}")
+    yield from _unknown(folder, policy)
 
 
 def _table(folder: Path, table: Table) -> Finding:
@@ -227,13 +226,16 @@ def _table(folder: Path, table: Table) -> Finding:
     return Finding(True, f"table {table.name} is as published: columns, types, bounds, rows")
 
 
-def _grants_that_name_nothing(catalog: Catalog, policy: Policy) -> Iterator[Finding]:
-    tables = {t.name.lower(): {c.name.lower() for c in t.columns} for t in catalog.tables}
-    for grant in policy.grants:
-        columns = tables.get(grant.table.lower())
-        missing = [] if columns is None else [c for c in grant.columns if c != "*" and c.lower() not in columns]
-        if columns is None or missing:
-            what = f"column {missing[0]} of {grant.table}" if missing else f"table {grant.table}"
-            yield Finding(
-                False, f"policy.toml grants {what}, which is not published", "Mend the name; it grants nothing now."
-            )
+def _unknown(folder: Path, policy: Policy) -> Iterator[Finding]:
+    known = Known.of(folder)
+    for grant, what in known.unknown_in(policy):
+        yield Finding(
+            False, f"policy.toml, line {grant.line}: the grant names {what}", "Mend the name; it does nothing now."
+        )
+    standing = read_standing(folder)
+    if standing:
+        yield Finding(True, f"{FILE} has {len(standing)} standing approval{'' if len(standing) == 1 else 's'}")
+    for s in standing:
+        if nobody := known.strangers(s):
+            names = ", ".join(nobody)
+            yield Finding(False, f"{FILE}: no member is called {names}", f"No job runs by {s.name!r}: mend the name.")

@@ -4,6 +4,9 @@
        │            │
        └──▶ rejected ◀┘         when one says no, after an approval until the job has run; or the node is stopped
 
+A job that has ended elsewhere meanwhile (another owner refused, whoever asked cancelled it) is *over*: nothing is
+decided about it any more, and it is never approved here (parties.node.over).
+
 It lies in ``state/node.db``. A command beside the node and the node's own console write the same rows, and the node
 looks here before it approves anything; so what stands here holds after a restart too. Who may write the member's
 folder may write these rows, in any name: ``through`` says how a name came into them.
@@ -33,6 +36,9 @@ CREATE TABLE IF NOT EXISTS words (       -- one a person
     person TEXT NOT NULL, approves INTEGER NOT NULL, at INTEGER NOT NULL, reason TEXT NOT NULL, through TEXT NOT NULL,
     PRIMARY KEY (job, same)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS over (        -- jobs of decisions that have ended elsewhere, as the coordinator says
+    job TEXT PRIMARY KEY, at INTEGER NOT NULL, code TEXT NOT NULL, party TEXT NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS stops (       -- the last one is in force until it is resumed
     id INTEGER PRIMARY KEY,
     person TEXT NOT NULL, at INTEGER NOT NULL, reason TEXT NOT NULL, through TEXT NOT NULL,
@@ -41,6 +47,9 @@ CREATE TABLE IF NOT EXISTS stops (       -- the last one is in force until it is
     noted INTEGER NOT NULL DEFAULT 0 -- how much of it is in the evidence log: 1 the stop, 2 its end too
 ) STRICT;
 """
+
+#: whether a job has run here
+_RAN = "SELECT 1 FROM jobs WHERE id = ? AND state IN ('done', 'closed')"
 
 #: how a name came in: by a console token of that person, or by a command of whoever may write the node's folder
 Through = Literal["console", "command"]
@@ -72,8 +81,19 @@ class Word:
 
 
 @dataclass(frozen=True)
+class Over:
+    """A job has ended without this owner's word. ``code``: of the error, "" where it is done; ``party``: whose, if the
+    error says so."""
+
+    at: int
+    code: str
+    party: str
+
+
+@dataclass(frozen=True)
 class Decision:
-    """A job that persons decide about. ``plan``, ``policy``: the digests the question was about."""
+    """A job that persons decide about. ``plan``, ``policy``: the digests the question was about. ``ran``: it has run
+    here, by their word or a standing approval."""
 
     job: str
     plan: str
@@ -88,6 +108,8 @@ class Decision:
     asked: int
     expires: int
     words: tuple[Word, ...] = field(default=())
+    over: Over | None = None
+    ran: bool = False
 
     @property
     def approvals(self) -> tuple[Word, ...]:
@@ -179,9 +201,22 @@ class Decisions:
         return [self._decision(r) for r in self._db.rows("SELECT * FROM decisions ORDER BY asked, job")]
 
     def waiting(self, now: int) -> list[Decision]:
-        """What persons have yet to decide about; not what ran meanwhile by a standing approval."""
-        ran = {r["id"] for r in self._db.rows("SELECT id FROM jobs WHERE state IN ('done', 'closed')")}
-        return [d for d in self.all() if d.state == "pending" and d.expires > now and d.job not in ran]
+        """What persons have yet to decide about; not what ran meanwhile by a standing approval, nor what is over."""
+        return [d for d in self.open(now) if d.state == "pending"]
+
+    def open(self, now: int) -> list[Decision]:
+        """What may run still, as far as is known here: it waits, or was approved."""
+        return [d for d in self.all() if d.state != "rejected" and not (d.over or d.ran) and d.expires > now]
+
+    def end(self, job: str, over: Over) -> None:
+        """A job is over: the coordinator says so, which alone could run it. Nothing makes it run again."""
+        with self._db.transaction() as t:
+            t.execute("INSERT OR IGNORE INTO over VALUES (?, ?, ?, ?)", (job, over.at, over.code, over.party))
+
+    def verify_open(self, job: str) -> None:
+        """Raises LocalError job.state where a job is over."""
+        if (row := self._db.row("SELECT * FROM over WHERE job = ?", job)) is not None:
+            raise _is_over(row)
 
     def decide(self, job: str, word: Word) -> Decision:
         """A person's word; an approval can be taken back until the job has run. Raises LocalError job.*."""
@@ -191,8 +226,11 @@ class Decisions:
                 raise LocalError("job.unknown", "No job of this id waits for a decision here.", "heji jobs pending")
             if row["expires"] <= word.at:
                 raise LocalError("job.expired", "The job's expiry has passed: it will not run.")
-            ran = t.execute("SELECT state FROM jobs WHERE id = ?", (job,)).fetchone()
-            if row["state"] != "pending" and (word.approves or (ran and ran["state"] in ("done", "closed"))):
+            if (over := t.execute("SELECT * FROM over WHERE job = ?", (job,)).fetchone()) is not None:
+                raise _is_over(over)
+            if t.execute(_RAN, (job,)).fetchone() is not None:
+                raise LocalError("job.state", "The job has run here: nothing is left to decide, or to take back.")
+            if row["state"] != "pending" and word.approves:
                 by = self._decision(row).persons
                 raise LocalError("job.state", f"The job was {row['state']}{f' by {by}' if by else ''} here.")
             before = t.execute("SELECT same FROM words WHERE job = ? AND approves", (job,)).fetchall()
@@ -212,11 +250,14 @@ class Decisions:
 
     def _decision(self, row: Any) -> Decision:
         fields = dict(row)
+        over = self._db.row("SELECT * FROM over WHERE job = ?", row["job"])
         words = self._db.rows(
             "SELECT person, at, reason, through, approves FROM words WHERE job = ? ORDER BY at, same", row["job"]
         )
         return Decision(
             **{**fields, "recipients": tuple(json.loads(fields["recipients"]))},
+            over=Over(over["at"], over["code"], over["party"]) if over else None,
+            ran=self._db.row(_RAN, row["job"]) is not None,
             words=tuple(Word(**{**dict(w), "approves": bool(w["approves"])}) for w in words),
         )
 
@@ -242,6 +283,7 @@ class Decisions:
             open_ = t.execute(
                 "SELECT job FROM decisions WHERE state IN ('pending', 'approved')"
                 " AND job NOT IN (SELECT id FROM jobs WHERE state IN ('done', 'closed'))"
+                " AND job NOT IN (SELECT job FROM over)"
             ).fetchall()
             for row in open_:
                 t.execute("INSERT OR REPLACE INTO words VALUES (?, ?, ?, ?, ?, ?, ?)", _row(row["job"], said))
@@ -277,6 +319,15 @@ class Decisions:
 
 def _row(job: str, word: Word) -> tuple[object, ...]:
     return job, same_person(word.person), word.person, word.approves, word.at, word.reason, word.through
+
+
+def _is_over(row: Any) -> LocalError:
+    why = " ".join(filter(None, (row["code"], f"of {row['party']}" if row["party"] else "")))
+    return LocalError(
+        "job.state",
+        f"The job has ended elsewhere{f' ({why})' if why else ''}: it will not run, and nothing is left to decide.",
+        "Whoever asked can submit the query again: that makes a new job.",
+    )
 
 
 def _stop(row: Any) -> Stop:

@@ -125,11 +125,11 @@ class DepositMaking:
             raise
         approval = self._permission.statement(proposed, allowed)
         if self._recorder is not None:
-            self._recorder.keep_policy(self._permission.policy())
+            self._recorder.keep_policy(allowed.policy)
         signed = member.sign(APPROVAL, approval)
         known = self._store.job(job)
         self._store.approve(
-            job, known.attempt + 1 if known else 1, member.clock(), facts_of(proposed, self._permission.digest())
+            job, known.attempt + 1 if known else 1, member.clock(), facts_of(proposed, allowed.policy.digest)
         )
         self._store.earlier.remember(job, shown_columns(proposed.plan, member.name))
         if allowed.limits.min_entities:

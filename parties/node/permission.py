@@ -50,9 +50,11 @@ def read_policy(folder: Path) -> Policy:
 
 @dataclass(frozen=True)
 class Given:
-    """Under what an owner lets a job run. ``words``: of the persons that its grants ask for, if they do; ``standing``:
-    the standing approval that they gave beforehand."""
+    """Under what an owner lets a job run. ``policy``: as it was read for this question, whatever the file says since;
+    ``words``: of the persons that its grants ask for, if they do; ``standing``: the standing approval that they gave
+    beforehand."""
 
+    policy: Policy
     limits: Limits
     request: Request
     words: tuple[Word, ...] = ()
@@ -74,15 +76,27 @@ class Permission:
         self._member, self._on_question = member, on_question
 
     def policy(self) -> Policy:
-        """The policy in force. Raises LocalError policy.invalid; then no job is approved (fail closed)."""
-        return read_policy(self._member.folder)
-
-    def digest(self) -> str:
-        return self.policy().digest
+        """The policy in force. Raises LocalError policy.invalid, naming the owner, and config.missing; then no job is
+        approved (fail closed)."""
+        try:
+            return read_policy(self._member.folder)
+        except LocalError as problem:
+            name = self._member.name
+            if problem.code != "policy.invalid":  # where the file lies is nobody else's concern
+                raise LocalError(
+                    problem.code,
+                    f"{name}'s policy.toml cannot be read.",
+                    f"Ask {name}: no job is approved there.",
+                    party=name,
+                ) from None
+            raise LocalError(
+                problem.code, f"{name}'s {problem.message}", problem.advice, **problem.facts, party=name
+            ) from None
 
     def check(self, store: Store, proposed: Proposed, *, ask: bool) -> Given:
         """Under what this owner approves. Raises LocalError policy.*: what is missing and what to grant, or that
-        persons have to decide, who are asked then (``ask``)."""
+        persons have to decide, who are asked then (``ask``); job.state where the job was said to be over."""
+        store.decisions.verify_open(proposed.job.id)
         policy = self.policy()
         try:
             return self._given(store, proposed, policy)
@@ -92,7 +106,9 @@ class Permission:
             decision, needed = self._decision(store, proposed, policy), int(refused.facts["persons"])
             if decision is not None and decision.rejection is not None:
                 because = f": {decision.rejection.reason}" if decision.rejection.reason else "."
-                raise LocalError("policy.rejected", f"{self._member.name} rejected the job{because}") from None
+                raise LocalError(
+                    "policy.rejected", f"{self._member.name} rejected the job{because}", party=self._member.name
+                ) from None
             known = store.decisions.of(proposed.job.id) is not None
             # a question that was asked is asked again where the policy changed since, or asks for more persons now
             if (decision is None or decision.needed < needed) and (ask or known):
@@ -117,7 +133,7 @@ class Permission:
                 "job": proposed.job.id,
                 "plan": proposed.plan.digest(),
                 "party": self._member.name,
-                "policy": self.digest(),
+                "policy": given.policy.digest,
                 "roster": proposed.job.roster,
                 "planner": PLANNER,
                 "expires": proposed.job.expires,
@@ -132,7 +148,7 @@ class Permission:
         """What the policy says, with the word of persons where it asks for some. Raises LocalError policy.*."""
         request = self._request(proposed)
         try:
-            return Given(self._limits(proposed, policy, request), request)
+            return Given(policy, self._limits(proposed, policy, request), request)
         except LocalError as refused:
             if refused.code != "policy.pending":
                 raise
@@ -148,7 +164,7 @@ class Permission:
                 if len(words) < needed:
                     raise
         request = replace(request, by_hand=needed)
-        return Given(self._limits(proposed, policy, request), request, words, standing)
+        return Given(policy, self._limits(proposed, policy, request), request, words, standing)
 
     def _limits(self, proposed: Proposed, policy: Policy, request: Request) -> Limits:
         limits = check(proposed.plan, self._member.name, policy, request)
@@ -247,7 +263,7 @@ class Permission:
 
     def unspent(self, store: Store, proposed: Proposed, given: Given) -> None:
         """Raises LocalError policy.spent where the job shows too many conditions on single entities."""
-        self._unspent(store, proposed, self.policy(), given.request)
+        self._unspent(store, proposed, given.policy, given.request)
 
     def _unspent(self, store: Store, proposed: Proposed, policy: Policy, request: Request) -> tuple[BitsShown, ...]:
         since = (self._today() - dt.timedelta(days=BITS_DAYS)).isoformat()
@@ -257,7 +273,7 @@ class Permission:
     def spendings(self, store: Store, proposed: Proposed, given: Given) -> tuple[Spending, ...]:
         """What the job spends of budgets, and what is left then. Raises LocalError policy.spent."""
         others = store.budgets.others(proposed.job.id)
-        return spendings(others, proposed.plan, self._member.name, self.policy(), given.request)
+        return spendings(others, proposed.plan, self._member.name, given.policy, given.request)
 
     def _today(self) -> dt.date:
         return dt.datetime.fromtimestamp(self._member.clock(), dt.UTC).date()

@@ -142,8 +142,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
         approval = self._permission.statement(proposed, given, spendings, names)
         if not request.dry_run:
             if self._recorder is not None:
-                self._recorder.keep_policy(self._permission.policy())
-            self._attempts.admit(request, coordinator, proposed, given.limits, approval)
+                self._recorder.keep_policy(given.policy)
+            self._attempts.admit(request, coordinator, proposed, given, approval)
             self._attempts.note(
                 "approved",
                 (bytes.fromhex(proposed.job.id), request.attempt),

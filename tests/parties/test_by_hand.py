@@ -16,6 +16,8 @@ import pytest
 import parties.coordinator.service as coordinator
 from mpc.errors import HejiError, LocalError
 from mpc.policy.flow import Request
+from mpc.policy.grants import parse_policy
+from parties.cli import owner
 from parties.cli.main import main
 from parties.clock import now
 from parties.coordinator.store import Store as CoordinatorStore
@@ -122,7 +124,8 @@ async def test_a_person_approves(tmp_path: Path, store: Store) -> None:
         assert result.rows[0]["n"] == 90
         with pytest.raises(LocalError) as caught:  # what ran cannot be taken back
             say(store, job.id, "Ms Li", "", approves=False)
-        assert caught.value.code == "job.state"
+        assert caught.value.code == "job.state" and "has run here" in caught.value.message
+        assert store.decisions.of(job.id).ran and store.decisions.open(now()) == []
 
 
 async def test_the_word_stands_in_the_approval_that_all_sign(tmp_path: Path, store: Store) -> None:
@@ -160,6 +163,7 @@ async def test_an_approval_is_of_the_policy_it_was_given_under(tmp_path: Path, s
         first = await until_asked(store)
         policy = running.folder / HAND / "policy.toml"
         policy.write_text(policy.read_text() + "\n# reviewed\n")
+        assert not owner._in_force(first, policy.parent)  # and who says yes by command hears so
         say(store, job.id, "Ms Li", "")
         # nothing runs on it: the person is asked again
         for _ in range(100):
@@ -169,6 +173,7 @@ async def test_an_approval_is_of_the_policy_it_was_given_under(tmp_path: Path, s
                 break
             await asyncio.sleep(0.05)
         assert again.state == "pending" and again.policy != first.policy
+        assert owner._in_force(again, policy.parent)
         say(store, job.id, "Ms Li", "")
         await running.ask("analyst", "wait", job.id)
 
@@ -184,6 +189,68 @@ async def test_it_waits_through_restarts_and_can_be_cancelled(tmp_path: Path, st
         await waiting(running, job.id)
         assert (await running.ask("analyst", "cancel", job.id)).state == "cancelled"
         assert (await failure(running, job.id)).code == "job.cancelled"
+
+
+async def phase(running: Running, job: str, words: str) -> str:
+    """What whoever asked sees, once it has ``words``."""
+    for _ in range(600):
+        status = await running.ask("analyst", "show", job)
+        assert status.state == "waiting", status
+        if words in status.phase:
+            return str(status.phase)
+        await asyncio.sleep(0.05)
+    raise AssertionError(status.phase)
+
+
+async def test_it_waits_for_a_node_that_is_away_and_a_policy_that_is_being_written(
+    tmp_path: Path, store: Store
+) -> None:
+    async with serving(by_hand(tmp_path)) as running:
+        job = await running.ask("analyst", "submit", world.TOGETHER)
+        await until_asked(store)
+        await waiting(running, job.id)
+        await running.stop("bank_a")  # which would approve
+        await phase(running, job.id, "bank_a cannot be reached")
+        await running.start("bank_a")
+        await phase(running, job.id, f"{HAND} decides by hand")
+        policy = running.folder / HAND / "policy.toml"
+        good = policy.read_text()
+        policy.write_text(good + "\n[[grant")
+        assert f"{HAND}'s policy.toml, line" in await phase(running, job.id, "this is not TOML")
+        policy.write_text(good)
+        await phase(running, job.id, f"{HAND} decides by hand")
+        say(store, job.id, "Li Na")
+        await running.ask("analyst", "wait", job.id)
+
+
+async def test_all_who_are_waited_for_are_named(tmp_path: Path, store: Store) -> None:
+    folder = by_hand(tmp_path)
+    policy = folder / "bank_a" / "policy.toml"
+    policy.write_text(policy.read_text().replace('"auto"', '"two"'))
+    async with serving(folder) as running:
+        job = await running.ask("analyst", "submit", world.TOGETHER)
+        await waiting(running, job.id)
+        told = await phase(running, job.id, f"{HAND} decides by hand")
+        assert "bank_a decides by hand" in told and "two persons have to agree" in told
+
+
+async def test_an_approval_names_the_policy_that_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is replaced between the question and the signature: the digest is of the text that allowed the job."""
+    folder = world.make(tmp_path)
+    policy = folder / HAND / "policy.toml"
+    allowed, check = policy.read_text(), permission.Permission.check
+
+    def replaced(self: permission.Permission, *args: Any, **kwargs: Any) -> Any:
+        given = check(self, *args, **kwargs)
+        if self._member.name == HAND:
+            policy.write_text(allowed + "# changed since\n")
+        return given
+
+    monkeypatch.setattr(permission.Permission, "check", replaced)
+    async with serving(folder) as running:
+        job = await running.ask("analyst", "submit", world.TOGETHER)
+        await running.ask("analyst", "wait", job.id)
+        assert approval_of(running, job.id)["policy"] == parse_policy(allowed).digest
 
 
 async def test_two_persons_approve(tmp_path: Path, store: Store) -> None:
@@ -309,5 +376,6 @@ async def test_what_is_shown_before_a_person_decides_by_command(
         for reason in ("a\nb", "x" * 501):
             assert "one line of at most 500 printable characters" in command("reject", job.id, "--reason", reason)[1]
         assert store.decisions.of(job.id).state == "pending"
-        assert command("approve", job.id[:8].upper(), "--by", "李娜")[0] == 0
+        status, told = command("approve", job.id[:8].upper(), "--by", "李娜")
+        assert status == 0 and "void" not in told
         await running.ask("analyst", "wait", job.id)

@@ -221,7 +221,7 @@ async def test_a_full_disk_at_a_party(tmp_path: Path, monkeypatch):
                 error = problem
                 break
         assert error.code == "store.failed"
-        assert "full" in error.message
+        assert error.message.startswith("bank_") and "full" in error.message  # and whose
         assert "Make room" in error.advice
         make_room(store._db)
         assert (await running.query(world.TOGETHER)).rows[0]["together"] == TOTAL

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from parties.rpc.v1 import node_pb2 as parties_dot_rpc_dot_v1_dot_node__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n parties/rpc/v1/coordinator.proto\x12\x0eparties.rpc.v1\x1a\x19parties/rpc/v1/node.proto\"\x11\n\x0f\x43\x61talogsRequest\"\xad\x01\n\rCatalogsReply\x12/\n\x08\x63\x61talogs\x18\x01 \x03(\x0b\x32\x1d.parties.rpc.v1.SignedCatalog\x12;\n\x07missing\x18\x02 \x03(\x0b\x32*.parties.rpc.v1.CatalogsReply.MissingEntry\x1a.\n\x0cMissingEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1d\n\x0ePreviewRequest\x12\x0b\n\x03job\x18\x01 \x01(\x0c\"}\n\x0cPreviewReply\x12<\n\x08verdicts\x18\x01 \x03(\x0b\x32*.parties.rpc.v1.PreviewReply.VerdictsEntry\x1a/\n\rVerdictsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\x15\n\x06JobRef\x12\x0b\n\x03job\x18\x01 \x01(\t\"\xfa\x01\n\tJobStatus\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x11\n\tsubmitter\x18\x03 \x01(\t\x12\x12\n\nrecipients\x18\x04 \x03(\t\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\x12\x0f\n\x07\x63reated\x18\x06 \x01(\x03\x12\x0f\n\x07updated\x18\x07 \x01(\x03\x12\x0f\n\x07\x65xpires\x18\x08 \x01(\x03\x12\r\n\x05\x65rror\x18\t \x01(\x0c\x12\r\n\x05phase\x18\n \x01(\t\x12\x0c\n\x04\x64one\x18\x0b \x01(\x04\x12\r\n\x05total\x18\x0c \x01(\x04\x12\r\n\x05\x62ytes\x18\r \x01(\x04\x12\x0b\n\x03sql\x18\x0e \x01(\t\x12\x0f\n\x07purpose\x18\x0f \x01(\t\"\r\n\x0bListRequest\"4\n\tListReply\x12\'\n\x04jobs\x18\x01 \x03(\x0b\x32\x19.parties.rpc.v1.JobStatus\"I\n\x06Sealed\x12\x0f\n\x05proof\x18\x01 \x01(\x0cH\x00\x12&\n\x05total\x18\x02 \x01(\x0b\x32\x15.parties.rpc.v1.TotalH\x00\x42\x06\n\x04part\"2\n\x05Total\x12\x0b\n\x03sum\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x32\x93\x04\n\x0b\x43oordinator\x12J\n\x08\x43\x61talogs\x12\x1f.parties.rpc.v1.CatalogsRequest\x1a\x1d.parties.rpc.v1.CatalogsReply\x12G\n\x07Preview\x12\x1e.parties.rpc.v1.PreviewRequest\x1a\x1c.parties.rpc.v1.PreviewReply\x12>\n\x06Submit\x12\x19.parties.rpc.v1.SignedJob\x1a\x19.parties.rpc.v1.JobStatus\x12\x39\n\x04Show\x12\x16.parties.rpc.v1.JobRef\x1a\x19.parties.rpc.v1.JobStatus\x12>\n\x04List\x12\x1b.parties.rpc.v1.ListRequest\x1a\x19.parties.rpc.v1.ListReply\x12<\n\x05Watch\x12\x16.parties.rpc.v1.JobRef\x1a\x19.parties.rpc.v1.JobStatus0\x01\x12;\n\x06\x43\x61ncel\x12\x16.parties.rpc.v1.JobRef\x1a\x19.parties.rpc.v1.JobStatus\x12\x39\n\x05\x46\x65tch\x12\x16.parties.rpc.v1.JobRef\x1a\x16.parties.rpc.v1.Sealed0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n parties/rpc/v1/coordinator.proto\x12\x0eparties.rpc.v1\x1a\x19parties/rpc/v1/node.proto\"\x11\n\x0f\x43\x61talogsRequest\"\xad\x01\n\rCatalogsReply\x12/\n\x08\x63\x61talogs\x18\x01 \x03(\x0b\x32\x1d.parties.rpc.v1.SignedCatalog\x12;\n\x07missing\x18\x02 \x03(\x0b\x32*.parties.rpc.v1.CatalogsReply.MissingEntry\x1a.\n\x0cMissingEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1d\n\x0ePreviewRequest\x12\x0b\n\x03job\x18\x01 \x01(\x0c\"}\n\x0cPreviewReply\x12<\n\x08verdicts\x18\x01 \x03(\x0b\x32*.parties.rpc.v1.PreviewReply.VerdictsEntry\x1a/\n\rVerdictsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\x15\n\x06JobRef\x12\x0b\n\x03job\x18\x01 \x01(\t\"\xfa\x01\n\tJobStatus\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x11\n\tsubmitter\x18\x03 \x01(\t\x12\x12\n\nrecipients\x18\x04 \x03(\t\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\x12\x0f\n\x07\x63reated\x18\x06 \x01(\x03\x12\x0f\n\x07updated\x18\x07 \x01(\x03\x12\x0f\n\x07\x65xpires\x18\x08 \x01(\x03\x12\r\n\x05\x65rror\x18\t \x01(\x0c\x12\r\n\x05phase\x18\n \x01(\t\x12\x0c\n\x04\x64one\x18\x0b \x01(\x04\x12\r\n\x05total\x18\x0c \x01(\x04\x12\r\n\x05\x62ytes\x18\r \x01(\x04\x12\x0b\n\x03sql\x18\x0e \x01(\t\x12\x0f\n\x07purpose\x18\x0f \x01(\t\"\r\n\x0bListRequest\"4\n\tListReply\x12\'\n\x04jobs\x18\x01 \x03(\x0b\x32\x19.parties.rpc.v1.JobStatus\"\x1b\n\x0bOverRequest\x12\x0c\n\x04jobs\x18\x01 \x03(\t\"k\n\tOverReply\x12\x31\n\x04over\x18\x01 \x03(\x0b\x32#.parties.rpc.v1.OverReply.OverEntry\x1a+\n\tOverEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"I\n\x06Sealed\x12\x0f\n\x05proof\x18\x01 \x01(\x0cH\x00\x12&\n\x05total\x18\x02 \x01(\x0b\x32\x15.parties.rpc.v1.TotalH\x00\x42\x06\n\x04part\"2\n\x05Total\x12\x0b\n\x03sum\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x32\xd3\x04\n\x0b\x43oordinator\x12J\n\x08\x43\x61talogs\x12\x1f.parties.rpc.v1.CatalogsRequest\x1a\x1d.parties.rpc.v1.CatalogsReply\x12G\n\x07Preview\x12\x1e.parties.rpc.v1.PreviewRequest\x1a\x1c.parties.rpc.v1.PreviewReply\x12>\n\x06Submit\x12\x19.parties.rpc.v1.SignedJob\x1a\x19.parties.rpc.v1.JobStatus\x12\x39\n\x04Show\x12\x16.parties.rpc.v1.JobRef\x1a\x19.parties.rpc.v1.JobStatus\x12>\n\x04List\x12\x1b.parties.rpc.v1.ListRequest\x1a\x19.parties.rpc.v1.ListReply\x12<\n\x05Watch\x12\x16.parties.rpc.v1.JobRef\x1a\x19.parties.rpc.v1.JobStatus0\x01\x12;\n\x06\x43\x61ncel\x12\x16.parties.rpc.v1.JobRef\x1a\x19.parties.rpc.v1.JobStatus\x12>\n\x04Over\x12\x1b.parties.rpc.v1.OverRequest\x1a\x19.parties.rpc.v1.OverReply\x12\x39\n\x05\x46\x65tch\x12\x16.parties.rpc.v1.JobRef\x1a\x16.parties.rpc.v1.Sealed0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CATALOGSREPLY_MISSINGENTRY']._serialized_options = b'8\001'
   _globals['_PREVIEWREPLY_VERDICTSENTRY']._loaded_options = None
   _globals['_PREVIEWREPLY_VERDICTSENTRY']._serialized_options = b'8\001'
+  _globals['_OVERREPLY_OVERENTRY']._loaded_options = None
+  _globals['_OVERREPLY_OVERENTRY']._serialized_options = b'8\001'
   _globals['_CATALOGSREQUEST']._serialized_start=79
   _globals['_CATALOGSREQUEST']._serialized_end=96
   _globals['_CATALOGSREPLY']._serialized_start=99
@@ -56,10 +58,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTREQUEST']._serialized_end=721
   _globals['_LISTREPLY']._serialized_start=723
   _globals['_LISTREPLY']._serialized_end=775
-  _globals['_SEALED']._serialized_start=777
-  _globals['_SEALED']._serialized_end=850
-  _globals['_TOTAL']._serialized_start=852
-  _globals['_TOTAL']._serialized_end=902
-  _globals['_COORDINATOR']._serialized_start=905
-  _globals['_COORDINATOR']._serialized_end=1436
+  _globals['_OVERREQUEST']._serialized_start=777
+  _globals['_OVERREQUEST']._serialized_end=804
+  _globals['_OVERREPLY']._serialized_start=806
+  _globals['_OVERREPLY']._serialized_end=913
+  _globals['_OVERREPLY_OVERENTRY']._serialized_start=870
+  _globals['_OVERREPLY_OVERENTRY']._serialized_end=913
+  _globals['_SEALED']._serialized_start=915
+  _globals['_SEALED']._serialized_end=988
+  _globals['_TOTAL']._serialized_start=990
+  _globals['_TOTAL']._serialized_end=1040
+  _globals['_COORDINATOR']._serialized_start=1043
+  _globals['_COORDINATOR']._serialized_end=1638
 # @@protoc_insertion_point(module_scope)

@@ -95,6 +95,25 @@ class ListReply(_message.Message):
     jobs: _containers.RepeatedCompositeFieldContainer[JobStatus]
     def __init__(self, jobs: _Optional[_Iterable[_Union[JobStatus, _Mapping]]] = ...) -> None: ...
 
+class OverRequest(_message.Message):
+    __slots__ = ("jobs",)
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    jobs: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, jobs: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class OverReply(_message.Message):
+    __slots__ = ("over",)
+    class OverEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: bytes
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ...) -> None: ...
+    OVER_FIELD_NUMBER: _ClassVar[int]
+    over: _containers.ScalarMap[str, bytes]
+    def __init__(self, over: _Optional[_Mapping[str, bytes]] = ...) -> None: ...
+
 class Sealed(_message.Message):
     __slots__ = ("proof", "total")
     PROOF_FIELD_NUMBER: _ClassVar[int]

@@ -70,6 +70,11 @@ class CoordinatorStub:
                 request_serializer=parties_dot_rpc_dot_v1_dot_coordinator__pb2.JobRef.SerializeToString,
                 response_deserializer=parties_dot_rpc_dot_v1_dot_coordinator__pb2.JobStatus.FromString,
                 _registered_method=True)
+        self.Over = channel.unary_unary(
+                '/parties.rpc.v1.Coordinator/Over',
+                request_serializer=parties_dot_rpc_dot_v1_dot_coordinator__pb2.OverRequest.SerializeToString,
+                response_deserializer=parties_dot_rpc_dot_v1_dot_coordinator__pb2.OverReply.FromString,
+                _registered_method=True)
         self.Fetch = channel.unary_stream(
                 '/parties.rpc.v1.Coordinator/Fetch',
                 request_serializer=parties_dot_rpc_dot_v1_dot_coordinator__pb2.JobRef.SerializeToString,
@@ -125,6 +130,13 @@ class CoordinatorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Over(self, request, context):
+        """Which of these jobs, of those that the caller has a part in, are over. Owners ask while persons decide about them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Fetch(self, request, context):
         """The masked totals for a recipient without a node, and the proof of agreement. Only that recipient may ask.
         """
@@ -169,6 +181,11 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.Cancel,
                     request_deserializer=parties_dot_rpc_dot_v1_dot_coordinator__pb2.JobRef.FromString,
                     response_serializer=parties_dot_rpc_dot_v1_dot_coordinator__pb2.JobStatus.SerializeToString,
+            ),
+            'Over': grpc.unary_unary_rpc_method_handler(
+                    servicer.Over,
+                    request_deserializer=parties_dot_rpc_dot_v1_dot_coordinator__pb2.OverRequest.FromString,
+                    response_serializer=parties_dot_rpc_dot_v1_dot_coordinator__pb2.OverReply.SerializeToString,
             ),
             'Fetch': grpc.unary_stream_rpc_method_handler(
                     servicer.Fetch,
@@ -365,6 +382,33 @@ class Coordinator:
             '/parties.rpc.v1.Coordinator/Cancel',
             parties_dot_rpc_dot_v1_dot_coordinator__pb2.JobRef.SerializeToString,
             parties_dot_rpc_dot_v1_dot_coordinator__pb2.JobStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Over(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/parties.rpc.v1.Coordinator/Over',
+            parties_dot_rpc_dot_v1_dot_coordinator__pb2.OverRequest.SerializeToString,
+            parties_dot_rpc_dot_v1_dot_coordinator__pb2.OverReply.FromString,
             options,
             channel_credentials,
             insecure,

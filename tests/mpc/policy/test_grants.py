@@ -115,7 +115,9 @@ MISTAKES = [
     ('table = "f"\nbudget = { epsilon = true }', 3, "epsilon: a number above 0", ""),
     ('table = "f"\nbudget = { epsilon = 1.0, per = "1m" }', 3, "per: a number of days", ""),
     ('table = "f"\nbudget = { epsilon = 1.0, per = 30 }', 3, "per: a number of days", ""),
-    ('table = "f"\ntable = "g"', 3, "not TOML", ""),
+    ('table = "f"\ntable = "g"', 3, "a key stands twice in one block", "Take one of them out"),
+    ('table = "f"\nexpires = 2027-02-30', 3, "not TOML", "one of the calendar"),
+    ('table = "f"\nexpires = 2027-6-30', 3, "not TOML", "2027-06-30"),
     ("table = “f”", 2, "not TOML", "half-width"),
     ('table = "f"\ncolumns = ["a"', 3, "not TOML", ""),
 ]

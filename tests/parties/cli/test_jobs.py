@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
+from mpc.errors import PeerError
 from parties.modeler import connect
 from tests.parties.cli.program import EXPECTED, HEJI, TOGETHER, Ask, Up, good
 
@@ -83,10 +84,33 @@ def test_ctrl_c_cancels_the_job(ask: Ask, running: Up) -> None:
                 before |= set(fresh)
             asking.send_signal(signal.SIGINT)
             out, err = asking.communicate(timeout=60)
-            assert (asking.returncode, out) == (130, b"") and b"Stopped" in err
+            assert (asking.returncode, out) == (130, b"")
+            assert f"Stopped. The job {fresh[0][:16]} is cancelled." in err.decode()
             assert client.show(fresh[0]).state == "cancelled"
         finally:
             stopped.resume()
+
+
+def test_ctrl_c_after_the_end_says_where_the_result_is(running: Up, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connect(running.folder, as_="analyst") as client:
+
+        def interrupted(_job: str) -> Any:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(client, "result", interrupted)
+        with pytest.raises(KeyboardInterrupt, match=r"The job (\w+) was done .*`heji jobs result \w+`"):
+            client.query(TOGETHER)
+
+
+def test_ctrl_c_where_the_coordinator_cannot_be_asked(running: Up, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connect(running.folder, as_="analyst") as client:
+
+        def away(_job: str, *_more: Any) -> Any:
+            raise PeerError("peer.unavailable", "coordinator cannot be reached.", party="coordinator")
+
+        monkeypatch.setattr(client, "cancel", away)
+        monkeypatch.setattr(client, "show", away)
+        assert "may go on: coordinator cannot be asked" in client._give_up("ab" * 32)
 
 
 def test_ctrl_c_while_handing_in_cancels_the_job(running: Up, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +133,7 @@ def test_ctrl_c_while_handing_in_cancels_the_job(running: Up, monkeypatch: pytes
         monkeypatch.setattr(client._coordinator, "call", stop_first)
         monkeypatch.setattr(client._loop, "wait", interrupted)
         try:
-            with pytest.raises(KeyboardInterrupt):
+            with pytest.raises(KeyboardInterrupt, match=r"The job \w+ is cancelled\."):
                 client.submit(TOGETHER)
             (fresh,) = [j for j in client.jobs() if j.job not in before]
             assert fresh.state == "cancelled"

@@ -22,6 +22,7 @@ from parties.console.session import LASTS, MINUTE, MOST_WRONG, Sessions
 from parties.console.tokens import PEOPLE, issue, people, revoke
 from parties.console.words import CHINESE
 from parties.consortium import free_ports
+from parties.node import over
 from tests.parties import world
 from tests.parties.conftest import Running, serving
 
@@ -355,6 +356,42 @@ async def test_stopping_and_resuming(scene: Scene) -> None:
     assert status == 200 and "Stop now" in page
     status, _, page = await scene.apart(scene.browser.post, "/stop", csrf=csrf, verdict="resume")
     assert status == 409 and "not stopped" in page
+
+
+async def test_what_an_operator_has_to_mend_is_shown(scene: Scene) -> None:
+    await scene.apart(scene.browser.login, scene.folder)
+    assert "cannot be read" not in await scene.apart(scene.browser.get, "/")
+    policy = scene.folder / "policy.toml"
+    policy.write_text(policy.read_text() + "\n[[grant]\n")
+    assert "policy.toml cannot be read: nothing is approved." in await scene.apart(scene.browser.get, "/")
+    policy.write_text("")
+    (scene.folder / "standing.toml").write_text(
+        '[[standing]]\nname = "x"\nsql = "SELECT 1"\nto = ["analist"]\npurpose = "p"\nruns = 1\nper = "day"\n'
+        "expires = 2999-01-01\n"
+    )
+    assert "no member is called analist" in await scene.apart(scene.browser.get, "/standing")
+
+
+async def test_what_is_over_is_no_question_any_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(over, "LOOK", 0.05)
+    browser = scene.browser
+    await scene.apart(browser.login, scene.folder)
+    job = await waiting(scene)
+    page = await scene.apart(browser.get, f"/pending/{job}")
+    # Enter in the field of the reason presses the first button of the form, which must not be the one that approves
+    assert re.findall("<button[^>]*>", page.partition('class="decide"')[2])[0] == "<button disabled hidden>"
+    csrf = browser.csrf(page)
+    await scene.running.ask("analyst", "cancel", job)
+    for _ in range(100):
+        if "over, ended elsewhere (job.cancelled)" in (page := await scene.apart(browser.get, "/pending")):
+            break
+        await asyncio.sleep(0.1)
+    assert "Nothing waits." in page and job[:16] in page
+    page = await scene.apart(browser.get, f"/pending/{job}")
+    assert "over, ended elsewhere (job.cancelled)" in page and 'class="decide"' not in page
+    status, _, page = await scene.apart(browser.post, f"/pending/{job}", csrf=csrf, verdict="approved")
+    assert status == 409 and "ended elsewhere" in page
+    assert "已了结" in await scene.apart(browser.get, f"/pending/{job}?language=zh")
 
 
 def test_every_word_has_its_chinese() -> None:

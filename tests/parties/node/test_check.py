@@ -85,7 +85,23 @@ def test_a_policy_that_is_wrong_or_names_nothing(consortium: Path):
     policy = consortium / "bank_a" / "policy.toml"
     good = policy.read_text()
     policy.write_text(good + '\n[[grant]]\ntable = "acounts"\ncolumns = ["*"]\nto = ["any"]\nuses = ["aggregate"]\n')
-    assert bad(consortium / "bank_a") == ["policy.toml grants table acounts, which is not published"]
+    assert bad(consortium / "bank_a") == [
+        "policy.toml, line 18: the grant names table 'acounts', which is not published (did you mean 'accounts'?)"
+    ]
+    to = '["any", "bank_b", "modeler:analyst", "organisation:bank_b", "modeler:bank_b", "analist", "modeler: analyst"]'
+    policy.write_text(f'[[grant]]\ntable = "accounts"\nto = {to}\n')
+    assert [f.partition("names ")[2] for f in bad(consortium / "bank_a")] == [
+        "'modeler:bank_b', which is no member (did you mean 'modeler:analyst'?)",
+        "'analist', which is no member (did you mean 'analyst'?)",
+        "'modeler: analyst', which is no member (did you mean 'modeler:analyst'?)",
+    ]
+    policy.write_text(good)
+    (consortium / "bank_a" / "standing.toml").write_text(
+        '[[standing]]\nname = "x"\nsql = "SELECT 1"\nto = ["analyst", "analist"]\nfrom = ["bank_x"]\npurpose = "p"\n'
+        'runs = 1\nper = "day"\nexpires = 2999-01-01\n'
+    )
+    assert bad(consortium / "bank_a") == ["standing.toml: no member is called analist, bank_x"]
+    (consortium / "bank_a" / "standing.toml").unlink()
     policy.write_text(good + "\n[[grant]\n")
     assert len(bad(consortium / "bank_a")) == 1
 
