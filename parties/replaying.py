@@ -19,10 +19,10 @@ from mpc.coins import own_coins
 from mpc.errors import LocalError
 from mpc.evidence.case import Document, Part
 from mpc.policy.flow import Limits, several_wanted
-from mpc.query.compared import Named
 from mpc.query.compile import PLANNER, compile_job
 from mpc.query.plan import Plan
 from mpc.query.plan_joins import ComparedPool
+from mpc.query.questions import Named
 from mpc.replay import Said, rerun
 from mpc.roles import Cast, Outcome, cast_of, play_coordinator, play_helper, play_party
 from mpc.rounds import Rounds, Session

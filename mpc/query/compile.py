@@ -21,7 +21,7 @@ from mpc.query.aggregates import present, rows
 from mpc.query.behind import behind
 from mpc.query.bounds import check_rows, word_bound
 from mpc.query.catalog import Catalog
-from mpc.query.compared import Asked, Earlier, Named, Question, beside
+from mpc.query.compared import Asked, Earlier, beside
 from mpc.query.deposits import as_deposit
 from mpc.query.domains import Domains
 from mpc.query.fold import Draft, Reveals
@@ -34,6 +34,7 @@ from mpc.query.parse import Source, parse, parties_of, too_deep
 from mpc.query.plan import Finish, Noise, Output, Plan
 from mpc.query.plan_joins import ComparedPool, JoinPool, TallyPool, shows_rows
 from mpc.query.plan_pools import Key, LocalQuery, Measure, Pool, RankedMeasure, Ranking, Reach, Word
+from mpc.query.questions import Named, Question
 from mpc.query.relations import GroupKey, QueryBinder, Rows, Scalars, Totals
 from mpc.query.reveals import reveals_of
 from mpc.query.rounding import rounding

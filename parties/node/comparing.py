@@ -15,11 +15,11 @@ from mpc.errors import LocalError
 from mpc.expected import expected_bytes
 from mpc.job import Job
 from mpc.query.catalog import Catalog
-from mpc.query.compared import Named, Question, Told, named_by
 from mpc.query.compile import compile_compared
 from mpc.query.plain import NamedPlain
 from mpc.query.plan import Plan
 from mpc.query.plan_joins import ComparedPool
+from mpc.query.questions import Named, Question, Told, named_by
 from parties.mail import AttemptKey
 from parties.member import Member
 from parties.node.handing import computes, fetch

@@ -19,7 +19,7 @@ import grpc.aio
 import structlog
 
 from mpc.errors import HejiError, LocalError, PeerError
-from mpc.query.compared import Question
+from mpc.query.questions import Question
 from parties.failures import from_rpc, is_transient
 from parties.mail import AttemptKey
 from parties.member import Member

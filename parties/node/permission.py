@@ -26,8 +26,8 @@ from mpc.policy.flow import (
 )
 from mpc.policy.grants import BITS_DAYS, Policy, parse_policy
 from mpc.policy.standing import Standing
-from mpc.query.compared import Told
 from mpc.query.compile import PLANNER, compile_job
+from mpc.query.questions import Told
 from parties import files
 from parties.member import Member
 from parties.node.decisions import Decision, Word

@@ -12,10 +12,10 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mpc.query.compared import Question, Told
 from mpc.query.plain import Plain, named_plain, side_of
 from mpc.query.plan import Plan
 from mpc.query.plan_joins import JoinPool
+from mpc.query.questions import Question, Told
 from parties.node.decisions import Word
 from parties.storage import Database
 

@@ -16,7 +16,7 @@ import pytest
 
 from mpc.errors import LocalError, PeerError
 from mpc.evidence.entry import Entry, Event
-from mpc.query.compared import Question, named_by
+from mpc.query.questions import Question, named_by
 from parties.cli.main import main
 from parties.evidence.log import Log
 from parties.identity import load_identity

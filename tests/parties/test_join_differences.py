@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mpc.evidence.case import Document, read_part
-from mpc.query.compared import Question
+from mpc.query.questions import Question
 from parties.auditor.export import own_evidence
 from parties.member import Member
 from parties.node.tables import add_table

@@ -16,8 +16,8 @@ from mpc.errors import LocalError
 from mpc.job import MAX_JOB_BYTES
 from mpc.joint_setup import joint_of
 from mpc.protocols import parts
-from mpc.query.compared import Named, Question
 from mpc.query.plan_joins import ComparedPool
+from mpc.query.questions import Named, Question
 from mpc.run import Trace
 from tests.mpc.protocols.test_complement import by_hand
 from tests.mpc.query.test_joins import LENT, QUERIES, TWO, WORLD, table, verify_links

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from mpc.errors import LocalError
 from mpc.joint_setup import joint_of
 from mpc.protocols import parts
-from mpc.query.compared import Named
 from mpc.query.plain import NamedPlain, named_plain
 from mpc.query.plan_joins import ComparedPool
+from mpc.query.questions import Named
 from mpc.run import Trace
 from tests.mpc.query.test_join_differences import Count, Population, condition, differing, near, together
 from tests.mpc.query.test_joins import LENT, TWO, WORLD, verify_links

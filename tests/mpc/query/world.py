@@ -33,13 +33,14 @@ from mpc.protocols.ranked import Found
 from mpc.protocols.ranked import play_helper as play_search
 from mpc.query import layout
 from mpc.query.catalog import Catalog, Column, Table, days
-from mpc.query.compared import Earlier, Named, Question
+from mpc.query.compared import Earlier
 from mpc.query.compile import asked_of, compile_plan
 from mpc.query.finish import Result, finish
 from mpc.query.layout import Filled, fill, read
 from mpc.query.plain import NamedPlain, Plain, plain_names, plain_totals
 from mpc.query.plan import Plan
 from mpc.query.plan_joins import ComparedPool, JoinPool, TallyPool
+from mpc.query.questions import Named, Question
 from mpc.ring import ring
 from mpc.roles import Places, searches_of
 from mpc.rounds import Rounds
