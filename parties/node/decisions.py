@@ -228,11 +228,15 @@ class Decisions:
                 raise LocalError("job.expired", "The job's expiry has passed: it will not run.")
             if (over := t.execute("SELECT * FROM over WHERE job = ?", (job,)).fetchone()) is not None:
                 raise _is_over(over)
+            persons = self._decision(row).persons
+            by = f" by {persons}" if persons else ""
             if t.execute(_RAN, (job,)).fetchone() is not None:
-                raise LocalError("job.state", "The job has run here: nothing is left to decide, or to take back.")
+                raise LocalError(
+                    "job.state",
+                    f"The job was approved{by} and has run here: nothing is left to decide or to take back.",
+                )
             if row["state"] != "pending" and word.approves:
-                by = self._decision(row).persons
-                raise LocalError("job.state", f"The job was {row['state']}{f' by {by}' if by else ''} here.")
+                raise LocalError("job.state", f"The job was {row['state']}{by} here.")
             before = t.execute("SELECT same FROM words WHERE job = ? AND approves", (job,)).fetchall()
             if word.approves and same_person(word.person) in {r["same"] for r in before}:
                 raise LocalError(
