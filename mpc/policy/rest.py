@@ -96,12 +96,15 @@ class Rest:
 
     def closing(self, lines: Lines, hidden: NDArray[np.bool_]) -> list[int]:
         """Cells to be hidden besides, so that a table and all its margins give none that is small or dominated."""
+
+        def told(line: Line) -> bool:
+            return self.told(line, lines.cells(line), lines.hidden(line))
+
         found: set[int] = set()
         if len(self.shape) > 1 and hidden.any():
             for sizes, needs in self._mixed:
                 wanted = np.where(hidden, needs, 0)
                 if wanted.any():
-                    told = lambda line: self.told(line, lines.cells(line), lines.hidden(line))  # noqa: E731
                     found.update(closing(self.shape, sizes, hidden, wanted, told))
         return sorted(found)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import rfc8785
 
 from mpc.crypto.labels import digest
+from mpc.errors import PeerError
 from mpc.job import MAX_JOB_BYTES
 from mpc.query.plain import NamedPlain
 
@@ -65,14 +66,39 @@ class Question:
         return replace(self, nonce="").digest()
 
 
-def named_by(approvals: Mapping[str, bytes]) -> dict[str, tuple[str, ...]]:
-    """The digests of questions that each owner names in its approval; not of those that ask for no comparison."""
-    told = {p: json.loads(raw).get("compared") for p, raw in sorted(approvals.items())}
-    return {p: tuple(n for n in names if isinstance(n, str)) for p, names in told.items() if names is not None}
-
-
 #: what an owner names in an approval: a question about a join by its digest, or a total of its own
 Told = str | NamedPlain
+
+
+def told_in(party: str, approval: bytes) -> tuple[Told, ...] | None:
+    """What a party's approval names; None where it asks for no comparison. Raises PeerError protocol.malformed."""
+    try:
+        names = json.loads(approval).get("compared")
+        if not isinstance(names, list | None):
+            raise TypeError("no list of names")
+        return None if names is None else tuple(_told(party, name) for name in names)
+    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+        raise PeerError(
+            "protocol.malformed",
+            f"{party}'s approval names what is no earlier question.",
+            "Compare versions; its signed approval shows what it said.",
+            party=party,
+        ) from problem
+
+
+def _told(party: str, name: object) -> Told:
+    if isinstance(name, str):
+        return name
+    if not isinstance(name, dict):
+        raise TypeError(f"neither a digest nor a total: {type(name).__name__}")
+    return NamedPlain.read(party, name)
+
+
+def named_by(approvals: Mapping[str, bytes]) -> dict[str, tuple[str, ...]]:
+    """The digests of questions that each owner names in its approval; not of those that ask for no comparison. Raises
+    PeerError protocol.malformed."""
+    told = {p: told_in(p, raw) for p, raw in sorted(approvals.items())}
+    return {p: tuple(n for n in names if isinstance(n, str)) for p, names in told.items() if names is not None}
 
 
 @dataclass(frozen=True)
@@ -91,13 +117,9 @@ class Named:
 
     @classmethod
     def in_approvals(cls, approvals: Mapping[str, bytes]) -> Named | None:
-        """None where no owner asks for a comparison."""
-        told = [(party, json.loads(raw).get("compared")) for party, raw in sorted(approvals.items())]
-        lists = [
-            [t if isinstance(t, str) else NamedPlain.read(party, t) for t in names]
-            for party, names in told
-            if names is not None
-        ]
+        """None where no owner asks for a comparison. Raises PeerError protocol.malformed."""
+        told = [told_in(party, raw) for party, raw in sorted(approvals.items())]
+        lists = [names for names in told if names is not None]
         return cls.of(lists) if lists else None
 
     def renamed(self, names: Mapping[str, str]) -> Named:

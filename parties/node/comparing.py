@@ -8,7 +8,6 @@ then everybody who computes the join compiles it with the questions that anybody
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Collection, Iterable, Mapping
 
 from mpc.errors import LocalError
@@ -19,7 +18,7 @@ from mpc.query.compile import compile_compared
 from mpc.query.plain import NamedPlain
 from mpc.query.plan import Plan
 from mpc.query.plan_joins import ComparedPool
-from mpc.query.questions import Named, Question, Told, named_by
+from mpc.query.questions import Named, Question, Told, named_by, told_in
 from parties.mail import AttemptKey
 from parties.member import Member
 from parties.node.handing import computes, fetch
@@ -58,10 +57,10 @@ class Comparing:
     def verify_named(self, proposed: Proposed, approval: bytes, let_out: Collection[str]) -> None:
         """Raises LocalError policy.earlier where a total of this node's rows was ``let_out`` before the join was
         decided about here, and approved after the ``approval`` that should name it: neither would see the other."""
-        told = json.loads(approval).get("compared")
+        told = told_in(self._member.name, approval)
         if told is None:
             return
-        known = {t["plain"] for t in told if isinstance(t, dict)}
+        known = {t.name for t in told if isinstance(t, NamedPlain)}
         now = [t.name for t in self.named(proposed) or () if isinstance(t, NamedPlain)]
         if any(name in let_out and name not in known for name in now):
             raise LocalError(

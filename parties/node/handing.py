@@ -12,14 +12,13 @@ before, with its constants, as they would had they been there. Nobody else may a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import grpc.aio
 import structlog
 
 from mpc.errors import HejiError, LocalError, PeerError
-from mpc.query.questions import Question
+from mpc.query.questions import Question, told_in
 from parties.failures import from_rpc, is_transient
 from parties.mail import AttemptKey
 from parties.member import Member
@@ -42,7 +41,7 @@ def given(
     questions: Questions, proposed: Proposed, approval: bytes, caller: str, wanted: Sequence[bytes]
 ) -> Iterator[bytes]:
     """The texts that ``caller`` asks for, in its order. ``approval``: our own. Raises LocalError policy.earlier."""
-    named = json.loads(approval).get("compared") or ()
+    named = told_in("this member", approval) or ()
     names = [w.hex() for w in wanted]
     fits = computes(proposed, caller) and len(set(names)) == len(names) <= MOST and set(names) <= set(named)
     found = questions.of(names) if fits else {}

@@ -54,8 +54,10 @@ def beside_totals(
         if b.of != "group":
             counts[-1][:] = counts[-1][0]
         there, same = np.zeros(len(entities), dtype=bool), np.zeros(len(entities), dtype=bool)
+        order = np.argsort(cells, kind="stable")
+        ends = np.searchsorted(cells[order], np.arange(pool.groups + 1))
         for g, population in who.items():
-            rows = np.flatnonzero(cells == g)
+            rows = order[ends[g] : ends[g + 1]]
             there[rows] = np.isin(entities[rows], population.entities)
             if b.otherwise is not None:
                 counted = answer.column(f"c{b.otherwise}").to_numpy().astype(bool)[rows] & passing[rows]

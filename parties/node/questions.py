@@ -76,18 +76,17 @@ class Questions:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def remember(self, job: str, question: Question, joins: Iterable[JoinPool]) -> None:
+    def remember(self, job: str, question: Question, joins: Sequence[JoinPool]) -> None:
         """What a job asks of these joins, by the nonce with which it was known here first."""
-        for pool in joins:
-            self.keep(question)
-            with self._db.transaction() as t:
-                (name,) = t.execute(
-                    "SELECT question FROM question_names WHERE content = ?", (question.content,)
-                ).fetchone()
-                t.execute(
-                    "INSERT OR IGNORE INTO asked (job, question, tables) VALUES (?, ?, ?)",
-                    (job, name, json.dumps(_tables(pool))),
-                )
+        if not joins:
+            return
+        self.keep(question)
+        with self._db.transaction() as t:
+            (name,) = t.execute("SELECT question FROM question_names WHERE content = ?", (question.content,)).fetchone()
+            t.executemany(
+                "INSERT OR IGNORE INTO asked (job, question, tables) VALUES (?, ?, ?)",
+                [(job, name, json.dumps(_tables(pool))) for pool in joins],
+            )
 
     def remember_plain(self, job: str, totals: Iterable[Plain]) -> None:
         """What a job asks of this node's tables without a join."""

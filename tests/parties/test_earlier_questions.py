@@ -16,7 +16,8 @@ import pytest
 
 from mpc.errors import LocalError, PeerError
 from mpc.evidence.entry import Entry, Event
-from mpc.query.questions import Question, named_by
+from mpc.query.plain import NamedPlain
+from mpc.query.questions import Named, Question, named_by
 from parties.cli.main import main
 from parties.evidence.log import Log
 from parties.identity import load_identity
@@ -61,6 +62,8 @@ async def test_a_helper_that_has_lost_its_store_is_given_what_it_lacks(tmp_path:
     folder = make(tmp_path, least=10)
     async with serving(folder) as running:
         everybody = await shown(running, TOTAL)
+        for owner in ("bank", "tax"):  # totals of their own, which approvals name too, and nobody hands over
+            await shown(running, f"SELECT COUNT(*) AS n FROM {owner}.firms")
     lose(folder, "helper")
     async with serving(folder) as running:
         assert await shown(running, CLOSE) == HIDDEN
@@ -184,7 +187,8 @@ def test_only_who_computes_a_join_is_given_what_was_named_for_it(tmp_path: Path)
         store.questions.keep(q)
     names = [q.digest() for q in asked_]
     proposed: Any = SimpleNamespace(plan=SimpleNamespace(parties=("bank", "tax")), helper="helper")
-    approval = json.dumps({"compared": names[:2]}).encode()
+    total = NamedPlain("bank", "ab" * 32, "firms", ()).told  # a total of the owner's own, which is no question
+    approval = json.dumps({"compared": [total, *names[:2]]}).encode()
 
     def given(caller: str, *wanted: str, said: bytes = approval) -> list[bytes]:
         return list(handing.given(store.questions, proposed, said, caller, [bytes.fromhex(w) for w in wanted]))
@@ -202,12 +206,23 @@ def test_only_who_computes_a_join_is_given_what_was_named_for_it(tmp_path: Path)
         ("helper", ["00" * 32], approval),
         ("helper", ["00"], approval),
         ("helper", names[:1], b'{"compared": []}'),
+        ("helper", ["ab" * 32], approval),
         ("helper", names[:1], b"{}"),  # an owner that asks for no comparison
     ):
         with pytest.raises(LocalError) as caught:
             given(caller, *wanted, said=said)
         assert caught.value.code == "policy.earlier"
     store.close()
+
+
+@pytest.mark.parametrize(
+    "said", ['{"compared": 7}', '{"compared": [7]}', '{"compared": [{"plain": "ab"}]}', '{"compared": {"a": 1}}', "[]"]
+)
+def test_an_approval_that_names_what_is_no_question_is_blamed_on_who_signed_it(said: str) -> None:
+    for read in (Named.in_approvals, named_by):
+        with pytest.raises(PeerError) as caught:
+            read({"bank": b'{"compared": []}', "tax": said.encode()})
+        assert (caught.value.code, caught.value.party) == ("protocol.malformed", "tax")
 
 
 def test_a_question_has_the_nonce_that_it_was_known_by_first(tmp_path: Path) -> None:
